@@ -1,0 +1,249 @@
+//! What goes into the core and what comes out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
+use super::payload::{Report, Request};
+use super::policy::Policy;
+use super::time::{Mono, Wall};
+
+/// Whom an answer is for; the shell knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time may have passed.
+    Tick,
+    /// A batch is durable together. Answered with `Reply::Submitted`, in order.
+    Submit {
+        to: ReplyTo,
+        jobs: Vec<Submission>,
+    },
+    /// Answered with `Reply::Job`.
+    Command {
+        to: ReplyTo,
+        command: JobCommand,
+    },
+    /// Every dead job of a target. Answered with `Reply::Swept`.
+    Sweep {
+        to: ReplyTo,
+        target: TargetId,
+        sweep: Sweep,
+    },
+    /// Answered with `Reply::Target`.
+    Pause {
+        to: ReplyTo,
+        target: TargetId,
+        paused: bool,
+    },
+    /// Its caller hung up: cancel the job if it was not started, and tell nobody.
+    Abandoned {
+        job: JobId,
+    },
+    /// The attempt that `Output::Send` let go has ended.
+    Attempted {
+        job: JobId,
+        attempt: u32,
+        report: Report,
+    },
+    /// This turn and all before it are on disk.
+    Committed {
+        turn: Turn,
+    },
+    Loaded(Loaded),
+    /// The targets that there are from now on; a target that is missing keeps its jobs.
+    Configure {
+        targets: Vec<(TargetId, String, Policy)>,
+    },
+    /// How long ended jobs can be looked up.
+    Retention {
+        keep: Duration,
+    },
+    /// Take nothing new, start nothing, finish what is under way.
+    Drain,
+}
+
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub id: JobId,
+    pub target: TargetId,
+    pub priority: Priority,
+    pub request: Arc<Request>,
+    /// Not to be sent before then.
+    pub not_before: Option<Wall>,
+    /// Not to be sent after then.
+    pub deadline: Option<Wall>,
+    pub max_attempts: Option<u32>,
+    pub dedup: Option<Dedup>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    pub name: String,
+    pub digest: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobCommand {
+    /// One that was not started ends as `cancelled`.
+    Cancel {
+        job: JobId,
+        reason: Option<String>,
+    },
+    Reprioritize {
+        job: JobId,
+        priority: Priority,
+    },
+    /// A dead one goes to the end of its queue, with all its attempts before it.
+    Redrive {
+        job: JobId,
+    },
+    /// A dead one is forgotten.
+    Purge {
+        job: JobId,
+    },
+}
+
+impl JobCommand {
+    pub fn job(&self) -> JobId {
+        match self {
+            JobCommand::Cancel { job, .. }
+            | JobCommand::Reprioritize { job, .. }
+            | JobCommand::Redrive { job }
+            | JobCommand::Purge { job } => *job,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    Redrive,
+    Purge,
+}
+
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// To be committed with the turn.
+    Change(Change),
+    /// To be let out once the turn is durable.
+    Reply { to: ReplyTo, reply: Reply },
+    /// To be asked of the store after the turn is durable.
+    Load(Load),
+    /// To be sent now: its start is durable and its token is taken.
+    Send { job: JobId, target: TargetId, priority: Priority, attempt: u32 },
+    /// A start that came to nothing: forget the request that was kept ready for it.
+    Unsend { job: JobId },
+    /// For the books: the head of `of` was passed over by a higher job.
+    PassedOver { target: TargetId, of: Priority },
+    /// For the books: how long a job waited from when it could be sent to its start.
+    Waited { target: TargetId, priority: Priority, wait: Duration },
+    /// After `Input::Drain`: nothing is under way any more.
+    Drained,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Submitted(Vec<Submitted>),
+    Job(Result<(Header, Place), CommandError>),
+    /// How many dead jobs were redriven or purged.
+    Swept(u64),
+    Target(Result<(), UnknownTarget>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submitted {
+    Accepted {
+        header: Header,
+        place: Place,
+    },
+    /// The job that holds the `dedup_id` already.
+    Duplicate {
+        id: JobId,
+    },
+    Refused(Refusal),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownTarget,
+    QueueFull {
+        retry_after: Duration,
+    },
+    Draining,
+    /// The same `dedup_id` with another payload.
+    DedupMismatch {
+        id: JobId,
+    },
+    DeadlinePassed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    NoSuchJob,
+    /// The job's state does not allow it.
+    Conflict {
+        state: JobState,
+    },
+    Draining,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownTarget;
+
+/// Why nothing more is sent to a target just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockedOn {
+    Rate,
+    Concurrency,
+    /// The target asked for a pause, or could not be reached.
+    Refused,
+    Paused,
+    Draining,
+}
+
+impl BlockedOn {
+    pub const ALL: [BlockedOn; 5] = [
+        BlockedOn::Rate,
+        BlockedOn::Concurrency,
+        BlockedOn::Refused,
+        BlockedOn::Paused,
+        BlockedOn::Draining,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BlockedOn::Rate => "rate",
+            BlockedOn::Concurrency => "concurrency",
+            BlockedOn::Refused => "refused",
+            BlockedOn::Paused => "paused",
+            BlockedOn::Draining => "draining",
+        }
+    }
+}
+
+/// One target as it is now.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    pub id: TargetId,
+    pub name: String,
+    /// `None`: it has jobs, but the configuration does not name it any more.
+    pub policy: Option<Policy>,
+    pub counts: super::change::Counts,
+    /// Of what could be sent now, by priority.
+    pub oldest: [Option<Wall>; 3],
+    pub in_flight: u32,
+    pub paused: bool,
+    pub blocked: Option<(BlockedOn, Option<Mono>)>,
+    /// How long jobs were ready and this held them back, by [`BlockedOn::ALL`].
+    pub blocked_for: [Duration; BlockedOn::ALL.len()],
+}
+
+/// Everything that a new core is made from.
+pub struct Start {
+    pub recovered: Recovered,
+    pub targets: Vec<(TargetId, String, Policy)>,
+    pub retention: Duration,
+}

@@ -1,0 +1,64 @@
+//! What a configuration means once it is valid. Nothing in here can be wrong any more.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::policy::Policy;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub store: Store,
+    pub telemetry: Telemetry,
+    pub targets: BTreeMap<String, Arc<Target>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// Of a request to the data address, in bytes.
+    pub max_body: usize,
+    pub drain_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    pub path: PathBuf,
+    /// In bytes.
+    pub cache: usize,
+    pub retention: Duration,
+    /// In bytes.
+    pub min_free_disk: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// `RUST_LOG`'s grammar.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One legacy HTTP API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub name: String,
+    /// Scheme, authority and a base path without a `/` at its end; never a query or a fragment.
+    pub url: http::Uri,
+    /// Of a whole attempt, from connecting to the end of the answer.
+    pub timeout: Duration,
+    /// Added to each request; values are marked sensitive, so `Debug` does not show them.
+    pub headers: http::HeaderMap,
+    /// The sidecar port.
+    pub listen: Option<SocketAddr>,
+    pub policy: Policy,
+}

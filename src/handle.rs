@@ -1,0 +1,298 @@
+//! How the outer parts (HTTP, later SQS and Activities) talk to the one loop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+use crate::broker::io::{
+    CommandError, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView, UnknownTarget,
+};
+use crate::broker::job::{Header, JobId, Place, TargetId};
+use crate::broker::payload::Answer;
+use crate::broker::time::{Mono, Wall};
+use crate::config::Target;
+use crate::store::Reader;
+
+/// The loop has stopped, because the daemon is going down or its store failed a write. Whether
+/// what was asked for happened is known only after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker has stopped; whether this was done is not known until it is back")]
+pub struct Stopped;
+
+/// What the loop is told from outside.
+pub(crate) enum Message {
+    /// For the core; `answer` gets the reply once it is durable.
+    Ask {
+        make: MakeInput,
+        answer: oneshot::Sender<Reply>,
+    },
+    Tell(Input),
+    View(oneshot::Sender<View>),
+    /// A commit or a load is done; see the store's thread.
+    Store(crate::store::Done),
+    /// A reload: the directory was swapped already.
+    Stop,
+}
+
+/// Makes the input once the loop knows whom the answer is for.
+pub(crate) type MakeInput = Box<dyn FnOnce(crate::broker::io::ReplyTo) -> Input + Send>;
+
+/// All targets at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub now: crate::broker::time::Now,
+    pub targets: Vec<TargetView>,
+}
+
+/// The targets by name and by number, as configured now. Swapped whole on a reload.
+#[derive(Debug, Default)]
+pub struct Directory {
+    by_name: BTreeMap<String, (TargetId, Option<Arc<Target>>)>,
+    names: HashMap<TargetId, String>,
+}
+
+impl Directory {
+    /// `None` in a pair: the store knows the target, the configuration does not.
+    pub fn new(targets: impl IntoIterator<Item = (TargetId, String, Option<Arc<Target>>)>) -> Self {
+        let mut directory = Directory::default();
+        for (id, name, target) in targets {
+            directory.names.insert(id, name.clone());
+            directory.by_name.insert(name, (id, target));
+        }
+        directory
+    }
+
+    /// A target that the configuration names.
+    pub fn configured(&self, name: &str) -> Option<(TargetId, &Arc<Target>)> {
+        let (id, target) = self.by_name.get(name)?;
+        target.as_ref().map(|target| (*id, target))
+    }
+
+    /// A target that has or had jobs here, configured or not.
+    pub fn known(&self, name: &str) -> Option<TargetId> {
+        self.by_name.get(name).map(|(id, _)| *id)
+    }
+
+    pub fn name(&self, id: TargetId) -> &str {
+        self.names.get(&id).map_or("?", String::as_str)
+    }
+
+    pub fn target(&self, id: TargetId) -> Option<&Arc<Target>> {
+        self.by_name.get(self.names.get(&id)?)?.1.as_ref()
+    }
+
+    pub fn configured_names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.iter().filter(|(_, (_, target))| target.is_some()).map(|(n, _)| n.as_str())
+    }
+}
+
+/// A job's end, told once it is durable.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub header: Header,
+    pub place: Place,
+    /// The last answer, whole (up to [`Answer::LIVE`]); the store keeps less of it.
+    pub answer: Option<Arc<Answer>>,
+}
+
+/// Who waits for the end of which job.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers(Mutex<HashMap<JobId, Vec<oneshot::Sender<Ended>>>>);
+
+impl Watchers {
+    fn add(&self, id: JobId) -> oneshot::Receiver<Ended> {
+        let (sender, receiver) = oneshot::channel();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = all.entry(id).or_default();
+        waiting.retain(|other| !other.is_closed());
+        waiting.push(sender);
+        receiver
+    }
+
+    /// Forgets a watcher that gave up, so that watching leaves nothing behind.
+    fn prune(&self, id: JobId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = all.get_mut(&id) {
+            waiting.retain(|other| !other.is_closed());
+            if waiting.is_empty() {
+                all.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn tell(&self, ended: &Ended) {
+        let waiting = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.is_empty() {
+                return;
+            }
+            all.remove(&ended.header.id)
+        };
+        for watcher in waiting.into_iter().flatten() {
+            // A watcher that hung up meanwhile wants nothing.
+            let _ = watcher.send(ended.clone());
+        }
+    }
+}
+
+/// One that waits for a job's end. Make it before you look whether the job has ended already.
+pub struct Watcher {
+    id: JobId,
+    receiver: Option<oneshot::Receiver<Ended>>,
+    watchers: Arc<Watchers>,
+}
+
+impl Watcher {
+    /// `None` where the broker stopped before the job ended.
+    pub async fn ended(&mut self) -> Option<Ended> {
+        match self.receiver.as_mut() {
+            Some(receiver) => receiver.await.ok(),
+            None => None,
+        }
+    }
+
+    /// As [`Watcher::ended`], but at most so long.
+    pub async fn ended_within(&mut self, patience: Duration) -> Option<Ended> {
+        tokio::time::timeout(patience, self.ended()).await.ok().flatten()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // The sender sees the hang-up only once the receiver is gone.
+        self.receiver = None;
+        self.watchers.prune(self.id);
+    }
+}
+
+/// A cheap clone for whoever brings jobs or asks about them.
+#[derive(Clone)]
+pub struct Handle {
+    loop_: std::sync::mpsc::Sender<Message>,
+    reader: Reader,
+    watchers: Arc<Watchers>,
+    directory: Arc<RwLock<Arc<Directory>>>,
+    started: std::time::Instant,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        loop_: std::sync::mpsc::Sender<Message>,
+        reader: Reader,
+        directory: Directory,
+        started: std::time::Instant,
+    ) -> Handle {
+        Handle {
+            loop_,
+            reader,
+            watchers: Arc::default(),
+            directory: Arc::new(RwLock::new(Arc::new(directory))),
+            started,
+        }
+    }
+
+    /// A new job's id: UUIDv7 (RFC 9562), in order within this process.
+    pub fn new_id() -> JobId {
+        JobId(uuid::Uuid::now_v7().as_u128())
+    }
+
+    /// The wall clock, read at the edge.
+    pub fn wall_now() -> Wall {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The clock that the core paces by.
+    pub fn mono_now(&self) -> Mono {
+        Mono::from_nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn swap_directory(&self, directory: Directory) {
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(crate) fn watchers(&self) -> Arc<Watchers> {
+        self.watchers.clone()
+    }
+
+    /// Returns once those that were accepted are durable, together.
+    pub async fn submit(&self, jobs: Vec<Submission>) -> Result<Vec<Submitted>, Stopped> {
+        match self.ask(|to| Input::Submit { to, jobs }).await? {
+            Reply::Submitted(results) => Ok(results),
+            other => unreachable!("a submission is answered with {other:?}"),
+        }
+    }
+
+    /// Returns once the change is durable.
+    pub async fn command(
+        &self,
+        command: JobCommand,
+    ) -> Result<Result<(Header, Place), CommandError>, Stopped> {
+        match self.ask(|to| Input::Command { to, command }).await? {
+            Reply::Job(result) => Ok(result),
+            other => unreachable!("a command is answered with {other:?}"),
+        }
+    }
+
+    /// Redrives or purges every job of `target` that is dead now; says how many.
+    pub async fn sweep(&self, target: TargetId, sweep: Sweep) -> Result<u64, Stopped> {
+        match self.ask(move |to| Input::Sweep { to, target, sweep }).await? {
+            Reply::Swept(count) => Ok(count),
+            other => unreachable!("a sweep is answered with {other:?}"),
+        }
+    }
+
+    pub async fn pause(
+        &self,
+        target: TargetId,
+        paused: bool,
+    ) -> Result<Result<(), UnknownTarget>, Stopped> {
+        match self.ask(move |to| Input::Pause { to, target, paused }).await? {
+            Reply::Target(result) => Ok(result),
+            other => unreachable!("a pause is answered with {other:?}"),
+        }
+    }
+
+    /// The job's caller hung up; cancels the job if it was not started.
+    pub fn abandon(&self, job: JobId) {
+        self.tell(Input::Abandoned { job });
+    }
+
+    /// All targets as they are now.
+    pub async fn view(&self) -> Result<View, Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        self.loop_.send(Message::View(sender)).map_err(|_| Stopped)?;
+        receiver.await.map_err(|_| Stopped)
+    }
+
+    /// Make it before looking whether the job has ended already, or an end can be missed.
+    pub fn watch(&self, id: JobId) -> Watcher {
+        let receiver = Some(self.watchers.add(id));
+        Watcher { id, receiver, watchers: self.watchers.clone() }
+    }
+
+    pub(crate) fn tell(&self, input: Input) {
+        // Where the loop has stopped, nothing is left that would want to know.
+        let _ = self.loop_.send(Message::Tell(input));
+    }
+
+    async fn ask(
+        &self,
+        make: impl FnOnce(crate::broker::io::ReplyTo) -> Input + Send + 'static,
+    ) -> Result<Reply, Stopped> {
+        let (answer, receiver) = oneshot::channel();
+        let message = Message::Ask { make: Box::new(make), answer };
+        self.loop_.send(message).map_err(|_| Stopped)?;
+        receiver.await.map_err(|_| Stopped)
+    }
+}

@@ -1,0 +1,10 @@
+//! Tollgate.
+
+pub mod broker;
+pub mod config;
+pub mod dispatch;
+pub mod handle;
+pub mod metrics;
+pub mod reload;
+pub mod serve;
+pub mod store;
