@@ -1,17 +1,151 @@
 //! A new configuration for a running daemon: all of it, or nothing and the reason.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::{Mutex, oneshot};
+
+use crate::broker::job::TargetId;
+use crate::config::{self, Config};
+use crate::handle::{Handle, Message};
+use crate::metrics::Metrics;
+use crate::serve::{self, Sidecars};
+use crate::store::Work;
+
 /// Asks for a reload; cheap to clone.
 #[derive(Clone)]
-pub struct Reloader;
+pub struct Reloader(Arc<Inner>);
 
+struct Inner {
+    file: Option<PathBuf>,
+    loop_: mpsc::Sender<Message>,
+    store: mpsc::Sender<Work>,
+    handle: Handle,
+    metrics: Metrics,
+    sidecars: Sidecars,
+    /// Held during a reload: one at a time.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// In force.
+    config: Config,
+    /// The file's text when it was last looked at.
+    text: Option<Vec<u8>>,
+}
+
+/// Says everything that is wrong, a line each.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ReloadError(pub String);
 
+impl ReloadError {
+    fn new(why: impl std::fmt::Display) -> ReloadError {
+        ReloadError(why.to_string())
+    }
+}
+
 impl Reloader {
-    /// Reads the file again and applies it. An error names every fault of the file and means that
-    /// nothing has changed.
+    pub(crate) fn new(
+        file: Option<PathBuf>,
+        config: Config,
+        loop_: mpsc::Sender<Message>,
+        store: mpsc::Sender<Work>,
+        handle: Handle,
+        metrics: Metrics,
+        sidecars: Sidecars,
+    ) -> Reloader {
+        let text = file.as_ref().and_then(|file| std::fs::read(file).ok());
+        let state = Mutex::new(State { config, text });
+        Reloader(Arc::new(Inner { file, loop_, store, handle, metrics, sidecars, state }))
+    }
+
+    /// Reads the file again and applies it.
+    ///
+    /// # Errors
+    /// Names every fault of the file, and means that nothing has changed.
     pub async fn reload(&self) -> Result<(), ReloadError> {
+        let mut state = self.0.state.lock().await;
+        self.apply(&mut state).await
+    }
+
+    /// The same, unless the file is as it was when it was last looked at: then `None`.
+    pub async fn reload_if_changed(&self) -> Option<Result<(), ReloadError>> {
+        let mut state = self.0.state.lock().await;
+        let file = self.0.file.clone()?;
+        let text = tokio::fs::read(file).await.ok();
+        if text == state.text {
+            return None;
+        }
+        Some(self.apply(&mut state).await)
+    }
+
+    async fn apply(&self, state: &mut State) -> Result<(), ReloadError> {
+        let result = self.try_apply(state).await;
+        match &result {
+            Ok(()) => {
+                self.0.metrics.reloaded(Ok(Handle::wall_now().as_millis()));
+                tracing::info!("configuration reloaded");
+            }
+            Err(_) => self.0.metrics.reloaded(Err(())),
+        }
+        result
+    }
+
+    async fn try_apply(&self, state: &mut State) -> Result<(), ReloadError> {
+        let inner = &self.0;
+        let file = inner.file.clone().ok_or_else(|| {
+            ReloadError::new("this daemon was started without a configuration file")
+        })?;
+        state.text = tokio::fs::read(&file).await.ok();
+        let read = move || config::load(&file, &|name| std::env::var(name).ok());
+        let config = tokio::task::spawn_blocking(read).await.map_err(ReloadError::new)?;
+        let config = config.map_err(ReloadError::new)?;
+        // Addresses and the store first: they can fail, and nothing has changed until then.
+        let new_sidecars =
+            inner.sidecars.bind_new(&config).await.map_err(|e| ReloadError(format!("{e:#}")))?;
+        let known = self.add_targets(&config).await?;
+        for (key, changed) in [
+            ("[server]", config.server != state.config.server),
+            ("[store] path, cache or min_free_disk", {
+                let old = &state.config.store;
+                let retention = config.store.retention;
+                config.store != config::Store { retention, ..old.clone() }
+            }),
+            ("[telemetry]", config.telemetry != state.config.telemetry),
+        ] {
+            if changed {
+                tracing::warn!("{key} changed: takes effect at the next start");
+            }
+        }
+        inner.handle.swap_directory(serve::directory(&known, &config));
+        let targets = serve::configured(&known, &config);
+        let message = Message::Configure { targets, retention: config.store.retention };
+        inner.loop_.send(message).map_err(|_| ReloadError::new(crate::handle::Stopped))?;
+        let wanted: BTreeMap<_, _> = config
+            .targets
+            .iter()
+            .filter_map(|(name, target)| Some((name.clone(), target.listen?)))
+            .collect();
+        inner.sidecars.keep_only(&wanted);
+        for (name, bound) in new_sidecars {
+            inner.sidecars.serve(name, bound);
+        }
+        state.config = config;
         Ok(())
+    }
+
+    async fn add_targets(&self, config: &Config) -> Result<Vec<(TargetId, String)>, ReloadError> {
+        let names = config.targets.keys().cloned().collect();
+        let (sender, receiver) = oneshot::channel();
+        let answer = Box::new(move |known| {
+            // Whoever asked for the reload may have gone; the targets are there all the same.
+            let _ = sender.send(known);
+        });
+        let gone = |_| ReloadError::new("the store has stopped");
+        self.0.store.send(Work::AddTargets { names, answer }).map_err(|_| gone(()))?;
+        let known = receiver.await.map_err(|_| gone(()))?;
+        known.map_err(ReloadError::new)
     }
 }

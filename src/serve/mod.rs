@@ -1,0 +1,251 @@
+//! The daemon: store, loop, listeners; put together once, taken down in order.
+
+mod file_watch;
+mod listeners;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::{oneshot, watch};
+
+use crate::admin::{AdminState, Readiness, SharedReadiness};
+use crate::broker::Broker;
+use crate::broker::change::{Recovered, RecoveredTarget};
+use crate::broker::io::Start;
+use crate::broker::job::TargetId;
+use crate::broker::time::Now;
+use crate::config::{Config, Target};
+use crate::dispatch::Dispatcher;
+use crate::driver::{Driver, Health, Parts};
+use crate::handle::{Directory, Handle, Message};
+use crate::metrics::{Books, Metrics};
+use crate::reload::Reloader;
+use crate::store::{self, Store, Work};
+
+pub(crate) use listeners::Sidecars;
+use listeners::Listeners;
+
+/// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A daemon that serves.
+pub struct Running {
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    pub handle: Handle,
+    reloader: Reloader,
+    readiness: SharedReadiness,
+    health: watch::Receiver<Health>,
+    loop_: mpsc::Sender<Message>,
+    threads: [JoinHandle<()>; 2],
+    listeners: Listeners,
+    drain_timeout: Duration,
+    /// Ends the file watch and the upkeep.
+    _chores: Vec<Chore>,
+}
+
+/// A task that ends when this is dropped.
+struct Chore(tokio::task::JoinHandle<()>);
+
+impl Drop for Chore {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Opens the store, binds every listener, starts the loop. `file` is read again on a reload;
+/// without one there is nothing to reload.
+///
+/// # Errors
+/// Where an address or the store cannot be had; nothing is left running then.
+pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Running> {
+    let started = Instant::now();
+    let metrics = Metrics::new();
+    // Addresses first: a second daemon fails on them, before it can touch anything.
+    let bound = listeners::Bound::all(&config).await?;
+    let (data, admin) = (bound.data(), bound.admin());
+    let (store, recovered) = open_store(&config).await?;
+    let reader = store.reader();
+    let (outbox, inbox) = mpsc::channel();
+    let to_loop = outbox.clone();
+    let (work, store_thread) = store::spawn(store, move |done| {
+        // A loop that has stopped has no use for it.
+        let _ = to_loop.send(Message::Store(done));
+    })
+    .context("start the store's thread")?;
+    let known = recovered.targets.iter().map(|target| (target.id, target.name.clone()));
+    let known: Vec<(TargetId, String)> = known.collect();
+    let live = configured(&known, &config);
+    let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
+    let (health_sender, health) = watch::channel(Health::Running);
+    let driver = Driver::new(Parts {
+        broker: core(recovered, &live, &config, &handle),
+        handle: handle.clone(),
+        inbox,
+        outbox: outbox.clone(),
+        store: work.clone(),
+        dispatcher: Dispatcher::new()?,
+        runtime: tokio::runtime::Handle::current(),
+        targets: live.into_iter().collect::<HashMap<_, _>>(),
+        books: Books::new(metrics.clone()),
+        health: health_sender,
+    });
+    let loop_thread = std::thread::Builder::new().name("loop".into());
+    let loop_thread = loop_thread.spawn(move || driver.run()).context("start the loop")?;
+
+    let readiness = SharedReadiness::default();
+    let drain_timeout = config.server.drain_timeout;
+    let sidecars = Sidecars::new(handle.clone(), config.server.max_body);
+    let reloader = Reloader::new(
+        file.clone(),
+        config,
+        outbox.clone(),
+        work,
+        handle.clone(),
+        metrics.clone(),
+        sidecars.clone(),
+    );
+    let state =
+        AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
+    let listeners = bound.serve(&handle, state, sidecars);
+    let mut chores = vec![
+        Chore(tokio::spawn(upkeep(metrics))),
+        Chore(tokio::spawn(tell_readiness(health.clone(), readiness.clone()))),
+    ];
+    if let Some(file) = file {
+        chores.push(Chore(tokio::spawn(file_watch::reload_on_change(file, reloader.clone()))));
+    }
+    Ok(Running {
+        data,
+        admin,
+        handle,
+        reloader,
+        readiness,
+        health,
+        loop_: outbox,
+        threads: [loop_thread, store_thread],
+        listeners,
+        drain_timeout,
+        _chores: chores,
+    })
+}
+
+impl Running {
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
+    }
+
+    /// Resolves when the daemon can promise nothing any more, with the reason.
+    pub fn failed(&self) -> impl Future<Output = anyhow::Error> + use<> {
+        let mut health = self.health.clone();
+        async move {
+            let ended = health.wait_for(|health| !matches!(health, Health::Running)).await;
+            match ended.as_deref() {
+                Ok(Health::Failed(error)) => anyhow::Error::new(error.clone()).context(
+                    "the store failed; what was acknowledged is safe, what was under way is \
+                     known at the next start",
+                ),
+                Ok(Health::Running | Health::Stopped) | Err(_) => {
+                    anyhow::anyhow!("the broker's loop has stopped unasked; see the log")
+                }
+            }
+        }
+    }
+
+    /// Takes nothing new, finishes what is under way within `drain_timeout`, closes the store.
+    ///
+    /// # Errors
+    /// Where the loop or the store had stopped before it was asked to.
+    pub async fn drain(self) -> anyhow::Result<()> {
+        self.readiness.set(Readiness::Draining);
+        let (done, drained) = oneshot::channel();
+        self.loop_.send(Message::Drain(done)).context("the broker's loop has stopped")?;
+        if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
+            tracing::warn!(
+                "attempts were still under way after {:?}; they count as unknown at the next start",
+                self.drain_timeout
+            );
+        }
+        // Callers that wait for a job which will not run any more are let go.
+        self.listeners.close().await;
+        self.loop_.send(Message::Stop).context("the broker's loop has stopped")?;
+        let threads = self.threads;
+        let ends = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
+        anyhow::ensure!(
+            tokio::task::spawn_blocking(ends).await?,
+            "a thread panicked while the daemon went down"
+        );
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<(Store, Recovered)> {
+    let options = store::Options {
+        path: config.store.path.clone(),
+        cache: config.store.cache,
+        min_free_disk: config.store.min_free_disk,
+    };
+    let names: Vec<String> = config.targets.keys().cloned().collect();
+    let path = options.path.display().to_string();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&options, &names)).await?;
+    opened.with_context(|| format!("open the store {path}"))
+}
+
+fn core(
+    recovered: Recovered,
+    live: &[(TargetId, Arc<Target>)],
+    config: &Config,
+    handle: &Handle,
+) -> Broker {
+    for RecoveredTarget { name, counts, .. } in &recovered.targets {
+        if !config.targets.contains_key(name) && counts.alive() > 0 {
+            tracing::warn!(
+                target = name,
+                jobs = counts.alive(),
+                "the store has jobs for a target that the configuration does not name; they wait"
+            );
+        }
+    }
+    let now = Now { mono: handle.mono_now(), wall: Handle::wall_now() };
+    let targets = live.iter().map(|(id, t)| (*id, t.name.clone(), t.policy.clone())).collect();
+    Broker::new(Start { recovered, targets, retention: config.store.retention }, now)
+}
+
+/// The targets that are both in the store (all are) and in the configuration.
+pub(crate) fn configured(
+    known: &[(TargetId, String)],
+    config: &Config,
+) -> Vec<(TargetId, Arc<Target>)> {
+    let find = |(id, name): &(TargetId, String)| Some((*id, config.targets.get(name)?.clone()));
+    known.iter().filter_map(find).collect()
+}
+
+pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Directory {
+    let entries =
+        known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
+    Directory::new(entries)
+}
+
+async fn upkeep(metrics: Metrics) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+async fn tell_readiness(mut health: watch::Receiver<Health>, readiness: SharedReadiness) {
+    let failed = health.wait_for(|health| matches!(health, Health::Failed(_))).await;
+    if let Ok(health) = failed
+        && let Health::Failed(error) = &*health
+    {
+        readiness.set(Readiness::StoreFailed(error.to_string()));
+    }
+}
