@@ -33,7 +33,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All faults of one file, in its order; at least one.
+/// All faults of one file, in its order; at least one. (Of a file that is not even TOML, the first
+/// few.)
 ///
 /// `Display` prints one a line and a count at the end; `Serialize` gives an array of
 /// [`ConfigError`].
@@ -53,7 +54,10 @@ pub(super) enum Depth {
     /// The file could not be read.
     Unread,
     /// It is not TOML, so keys and values were not looked at.
-    Syntax,
+    Syntax {
+        /// Faults that are not listed.
+        untold: usize,
+    },
     Values,
 }
 
@@ -111,7 +115,10 @@ impl fmt::Display for ConfigErrors {
         }
         let plural = if self.len() == 1 { "" } else { "s" };
         write!(f, "{} error{plural} in {}", self.len(), self.file)?;
-        if self.depth == Depth::Syntax {
+        if let Depth::Syntax { untold } = self.depth {
+            if untold > 0 {
+                write!(f, ", and {untold} more; is it a configuration of tollgate at all?")?;
+            }
             f.write_str("; keys and values are checked once it is valid TOML")?;
         }
         Ok(())

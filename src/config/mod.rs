@@ -28,6 +28,7 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use parse::parse;
 pub use types::{Config, LogFormat, Server, Store, Target, Telemetry};
+pub use units::parse_duration;
 
 /// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon
 /// gives `&|name| std::env::var(name).ok()`.

@@ -29,7 +29,7 @@ pub fn parse(
     file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigErrors> {
-    let source = Source { file, text };
+    let source = Source::new(file, text);
     let document = syntax::parse(&source)?;
     let context = Context { source, env, errors: RefCell::default() };
     let config = root(&Table::root(&context, &document), &context);

@@ -12,12 +12,19 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub(super) struct Source<'a> {
     pub(super) file: &'a Path,
     pub(super) text: &'a str,
+    /// The byte at which each line begins.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Source<'a> {
+        let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        Source { file, text, lines: std::iter::once(0).chain(after_newlines).collect() }
+    }
+
     /// An error at a byte of the text.
     pub(super) fn error(&self, at: usize, key: String, message: String) -> ConfigError {
-        let (line, column) = position(self.text, at);
+        let (line, column) = self.position(at);
         ConfigError {
             file: self.file.display().to_string(),
             line: Some(line),
@@ -25,6 +32,25 @@ impl Source<'_> {
             key,
             message,
         }
+    }
+
+    /// The line of a byte, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
+    }
+
+    /// Line and column of a byte, both from 1, the column in characters. A byte past the end counts
+    /// as the end, one within a character as its start.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let line = self.line(at);
+        let start = line.checked_sub(1).and_then(|index| self.lines.get(index)).copied();
+        let before = self.text.get(start.unwrap_or(0)..at).unwrap_or_default();
+        // An editor does not show a byte order mark.
+        (line, before.trim_start_matches('\u{feff}').chars().count() + 1)
     }
 }
 
@@ -65,23 +91,8 @@ fn not_utf8(file: &Path, bytes: &[u8]) -> ConfigErrors {
     }
     let good = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let message = "not UTF-8 from here on; TOML is UTF-8, save the file so".to_owned();
-    let error = Source { file, text: good }.error(good.len(), String::new(), message);
-    ConfigErrors::new(file, Depth::Syntax, vec![error])
-}
-
-/// Line and column of a byte, both from 1, the column in characters. A byte past the end counts as
-/// the end, one within a character as its start.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    let before = &text[..at];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    // An editor does not show a byte order mark.
-    let in_line = before[line_start..].trim_start_matches('\u{feff}');
-    (line, in_line.chars().count() + 1)
+    let error = Source::new(file, good).error(good.len(), String::new(), message);
+    ConfigErrors::new(file, Depth::Syntax { untold: 0 }, vec![error])
 }
 
 #[cfg(test)]
@@ -90,8 +101,10 @@ mod tests {
 
     #[test]
     fn positions_count_from_one_and_in_characters() {
+        let position = |text, at| Source::new(Path::new(""), text).position(at);
         let text = "ab\nä€c\r\n";
         assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, 2), (1, 3), "the line's own end");
         assert_eq!(position(text, 3), (2, 1));
         assert_eq!(position(text, 4), (2, 1), "within ä");
         assert_eq!(position(text, 8), (2, 3));

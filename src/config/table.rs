@@ -2,7 +2,6 @@
 //! a new key is one line where it is read, and no key is ever ignored in silence.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -121,7 +120,7 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        !self.broken && self.entries.is_none_or(|entries| entries.is_empty())
+        !self.broken && self.entries.is_none_or(DeTable::is_empty)
     }
 
     /// The key is as it should be, or not set.
@@ -162,12 +161,12 @@ impl<'a> Table<'a> {
             }
             let message = if later.contains(&name) {
                 format!("{}, and nothing would obey it; remove it", not_yet("this"))
+            } else if self.path.is_empty() && value.get_ref().get("url").is_some() {
+                format!("unknown key; did you mean [{}]?", join("targets", name))
             } else {
                 unknown(&self.path, name, &asked, later)
             };
-            // A table from a dotted header has its key's place; any other value stands after it.
-            let at = key.span().start.min(value.span().start);
-            self.fault(at, name, message);
+            self.fault(key.span().start, name, message);
         }
     }
 
@@ -228,21 +227,24 @@ pub(super) fn join(path: &str, key: &str) -> String {
     joined
 }
 
+/// `asked` and `later`: the keys that this table can have.
 fn unknown(path: &str, key: &str, asked: &[&'static str], later: &[&'static str]) -> String {
-    let mut message = String::from("unknown key");
-    let known = asked.iter().chain(later);
     // A key that is right elsewhere is a sign of the wrong table, not of a typing error.
     if let Some(home) = vocabulary::home_of(key, path) {
-        let _ = write!(message, "; it belongs in [{home}]");
-    } else if let Some(near) = nearest(key, known) {
-        let _ = write!(message, "; did you mean {near}?");
-        if later.contains(&near) {
-            let _ = write!(message, " But {}.", not_yet("that"));
-        }
-    } else {
-        let _ = write!(message, "; known here: {}", asked.join(", "));
+        return format!("unknown key; it belongs in [{home}]");
     }
-    message
+    if let Some(near) = nearest(key, asked) {
+        return format!("unknown key; did you mean {near}?");
+    }
+    if let Some(near) = nearest(key, later) {
+        return format!("unknown key; did you mean {near}? But {}", not_yet("that"));
+    }
+    let elsewhere = nearest(key, vocabulary::ALL.iter().flat_map(|words| words.all()))
+        .and_then(|near| Some((near, vocabulary::home_of(near, path)?)));
+    if let Some((near, home)) = elsewhere {
+        return format!("unknown key; did you mean {near}, in [{home}]?");
+    }
+    format!("unknown key; known here: {}", asked.join(", "))
 }
 
 /// The known word that was probably meant.

@@ -53,6 +53,7 @@ pub enum LogFormat {
 pub struct Target {
     pub name: String,
     /// Scheme, authority and a base path without a `/` at its end; never a query or a fragment.
+    /// `http::Uri` knows no empty path, so a bare origin has the path `/`.
     pub url: http::Uri,
     /// Of a whole attempt, from connecting to the end of the answer.
     pub timeout: Duration,

@@ -45,8 +45,9 @@ fn is_calendar(text: &str) -> bool {
     words.any(|word| word == "M" || word.starts_with("mon") || word.starts_with('y'))
 }
 
-/// `None` where it is no duration, or absurdly long.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A duration as people write it, `1h 30m`; use this for whatever comes from outside. `None` where
+/// it is none, has no unit, is counted in months or years, or is absurdly long.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     // humantime 2.4 panics on sums that pass 2^64 seconds ("18446744073709551615s 1000ms"); so
     // few, so short numbers cannot.
     const LONGEST: usize = 64;
@@ -169,7 +170,7 @@ fn parse_rate(text: &str) -> Result<Rate, RateFault> {
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let whole = units.into_iter().find(|(_, length)| millis % length == 0);
+    let whole = units.into_iter().find(|(_, length)| millis.is_multiple_of(*length));
     if !duration.as_nanos().is_multiple_of(1_000_000) {
         return humantime::format_duration(duration).to_string();
     }

@@ -77,18 +77,21 @@ pub(super) const RETRY: Words = Words {
 pub(super) const ALL: [&Words; 8] =
     [&ROOT, &SERVER, &STORE, &TELEMETRY, &TARGET, &LIMIT, &PRIORITY, &RETRY];
 
-/// The table in which `key` would be right, if there is just one, seen from the table `path`.
+/// A key that is right in one other table, as seen from the table `path`: that table.
 pub(super) fn home_of(key: &str, path: &str) -> Option<String> {
-    let mut homes =
-        ALL.iter().filter(|words| words.known.contains(&key) || words.later.contains(&key));
+    let mut homes = ALL.iter().filter(|words| words.all().any(|word| *word == key));
     let home = homes.next()?.table;
     if homes.next().is_some() || home.is_empty() {
         return None;
     }
-    // Within a target, name that one.
-    let target = path.strip_prefix("targets.").map_or("NAME", |rest| {
-        // A quoted name can hold dots; such a target is an error of its own.
-        rest.split('.').next().unwrap_or(rest)
-    });
+    // Within a target, name that one. (A quoted name may hold dots, but is a mistake of its own.)
+    let rest = path.strip_prefix("targets.");
+    let target = rest.map_or("NAME", |rest| rest.split('.').next().unwrap_or(rest));
     Some(home.replace("NAME", target))
+}
+
+impl Words {
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static &'static str> {
+        self.known.iter().chain(self.later)
+    }
 }

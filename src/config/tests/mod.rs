@@ -1,71 +1,58 @@
-#[test]
-fn look() {
-    let text = r#"
-[server]
-listen = "0.0.0.0:7070"
-admin_listen = "localhost:7071"
-max_bdy = "1MiB"
-drain_timeout = 30
-tls = {}
-[store]
-path = "~/x"
-cache = 5
-retention = "5M"
-min_free_disk = "1.5GiB"
-[auth]
-submit_tokens_file = "x"
-[target.foo]
-[targets.erp]
-url = "https://user:pass@h/x"
-rate = "5/s"
-timeut = "3s"
-windws = 4
-timeout = "2h"
-headers = { Authorization = "Bearer ${NOPE}", Host = "x", "b a d" = "x", X_file = "nope", X-Y = 5 }
-listen = "127.0.0.1:9001"
-delivery = "verify"
-max_queued = -5
-[targets.erp.limit]
-rate = "10/fortnight"
-windows = ["100/min"]
-burst = 0
-max_concurrent = "5"
-windos = 4
-[targets.erp.priority]
-max_deferrals = 2.5
-maxDeferrals = 2
-foo = 1
-[targets.erp.retry]
-max_attempts = 999999999999999999999999999999
-min_backoff = "10m"
-[targets.b]
-listen = "127.0.0.1:9001"
-limit = "10/s"
-retry = []
-[targets."x y"]
-url = "http://localhost:7071"
-limit.rate = "0.5/s"
-[telemetry]
-log = "inof"
-log_format = "xml"
-[bogus]
-"#;
-    let e = super::parse(text, "config/tollgate.toml".as_ref(), &|_| None).unwrap_err();
-    println!("{e}");
-    for text in [
-        "a = 1\na = 2\n[b]\n[b]\nx = y\nz = \"abc\nq = 5\n",
-        "[server]\nlisten = 127.0.0.1:80\n[targets.erp]\ntimeout = 30s\nlimit.rate = \nheaders = { A = Bearer abc }",
-        "",
-        "[targets]",
-        "[[targets]]\nurl='x'",
-    ] {
-        let e = super::parse(text, "config/tollgate.toml".as_ref(), &|_| None).unwrap_err();
-        println!("{e}");
+//! The configuration from outside: text in, configuration or errors out.
+
+mod hostile;
+mod messages;
+mod secrets;
+mod shipped;
+mod values;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Config, ConfigError, ConfigErrors, Target, parse};
+
+/// Enough for a target; more of its keys can follow.
+const ERP: &str = "[targets.erp]\nurl = \"https://erp.example/api\"\nlimit.rate = \"10/s\"\n";
+
+fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let look_up = |name: &str| {
+        env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    };
+    parse(text, Path::new("config/tollgate.toml"), &look_up)
+}
+
+#[track_caller]
+fn good(text: &str) -> Config {
+    match parse_with(text, &[]) {
+        Ok(config) => config,
+        Err(errors) => panic!("{errors}"),
     }
-    for f in ["tollgate", "demo", "minimal"] {
-        let f = format!("config/{f}.toml");
-        if let Err(e) = super::load(f.as_ref(), &|_| None) {
-            println!("{e}");
-        }
-    }
+}
+
+#[track_caller]
+fn bad(text: &str) -> Vec<ConfigError> {
+    parse_with(text, &[]).expect_err(text).into_iter().collect()
+}
+
+/// The one error of a text, without its file.
+#[track_caller]
+fn fault(text: &str) -> String {
+    let errors = bad(text);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let ConfigError { line, column, key, message, .. } = &errors[0];
+    format!("{}:{}: {key}: {message}", line.unwrap_or(0), column.unwrap_or(0))
+}
+
+/// The target `erp` of [`ERP`] with more keys.
+#[track_caller]
+fn erp(more: &str) -> Arc<Target> {
+    Arc::clone(&good(&format!("{ERP}{more}")).targets["erp"])
+}
+
+/// What is wrong with [`ERP`] and one more key, which stands on line 4.
+#[track_caller]
+fn erp_fault(more: &str) -> String {
+    let fault = fault(&format!("{ERP}{more}"));
+    let fault = fault.strip_prefix("4:").expect("an error on line 4");
+    fault.split_once(": ").map_or(fault, |(_column, rest)| rest).to_owned()
 }
