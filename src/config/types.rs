@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::broker::policy::Policy;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub server: Server,
     pub store: Store,
@@ -53,6 +53,7 @@ pub enum LogFormat {
 pub struct Target {
     pub name: String,
     /// Scheme, authority and a base path without a `/` at its end; never a query or a fragment.
+    /// `http::Uri` knows no empty path, so a bare origin has the path `/`.
     pub url: http::Uri,
     /// Of a whole attempt, from connecting to the end of the answer.
     pub timeout: Duration,
