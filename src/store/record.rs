@@ -1,13 +1,14 @@
 //! What readers of the store see of a job.
 
-use crate::broker::job::{Event, Header, JobId, JobState, Place, Priority, TargetId};
+use super::cursor::Cursor;
+use crate::broker::job::{Event, Header, JobState, Place, Priority, TargetId};
 
 /// A job with its history, as of the last commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRecord {
     pub header: Header,
     pub place: Place,
-    /// Oldest first. Of a long one the first [`HISTORY_HEAD`] and the last events are kept,
+    /// Oldest first. Of a long one the first [`HISTORY_HEAD`] events are kept and the last ones,
     /// [`HISTORY_KEPT`] in all; `header.attempts` still counts every attempt.
     pub history: Vec<Event>,
 }
@@ -35,6 +36,6 @@ pub struct Filter {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     pub jobs: Vec<JobRecord>,
-    /// Where the next page begins: the last job of this page; `None` at the end.
-    pub next: Option<JobId>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
 }
