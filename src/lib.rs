@@ -1,6 +1,7 @@
 //! Tollgate.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod handle;

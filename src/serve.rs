@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::handle::Handle;
+use crate::reload::Reloader;
 
 /// A daemon that serves.
 pub struct Running {
@@ -20,6 +21,15 @@ pub async fn start(_config: Config, _file: Option<PathBuf>) -> anyhow::Result<Ru
 }
 
 impl Running {
+    pub fn reloader(&self) -> Reloader {
+        Reloader
+    }
+
+    /// Resolves when the loop or the store fails, with the reason; else never.
+    pub async fn failed(&self) -> anyhow::Error {
+        std::future::pending().await
+    }
+
     /// Takes nothing new, finishes what is under way within `drain_timeout`, closes the store.
     pub async fn drain(self) -> anyhow::Result<()> {
         Ok(())
