@@ -44,8 +44,8 @@ fn serve(args: &ServeArgs) -> Exit {
             return Exit::Failed;
         }
     };
-    let result = log_to_stderr(&config.telemetry)
-        .and_then(|()| in_runtime(|| daemon(config, &args.config)));
+    let result =
+        log_to_stderr(&config.telemetry).and_then(|()| in_runtime(|| daemon(config, &args.config)));
     told(result)
 }
 

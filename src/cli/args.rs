@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::values::{
-    AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, data_url, admin_url, deadline, duration,
+    AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
     header, job_id, media_type, target_name,
 };
 use crate::broker::job::{JobId, JobState, Priority};
@@ -41,8 +41,16 @@ pub enum Command {
     /// Limits, depths, ages, state and estimated time to drain of each target
     Targets(TargetsArgs),
     /// Send nothing more to a target; its jobs wait
+    #[command(after_help = "\
+What is under way ends as it would. A pause outlives a restart of the daemon.
+
+Example:
+  tollgate pause erp")]
     Pause(PauseArgs),
     /// Send to a paused target again
+    #[command(after_help = "\
+Example:
+  tollgate resume erp")]
     Resume(PauseArgs),
     /// Let the daemon read its configuration again; a bad file changes nothing
     Reload(ReloadArgs),
@@ -331,9 +339,6 @@ pub struct TargetsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  tollgate pause erp; tollgate targets erp; tollgate resume erp")]
 pub struct PauseArgs {
     #[arg(value_name = "TARGET", value_parser = target_name)]
     pub target: TargetName,
@@ -375,3 +380,6 @@ fn state_parser() -> impl TypedValueParser<Value = JobState> {
         JobState::ALL.into_iter().find(named).ok_or("no such state")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! A small HTTP client for the daemon's own addresses.
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,11 +26,11 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// What TOLLGATE_TOKEN holds. Shown nowhere.
 #[derive(Clone)]
-pub struct Token(HeaderValue);
+pub(super) struct Token(HeaderValue);
 
 impl Token {
     /// `None` where it is unset or blank.
-    pub fn from_outside() -> Result<Option<Token>, CliError> {
+    pub(super) fn from_outside() -> Result<Option<Token>, CliError> {
         match std::env::var_os("TOLLGATE_TOKEN") {
             None => Ok(None),
             Some(text) => Token::parse(&text.to_string_lossy()),
@@ -63,7 +62,7 @@ impl fmt::Debug for Token {
 }
 
 /// Speaks to one address.
-pub struct Client {
+pub(super) struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     address: Address,
     token: Option<Token>,
@@ -72,14 +71,14 @@ pub struct Client {
 
 /// A 2xx answer. Its body is JSON, or empty.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     body: String,
     address: Address,
 }
 
 impl Client {
-    pub fn new(address: &Address, token: Option<Token>) -> Result<Client, CliError> {
+    pub(super) fn new(address: &Address, token: Option<Token>) -> Result<Client, CliError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
@@ -102,20 +101,20 @@ impl Client {
         self
     }
 
-    pub async fn get(&self, path: &str) -> Result<Answer, CliError> {
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, CliError> {
         self.call(Method::GET, path, None, Duration::ZERO).await
     }
 
     /// For an answer that the daemon is asked to hold back for up to `wait`.
-    pub async fn get_slowly(&self, path: &str, wait: Duration) -> Result<Answer, CliError> {
+    pub(super) async fn get_slowly(&self, path: &str, wait: Duration) -> Result<Answer, CliError> {
         self.call(Method::GET, path, None, wait).await
     }
 
-    pub async fn post(&self, path: &str, json: Option<String>) -> Result<Answer, CliError> {
+    pub(super) async fn post(&self, path: &str, json: Option<String>) -> Result<Answer, CliError> {
         self.call(Method::POST, path, json, Duration::ZERO).await
     }
 
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -227,12 +226,12 @@ impl Client {
 
 impl Answer {
     /// The JSON as it came.
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.body
     }
 
     /// Reads what this command needs of it.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, CliError> {
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         serde_json::from_str(&self.body).map_err(|error| CliError::NotTollgate {
             address: Box::new(self.address.clone()),
             status: self.status.as_u16(),

@@ -12,7 +12,8 @@ pub(super) async fn pause(
 ) -> Result<(), CliError> {
     let client = outside.client(&args.at.admin_url.0)?;
     let verb = if paused { "pause" } else { "resume" };
-    let answer = client.post(&format!("/v1/targets/{}/{verb}", args.target.encoded()), None).await?;
+    let answer =
+        client.post(&format!("/v1/targets/{}/{verb}", args.target.encoded()), None).await?;
     if args.format.json {
         return outside.terminal.print(&one_line(answer.text()));
     }

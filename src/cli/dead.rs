@@ -92,15 +92,15 @@ async fn purge(
     outside: &mut Outside,
 ) -> Result<(), CliError> {
     let which = Which::read(&args.which)?;
-    let what = match &which {
-        Which::Target(target) => {
-            let target_now: Target =
-                client.get(&format!("/v1/targets/{}", target.encoded())).await?.read()?;
-            format!("{} of {target}", dead_jobs(target_now.dead))
-        }
-        Which::Jobs(ids) => dead_jobs(ids.len() as u64),
-    };
     if !args.yes {
+        let what = match &which {
+            Which::Target(target) => {
+                let path = format!("/v1/targets/{}", target.encoded());
+                let now: Target = client.get(&path).await?.read()?;
+                format!("{} of {target}", dead_jobs(now.dead))
+            }
+            Which::Jobs(ids) => dead_jobs(ids.len() as u64),
+        };
         if !outside.terminal.can_ask() {
             return Err(CliError::Usage(format!(
                 "this would forget {what} for ever, and there is no terminal to ask at: add --yes"

@@ -18,7 +18,7 @@ pub enum Exit {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(super) enum CliError {
     #[error("{0}")]
     Usage(String),
     #[error("{}", unreachable(address, why))]
@@ -53,7 +53,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    pub fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) => Exit::Usage,
             CliError::Unreachable { .. } | CliError::NoAnswer { .. } => Exit::Unreachable,
@@ -68,7 +68,7 @@ impl CliError {
     }
 
     /// The daemon may be back in a moment: it restarts, or it drains.
-    pub fn may_pass(&self) -> bool {
+    pub(super) fn may_pass(&self) -> bool {
         match self {
             CliError::Unreachable { .. } | CliError::NoAnswer { .. } => true,
             CliError::Problem(problem) => problem.status == 503,

@@ -9,7 +9,7 @@ use super::args::{JobsArgs, JobsCommand, JobsListArgs, Paging};
 use super::client::{Answer, Client};
 use super::error::CliError;
 use super::table::{Align, Cell, Table};
-use super::terminal::{clean, tone_of_state};
+use super::terminal::{clean, complain, tone_of_state};
 use super::values::encode;
 use super::wire::{Job, Page, When, one_line};
 use super::{Outside, ages, timeline};
@@ -76,7 +76,8 @@ pub(super) async fn list(
     let mut after: Option<String> = None;
     loop {
         let limit = left.min(u64::from(LARGEST_PAGE));
-        let page: Page = client.get(&page_path(path, filter, limit, after.as_deref())).await?.read()?;
+        let page: Page =
+            client.get(&page_path(path, filter, limit, after.as_deref())).await?.read()?;
         let mut printed = String::new();
         for job in &page.jobs {
             if json {
@@ -92,13 +93,18 @@ pub(super) async fn list(
         outside.terminal.print(&printed)?;
         left = left.saturating_sub(page.jobs.len() as u64);
         match page.next {
-            // A cursor that stands still would be followed for ever.
-            Some(next) if left > 0 && after.as_ref() != Some(&next) => after = Some(next),
-            Some(_) if !json => {
-                super::terminal::complain("there are more; --limit or --all shows them");
+            None => return Ok(()),
+            Some(_) if left == 0 => {
+                if !json {
+                    complain("there are more; --limit N or --all shows them");
+                }
                 return Ok(());
             }
-            _ => return Ok(()),
+            Some(next) if after.as_ref() == Some(&next) => {
+                let next = clean(&next);
+                return Err(CliError::Failed(format!("the list goes in circles at {next}")));
+            }
+            Some(next) => after = Some(next),
         }
     }
 }

@@ -28,7 +28,8 @@ use terminal::Terminal;
 use values::Address;
 
 pub use check::load;
-pub use error::{CliError, Exit};
+use error::CliError;
+pub use error::Exit;
 pub use terminal::complain;
 
 /// What a command has around it.

@@ -9,7 +9,7 @@ use super::ages;
 use super::terminal::{clean, clean_lines};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Problem {
+pub(super) struct Problem {
     #[serde(default)]
     pub title: String,
     #[serde(default)]

@@ -1,18 +1,19 @@
 //! `tollgate submit`: one job in, and its end where that is waited for.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::args::SubmitArgs;
 use super::client::{Answer, Client};
 use super::error::CliError;
 use super::terminal::complain;
-use super::values::{HeaderArg, in_millis, is_json};
+use super::values::{HeaderArg, is_json, written};
 use super::wire::{Job, one_line};
 use super::{Outside, ages, timeline};
 
@@ -27,12 +28,10 @@ struct NewJob<'a> {
     priority: Option<&'static str>,
     method: String,
     path: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    headers: Map<String, Value>,
     #[serde(flatten)]
-    body: Body,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<&'a str>,
+    body: Body<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dedup_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,25 +43,31 @@ struct NewJob<'a> {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Body {
+struct Body<'a> {
     /// Verbatim: long numbers and the order of keys stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
 }
 
-impl Body {
-    /// JSON where it is JSON and is not called something else; else the bytes it is.
-    fn new(bytes: &[u8], content_type: Option<&str>) -> Body {
-        let may_be_json = content_type.is_none_or(is_json);
+impl<'a> Body<'a> {
+    /// JSON where it is JSON and nobody calls it something else; else the bytes it is.
+    /// `content_type` is its own argument's, `header` the one among the headers.
+    fn new(bytes: &[u8], content_type: Option<&'a str>, header: Option<&str>) -> Body<'a> {
+        let called = content_type.or(header);
+        let may_be_json = called.is_none_or(is_json);
         let json = may_be_json.then(|| serde_json::from_slice::<Box<RawValue>>(bytes).ok());
         match json.flatten() {
-            Some(json) => Body { body: Some(json), body_base64: None },
-            None => {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-                Body { body: None, body_base64: Some(encoded) }
+            // To the daemon a field that is null is one that is not there.
+            Some(json) if json.get() == "null" => {
+                let content_type = called.map_or(Some("application/json"), |_| content_type);
+                Body { body: None, body_base64: Some(STANDARD.encode("null")), content_type }
             }
+            Some(json) => Body { body: Some(json), body_base64: None, content_type },
+            None => Body { body: None, body_base64: Some(STANDARD.encode(bytes)), content_type },
         }
     }
 }
@@ -74,7 +79,7 @@ pub(super) async fn submit(args: &SubmitArgs, outside: &mut Outside) -> Result<(
     let answer = client.post("/v1/jobs", Some(job)).await?;
     let job: Job = answer.read()?;
     let Some(patience) = args.wait else {
-        return print(outside, args.format.json, &answer, |job| timeline::accepted(job));
+        return print(outside, args.format.json, &answer, timeline::accepted);
     };
     if !args.format.json {
         complain(&format!("{}; waiting for its end", timeline::accepted(&job).trim_end()));
@@ -126,20 +131,25 @@ fn new_job(
         )));
     }
     let content_type = args.content_type.as_deref();
+    let header =
+        args.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
+    let header = header.map(|header| header.value.as_str());
     if content_type.is_some() && data.is_none() {
         return Err(CliError::Usage("--content-type speaks of --data, and there is none".into()));
     }
-    let deadline = args.deadline.as_ref().map(|deadline| deadline.from_now(now)).transpose();
+    if content_type.is_some() && header.is_some() {
+        return Err(CliError::Usage("--content-type is also among the --header".into()));
+    }
+    let deadline = args.deadline.as_ref().map(|deadline| deadline.rfc_3339(now)).transpose();
     let job = NewJob {
         target: args.target.as_str(),
         priority: args.priority.map(crate::broker::job::Priority::as_str),
         method,
         path,
-        headers: headers(&args.headers)?,
-        body: data.map(|data| Body::new(data, content_type)).unwrap_or_default(),
-        content_type,
+        headers: headers(&args.headers),
+        body: data.map(|data| Body::new(data, content_type, header)).unwrap_or_default(),
         dedup_id: args.dedup_id.as_deref(),
-        delay: args.delay.map(in_millis),
+        delay: args.delay.map(written),
         deadline: deadline.map_err(CliError::Usage)?,
         max_attempts: args.max_attempts,
     };
@@ -161,18 +171,19 @@ fn method_of(text: &str) -> Result<String, CliError> {
     }
 }
 
-fn headers(args: &[HeaderArg]) -> Result<BTreeMap<&str, &str>, CliError> {
-    let mut headers = BTreeMap::new();
+/// A name that is there several times has its values in an array.
+fn headers(args: &[HeaderArg]) -> Map<String, Value> {
+    let mut headers = Map::new();
     for HeaderArg { name, value } in args {
-        let twice = headers.keys().any(|other: &&str| other.eq_ignore_ascii_case(name));
-        if twice {
-            return Err(CliError::Usage(format!(
-                "--header {name} is there twice; give its values in one, with commas between"
-            )));
+        let value = Value::from(value.as_str());
+        let known = headers.keys().find(|other| other.eq_ignore_ascii_case(name)).cloned();
+        match known.and_then(|known| headers.get_mut(&known)) {
+            None => drop(headers.insert(name.clone(), value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(one) => *one = Value::Array(vec![one.take(), value]),
         }
-        headers.insert(name.as_str(), value.as_str());
     }
-    Ok(headers)
+    headers
 }
 
 /// The text itself, `@FILE`, or `-` (and `@-`) for standard input.
@@ -218,7 +229,7 @@ async fn wait_for_end(
         let left = patience.map(|patience| patience.saturating_sub(begun.elapsed()));
         let turn = left.map_or(ONE_TURN, |left| left.min(ONE_TURN));
         let asked = Instant::now();
-        let path = format!("/v1/jobs/{}?wait={}", super::values::encode(id), in_millis(turn));
+        let path = format!("/v1/jobs/{}?wait={}", super::values::encode(id), written(turn));
         match client.get_slowly(&path, turn).await {
             Ok(answer) => {
                 away_since = None;
@@ -269,28 +280,60 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let argv = [
-            "erp", "put", "/orders/7?x=1", "-p", "high", "--delay", "1m", "--deadline", "1h",
-            "--dedup-id", "d", "--max-attempts", "3", "-H", "X-A: 1", "--header", "X-B:2",
+            "erp",
+            "put",
+            "/orders/7?x=1",
+            "-p",
+            "high",
+            "--delay",
+            "1m",
+            "--deadline",
+            "1h",
+            "--dedup-id",
+            "d",
+            "--max-attempts",
+            "3",
+            "-H",
+            "X-A: 1",
+            "--header",
+            "X-B:2",
+            "-H",
+            "x-a: 3",
+            "-H",
+            "x-a:",
         ];
         let expected = json!({
             "target": "erp", "method": "PUT", "path": "/orders/7?x=1", "priority": "HIGH",
-            "delay": "60000ms", "deadline": "2026-01-31T09:00:00.000Z", "dedup_id": "d",
-            "max_attempts": 3, "headers": {"X-A": "1", "X-B": "2"}, "body": {"n": 1},
+            "delay": "60s", "deadline": "2026-01-31T09:00:00.000Z", "dedup_id": "d",
+            "max_attempts": 3, "headers": {"X-A": ["1", "3", ""], "X-B": "2"}, "body": {"n": 1},
         });
         assert_eq!(made(&argv, Some(b"{\"n\":1}")).unwrap(), expected);
     }
 
     #[test]
     fn json_goes_verbatim_and_all_else_as_bytes() {
-        let body = |bytes: &[u8], kind| serde_json::to_string(&Body::new(bytes, kind)).unwrap();
+        let body = |bytes: &[u8], kind, header| {
+            serde_json::to_string(&Body::new(bytes, kind, header)).unwrap()
+        };
+        let plain = |bytes: &[u8]| body(bytes, None, None);
         let long = "{\"b\":1,\"a\":123456789012345678901234567890}";
-        assert_eq!(body(format!(" {long}\n").as_bytes(), None), format!("{{\"body\":{long}}}"));
-        assert_eq!(body(b"null", None), "{\"body\":null}");
-        assert_eq!(body(b"{oops", None), "{\"body_base64\":\"e29vcHM=\"}");
-        assert_eq!(body(b"\xff", None), "{\"body_base64\":\"/w==\"}");
-        assert_eq!(body(b"", None), "{\"body_base64\":\"\"}");
-        assert_eq!(body(b"12", Some("text/plain")), "{\"body_base64\":\"MTI=\"}");
-        assert_eq!(body(b"12", Some("application/x+json")), "{\"body\":12}");
+        assert_eq!(plain(format!(" {long}\n").as_bytes()), format!("{{\"body\":{long}}}"));
+        assert_eq!(plain(b"{oops"), r#"{"body_base64":"e29vcHM="}"#);
+        assert_eq!(plain(b"\xff"), r#"{"body_base64":"/w=="}"#);
+        assert_eq!(plain(b""), r#"{"body_base64":""}"#);
+        assert_eq!(
+            body(b"12", Some("text/plain"), None),
+            r#"{"body_base64":"MTI=","content_type":"text/plain"}"#
+        );
+        assert_eq!(body(b"12", None, Some("text/plain")), r#"{"body_base64":"MTI="}"#);
+        assert_eq!(
+            body(b"12", Some("application/x+json"), None),
+            r#"{"body":12,"content_type":"application/x+json"}"#
+        );
+        // To the daemon a field that is null is one that is not there.
+        let null = r#"{"body_base64":"bnVsbA==","content_type":"application/json"}"#;
+        assert_eq!(plain(b" null "), null);
+        assert_eq!(body(b"null", None, Some("a/x+json")), r#"{"body_base64":"bnVsbA=="}"#);
     }
 
     #[test]
@@ -300,7 +343,7 @@ mod tests {
             &["erp", "orders"],
             &["erp", "GE T", "/"],
             &["erp", "/orders", "GET"],
-            &["erp", "/", "-H", "A: 1", "-H", "a: 2"],
+            &["erp", "/", "--content-type", "a/b", "--data", "", "-H", "Content-Type: a/b"],
             &["erp", "/", "--content-type", "text/plain"],
             &["erp", "/", "--deadline", "9999999999d"],
         ] {

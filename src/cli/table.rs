@@ -49,7 +49,7 @@ impl Table {
     pub(super) fn take(&mut self, paint: Paint) -> String {
         let mut text = String::new();
         if !self.headed {
-            let heading =
+            let heading: Vec<Cell> =
                 self.columns.iter().map(|(name, _, _)| Cell::toned(name, Tone::Heading)).collect();
             self.line(&mut text, &heading, paint);
             self.headed = true;
@@ -60,7 +60,7 @@ impl Table {
         text
     }
 
-    fn line(&self, text: &mut String, cells: &Vec<Cell>, paint: Paint) {
+    fn line(&self, text: &mut String, cells: &[Cell], paint: Paint) {
         let last = cells.len().saturating_sub(1);
         for (at, (cell, (_, align, wide))) in cells.iter().zip(&self.columns).enumerate() {
             let pad = " ".repeat(wide.saturating_sub(width(&cell.text)));

@@ -6,11 +6,11 @@ use super::error::CliError;
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paint(bool);
+pub(super) struct Paint(bool);
 
 /// What a colour says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(super) enum Tone {
     Plain,
     Heading,
     Good,
@@ -19,7 +19,8 @@ pub enum Tone {
 }
 
 impl Paint {
-    pub const NONE: Paint = Paint(false);
+    #[cfg(test)]
+    pub(super) const NONE: Paint = Paint(false);
     #[cfg(test)]
     pub(super) const ALWAYS: Paint = Paint(true);
 
@@ -52,18 +53,18 @@ pub(super) fn tone_of_state(state: &str) -> Tone {
     }
 }
 
-pub struct Terminal {
+pub(super) struct Terminal {
     out: Box<dyn Write>,
     pub paint: Paint,
 }
 
 impl Terminal {
-    pub fn outside() -> Terminal {
+    pub(super) fn outside() -> Terminal {
         Terminal { out: Box::new(io::stdout()), paint: Paint::from_outside() }
     }
 
     /// Writes `text` and a newline if it does not end in one.
-    pub fn print(&mut self, text: &str) -> Result<(), CliError> {
+    pub(super) fn print(&mut self, text: &str) -> Result<(), CliError> {
         self.out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             self.out.write_all(b"\n")?;
@@ -74,7 +75,7 @@ impl Terminal {
 
     /// Asks on standard error, where it is seen even if the output is redirected.
     /// Anything but a yes is a no.
-    pub fn confirm(&mut self, question: &str) -> Result<bool, CliError> {
+    pub(super) fn confirm(&mut self, question: &str) -> Result<bool, CliError> {
         say(&format!("{question} [y/N] "), "");
         let mut line = String::new();
         io::stdin()
@@ -84,7 +85,7 @@ impl Terminal {
         Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    pub fn can_ask(&self) -> bool {
+    pub(super) fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 }

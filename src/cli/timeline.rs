@@ -29,7 +29,8 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
     let dated = |when: &Option<When>| when.as_ref().map(|when| when.dated(now));
     let finished = job.finished_at.as_ref().map(|finished| {
         let took = job.enqueued_at.as_ref().and_then(When::at).zip(finished.at());
-        let took = took.map(|(from, to)| format!(", after {}", ages::short(ages::between(from, to))));
+        let took =
+            took.map(|(from, to)| format!(", after {}", ages::short(ages::between(from, to))));
         format!("{}{}", finished.dated(now), took.unwrap_or_default())
     });
     let facts = [
@@ -39,6 +40,7 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
         ("attempts", Some(job.attempts.to_string())),
         ("enqueued", dated(&job.enqueued_at)),
         ("not before", dated(&job.not_before)),
+        ("next attempt", dated(&job.next_attempt_at)),
         ("deadline", dated(&job.deadline)),
         ("position", job.position.map(|position| position.to_string())),
         ("starts about", dated(&job.estimated_start)),
@@ -99,8 +101,8 @@ fn details(event: &Event) -> String {
     let others = event.rest.iter().filter(|(name, _)| !first.contains(&name.as_str()));
     let told: Vec<String> = known
         .chain(others)
-        .filter(|(_, value)| !value.is_null() && **value != Value::from(""))
-        .filter(|(name, value)| !(*name == "passed_over" && **value == Value::from(0)))
+        .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
+        .filter(|(name, value)| !(*name == "passed_over" && value.as_u64() == Some(0)))
         .map(|(name, value)| {
             let name = name.replace('_', " ");
             format!("{} {}", clean(&name), clean(&Plain(value).to_string()))
@@ -133,6 +135,9 @@ fn answer(text: &mut String, result: &JobResult, paint: Paint) {
         Ok(Value::String(body)) => indented(text, &body),
         // As it came, so that long numbers and the order of keys stay as they are.
         _ => indented(text, body.get()),
+    }
+    if result.response_body_truncated {
+        let _ = writeln!(text, "  (the daemon kept no more of it)");
     }
 }
 
@@ -198,7 +203,8 @@ answer 200 OK
         let text = shown(
             r#"{"id":"x","state":"failed","request":{"method":"PUT","path":"/a"},
             "error":{"code":"Tollgate.Http.400","message":"no\u001b[31m\nsuch order"},
-            "result":{"StatusCode":400,"ResponseBody":"/w==","ResponseBodyBase64":true}}"#,
+            "result":{"StatusCode":400,"ResponseBody":"/w==","ResponseBodyBase64":true,
+                      "ResponseBodyTruncated":true}}"#,
         );
         let expected = "\
 x failed
@@ -210,6 +216,7 @@ error Tollgate.Http.400
 answer 400
 
   (1 bytes that are not text; --json has them)
+  (the daemon kept no more of it)
 ";
         assert_eq!(text, expected);
     }
@@ -239,7 +246,10 @@ answer 400
     #[test]
     fn acceptance_in_one_line() {
         let said = |json: &str| accepted(&serde_json::from_str(json).unwrap());
-        assert_eq!(said(r#"{"id":"a","state":"queued","position":3}"#), "job a is queued, position 3");
+        assert_eq!(
+            said(r#"{"id":"a","state":"queued","position":3}"#),
+            "job a is queued, position 3"
+        );
         let again = said(r#"{"id":"a","state":"running","duplicate":true}"#);
         assert_eq!(again, "job a is running (it was there already)");
     }

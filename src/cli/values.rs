@@ -162,9 +162,14 @@ fn parse_duration(text: &str) -> Option<Duration> {
     sane.then(|| humantime::parse_duration(&text).ok()).flatten()
 }
 
-/// In whole milliseconds, rounded up: a form that every reader of durations knows.
-pub(super) fn in_millis(duration: Duration) -> String {
-    format!("{}ms", duration.as_nanos().div_ceil(1_000_000))
+/// As the daemon reads it: `250ms`, `30s`, `1s500ms`. A part of a millisecond is rounded up.
+pub(super) fn written(duration: Duration) -> String {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    match (millis / 1000, millis % 1000) {
+        (seconds, 0) => format!("{seconds}s"),
+        (0, millis) => format!("{millis}ms"),
+        (seconds, millis) => format!("{seconds}s{millis}ms"),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,8 +179,8 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    /// RFC 3339 in UTC.
-    pub fn from_now(&self, now: jiff::Timestamp) -> Result<String, String> {
+    /// In UTC.
+    pub fn rfc_3339(&self, now: jiff::Timestamp) -> Result<String, String> {
         let at = match self {
             Deadline::At(at) => *at,
             Deadline::In(duration) => now
@@ -252,8 +257,16 @@ mod tests {
             assert_eq!(address.join("/v1/jobs"), joined);
         }
         for bad in [
-            "", "127.0.0.1:7070", "localhost", "ftp://x", "http://", "http://u:p@x", "http://x?a",
-            "http://x/#a", "/v1", "http://x y",
+            "",
+            "127.0.0.1:7070",
+            "localhost",
+            "ftp://x",
+            "http://",
+            "http://u:p@x",
+            "http://x?a",
+            "http://x/#a",
+            "/v1",
+            "http://x y",
         ] {
             assert!(Address::parse(bad, Side::Data).is_err(), "{bad} was taken");
         }
@@ -280,21 +293,23 @@ mod tests {
 
     #[test]
     fn durations_and_deadlines() {
-        assert_eq!(in_millis(duration("1m").unwrap()), "60000ms");
-        assert_eq!(in_millis(Duration::from_micros(1500)), "2ms");
+        assert_eq!(written(duration("1m").unwrap()), "60s");
+        assert_eq!(written(Duration::from_micros(1500)), "2ms");
+        let odd = Duration::from_millis(1500);
+        assert_eq!((written(odd), duration(&written(odd))), ("1s500ms".into(), Ok(odd)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
-        for bad in [
-            "", " ", "5", "-5s", "5M", "1month", "2y", "s", "1٣s", "18446744073709551615s 1000ms",
-        ] {
+        for bad in
+            ["", " ", "5", "-5s", "5M", "1month", "2y", "s", "1٣s", "18446744073709551615s 1000ms"]
+        {
             assert!(duration(bad).is_err(), "{bad:?} was taken");
         }
 
         let now: jiff::Timestamp = "2026-01-31T08:00:00Z".parse().unwrap();
-        let written = |text: &str| deadline(text).unwrap().from_now(now).unwrap();
-        assert_eq!(written("90s"), "2026-01-31T08:01:30.000Z");
-        assert_eq!(written("2026-01-31T09:00:00+01:00"), "2026-01-31T08:00:00.000Z");
+        let read = |text: &str| deadline(text).unwrap().rfc_3339(now).unwrap();
+        assert_eq!(read("90s"), "2026-01-31T08:01:30.000Z");
+        assert_eq!(read("2026-01-31T09:00:00+01:00"), "2026-01-31T08:00:00.000Z");
         assert!(deadline("tomorrow").is_err());
-        assert!(deadline("9999999999d").unwrap().from_now(now).is_err());
+        assert!(deadline("9999999999d").unwrap().rfc_3339(now).is_err());
     }
 
     #[test]

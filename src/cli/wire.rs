@@ -58,6 +58,7 @@ pub(super) struct Job {
     pub(super) enqueued_at: Option<When>,
     pub(super) finished_at: Option<When>,
     pub(super) not_before: Option<When>,
+    pub(super) next_attempt_at: Option<When>,
     pub(super) deadline: Option<When>,
     pub(super) position: Option<u64>,
     pub(super) estimated_start: Option<When>,
@@ -107,6 +108,8 @@ pub(super) struct JobResult {
     pub(super) response_body: Option<Box<RawValue>>,
     #[serde(default)]
     pub(super) response_body_base64: bool,
+    #[serde(default)]
+    pub(super) response_body_truncated: bool,
 }
 
 #[derive(Debug, Deserialize)]
