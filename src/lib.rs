@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod config;
+pub mod demo;
 pub mod dispatch;
 pub mod handle;
 pub mod metrics;

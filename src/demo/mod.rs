@@ -1,0 +1,5 @@
+//! `tollgate demo`.
+
+pub mod auditor;
+pub mod fragile_api;
+mod rng;
