@@ -1,5 +1,39 @@
 //! The configuration: raw TOML into validated types, once, with all errors together.
+//!
+//! `parse` reads the tables, a key a line; `table` sees to it that no key goes unread; `item` and
+//! `units` read values; `vocabulary` knows the keys, `defaults` what holds without them, `bounds`
+//! how far they may go.
 
+pub mod defaults;
+
+mod bounds;
+mod error;
+mod headers;
+mod item;
+mod listen;
+mod parse;
+mod source;
+mod syntax;
+mod table;
 mod types;
+mod units;
+mod url;
+mod vocabulary;
 
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use parse::parse;
 pub use types::{Config, LogFormat, Server, Store, Target, Telemetry};
+
+/// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon
+/// gives `&|name| std::env::var(name).ok()`.
+///
+/// # Errors
+/// Everything that is wrong, together; or that the file cannot be read.
+pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    parse(&source::read(file)?, file, env)
+}

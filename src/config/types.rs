@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::broker::policy::Policy;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub server: Server,
     pub store: Store,

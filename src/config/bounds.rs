@@ -1,0 +1,51 @@
+//! The limit on everything that can be configured. Generous: past these a value is a mistake.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY: u64 = 86_400;
+
+/// Of a request body, in bytes; one is held in memory while it is taken in or sent.
+pub(super) const MAX_BODY: RangeInclusive<u64> = 1..=64 * MIB;
+/// Zero: what is under way is cut off at once.
+pub(super) const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=secs(3_600);
+
+/// In bytes.
+pub(super) const CACHE: RangeInclusive<u64> = MIB..=64 * GIB;
+pub(super) const RETENTION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
+/// In bytes. Zero: no check.
+pub(super) const MIN_FREE_DISK: RangeInclusive<u64> = 0..=1024 * GIB;
+
+pub(super) const TARGETS: usize = 10_000;
+/// In characters.
+pub(super) const TARGET_NAME: usize = 64;
+/// In bytes; the rest of a URL comes from the job.
+pub(super) const URL: usize = 2_048;
+pub(super) const HEADERS: usize = 64;
+/// Of one header's value, in bytes.
+pub(super) const HEADER_VALUE: usize = 8 * 1024;
+pub(super) const TIMEOUT: RangeInclusive<Duration> = millis(1)..=secs(3_600);
+pub(super) const MAX_QUEUED: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// Requests a second: past it the loop, not the target, is the limit.
+pub(super) const MAX_RATE_PER_SECOND: u32 = 1_000_000;
+/// The N seconds, minutes, … of a rate.
+pub(super) const RATE_PERIOD: Duration = secs(366 * DAY);
+pub(super) const BURST: u32 = 1_000_000;
+/// More than the ports that one address has.
+pub(super) const MAX_CONCURRENT: u32 = 65_536;
+pub(super) const MAX_DEFERRALS: u32 = 1_000_000;
+
+pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
+pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
+pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}

@@ -1,0 +1,61 @@
+//! What holds where the file says nothing. `config/tollgate.toml` shows the same values; a test
+//! compares the two.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::types::{LogFormat, Server, Store, Telemetry};
+use crate::broker::policy::Retry;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+pub fn server() -> Server {
+    Server {
+        listen: loopback(7070),
+        admin_listen: loopback(7071),
+        max_body: 256 * KIB,
+        drain_timeout: Duration::from_secs(30),
+    }
+}
+
+pub fn store() -> Store {
+    Store {
+        path: PathBuf::from("data/tollgate.redb"),
+        cache: 64 * MIB,
+        retention: Duration::from_secs(24 * 3_600),
+        min_free_disk: 256 * MIB as u64,
+    }
+}
+
+pub fn telemetry() -> Telemetry {
+    Telemetry { log: "info".to_owned(), log_format: LogFormat::Text }
+}
+
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub const MAX_QUEUED: u64 = 1_000_000;
+
+/// Strict spacing: a token bucket that holds one token.
+pub const BURST: NonZeroU32 = at_least_one(1);
+pub const MAX_CONCURRENT: NonZeroU32 = at_least_one(10);
+pub const MAX_DEFERRALS: NonZeroU32 = at_least_one(20);
+
+pub const RETRY: Retry = Retry {
+    max_attempts: at_least_one(5),
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(5 * 60),
+    max_retry_duration: Duration::from_secs(24 * 3_600),
+};
+
+const fn at_least_one(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

@@ -1,0 +1,270 @@
+//! From the text of a file to a [`Config`]: one function a table, one line a key.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use super::error::{ConfigErrors, Depth};
+use super::headers::headers;
+use super::item::{Item, Text, quoted};
+use super::listen::{Listeners, address};
+use super::source::Source;
+use super::table::{Context, Table, nearest, not_yet};
+use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
+use super::units::{duration, rate, show_duration, size};
+use super::url::base_url;
+use super::{bounds, defaults, syntax, vocabulary};
+use crate::broker::policy::{Limit, Policy, Rate, Retry};
+
+/// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
+/// its folder; the store's path is kept as given, so it starts at the working directory.
+///
+/// # Errors
+/// Everything that is wrong, together.
+pub fn parse(
+    text: &str,
+    file: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let source = Source { file, text };
+    let document = syntax::parse(&source)?;
+    let context = Context { source, env, errors: RefCell::default() };
+    let config = root(&Table::root(&context, &document), &context);
+    let errors = context.errors.into_inner();
+    if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(file, Depth::Values, errors)) }
+}
+
+fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
+    let mut listeners = Listeners::default();
+    let config = Config {
+        server: server(&root.table("server"), &mut listeners),
+        store: store(&root.table("store")),
+        telemetry: telemetry(&root.table("telemetry")),
+        targets: targets(&root.table("targets"), &mut listeners),
+    };
+    listeners.check(context);
+    root.finish(vocabulary::ROOT.later);
+    config
+}
+
+fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
+    let default = defaults::server();
+    let server = Server {
+        listen: table.get_or("listen", default.listen, address),
+        admin_listen: table.get_or("admin_listen", default.admin_listen, address),
+        max_body: table.get_or("max_body", default.max_body, bytes(bounds::MAX_BODY)),
+        drain_timeout: table.get_or(
+            "drain_timeout",
+            default.drain_timeout,
+            duration(bounds::DRAIN_TIMEOUT),
+        ),
+    };
+    listeners.listen(table, "listen", server.listen);
+    listeners.listen(table, "admin_listen", server.admin_listen);
+    table.finish(vocabulary::SERVER.later);
+    server
+}
+
+fn store(table: &Table<'_>) -> Store {
+    let default = defaults::store();
+    let store = Store {
+        path: table.get_or("path", default.path, store_path),
+        cache: table.get_or("cache", default.cache, bytes(bounds::CACHE)),
+        retention: table.get_or("retention", default.retention, duration(bounds::RETENTION)),
+        min_free_disk: table.get_or(
+            "min_free_disk",
+            default.min_free_disk,
+            size(bounds::MIN_FREE_DISK),
+        ),
+    };
+    table.finish(vocabulary::STORE.later);
+    store
+}
+
+fn telemetry(table: &Table<'_>) -> Telemetry {
+    let default = defaults::telemetry();
+    let telemetry = Telemetry {
+        log: table.get_or("log", default.log, log_filter),
+        log_format: table.get_or("log_format", default.log_format, log_format),
+    };
+    table.finish(vocabulary::TELEMETRY.later);
+    telemetry
+}
+
+fn targets(table: &Table<'_>, listeners: &mut Listeners) -> BTreeMap<String, Arc<Target>> {
+    if table.is_empty() {
+        let message = "no target is configured; add [targets.NAME] with url = \"https://…\" and \
+                       limit.rate = \"10/s\"";
+        table.report_self(message.to_owned());
+    }
+    let mut targets = BTreeMap::new();
+    for (count, (name, target_table)) in table.tables().enumerate() {
+        if count == bounds::TARGETS {
+            table.report_name(name, format!("at most {} targets are allowed", bounds::TARGETS));
+        }
+        if !is_target_name(name) {
+            let message = format!(
+                "not a target's name; one has 1 to {} letters, digits, - or _, a letter or digit first",
+                bounds::TARGET_NAME
+            );
+            table.report_name(name, message);
+        }
+        if let Some(target) = target(name, &target_table, listeners) {
+            targets.insert(name.to_owned(), Arc::new(target));
+        }
+    }
+    targets
+}
+
+fn is_target_name(name: &str) -> bool {
+    name.len() <= bounds::TARGET_NAME
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// `None` where what it needs is missing or wrong, which is reported.
+fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Target> {
+    let url = table.need("url", "url = \"https://…\"", base_url);
+    let timeout = table.get_or("timeout", defaults::TIMEOUT, duration(bounds::TIMEOUT));
+    let headers = headers(&table.table("headers"));
+    let listen = table.get("listen", address);
+    table.get("delivery", delivery);
+    let max_queued =
+        table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
+    let limit = limit(&table.table("limit"));
+    let max_deferrals = priority(&table.table("priority"));
+    let retry = retry(&table.table("retry"));
+    if let Some(listen) = listen {
+        listeners.listen(table, "listen", listen);
+    }
+    if let Some(url) = &url {
+        listeners.call(table, "url", url.clone());
+    }
+    table.finish(vocabulary::TARGET.later);
+    let policy = Policy { limit: limit?, retry, max_deferrals, max_queued };
+    Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
+}
+
+fn limit(table: &Table<'_>) -> Option<Limit> {
+    let rate: Option<Rate> = table.need("rate", "rate = \"10/s\", what the target can bear", rate);
+    let burst = table.get_or("burst", defaults::BURST, |item| item.count(bounds::BURST));
+    let max_concurrent = table.get_or("max_concurrent", defaults::MAX_CONCURRENT, |item| {
+        item.count(bounds::MAX_CONCURRENT)
+    });
+    table.finish(vocabulary::LIMIT.later);
+    Some(Limit { rate: rate?, burst, max_concurrent })
+}
+
+fn priority(table: &Table<'_>) -> std::num::NonZeroU32 {
+    let max_deferrals = table
+        .get_or("max_deferrals", defaults::MAX_DEFERRALS, |item| item.count(bounds::MAX_DEFERRALS));
+    table.finish(vocabulary::PRIORITY.later);
+    max_deferrals
+}
+
+fn retry(table: &Table<'_>) -> Retry {
+    let default = defaults::RETRY;
+    let retry = Retry {
+        max_attempts: table
+            .get_or("max_attempts", default.max_attempts, |item| item.count(bounds::MAX_ATTEMPTS)),
+        min_backoff: table.get_or("min_backoff", default.min_backoff, duration(bounds::BACKOFF)),
+        max_backoff: table.get_or("max_backoff", default.max_backoff, duration(bounds::BACKOFF)),
+        max_retry_duration: table.get_or(
+            "max_retry_duration",
+            default.max_retry_duration,
+            duration(bounds::MAX_RETRY_DURATION),
+        ),
+    };
+    let both_good = table.is_good("min_backoff") && table.is_good("max_backoff");
+    if both_good && retry.min_backoff > retry.max_backoff {
+        let (min, max) = (show_duration(retry.min_backoff), show_duration(retry.max_backoff));
+        let by_default = |key| if table.is_set(key) { "" } else { ", by default" };
+        if table.is_set("min_backoff") {
+            let by_default = by_default("max_backoff");
+            let message = format!("{min} is more than max_backoff ({max}{by_default})");
+            table.report("min_backoff", message);
+        } else {
+            let message = format!("{max} is less than min_backoff ({min}, by default); set both");
+            table.report("max_backoff", message);
+        }
+    }
+    table.finish(vocabulary::RETRY.later);
+    retry
+}
+
+fn bytes(range: std::ops::RangeInclusive<u64>) -> impl FnOnce(&Item<'_>) -> Result<usize, String> {
+    move |item| {
+        let bytes = size(range)(item)?;
+        usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())
+    }
+}
+
+fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {
+    let text = item.text("the path of a file, in quotes")?;
+    let path = text.value.as_str();
+    if path.is_empty() {
+        return Err("the path is empty".to_owned());
+    }
+    if path.contains('\0') {
+        return Err(format!("{text} holds a NUL character, which no path can"));
+    }
+    if path.starts_with("~/") {
+        return Err(format!("{text}: ~ means nothing here; write ${{HOME}}/…"));
+    }
+    if path.ends_with('/') || Path::new(path).file_name().is_none() {
+        return Err(format!(
+            "{text} names a directory; name a file in it, like \"data/tollgate.redb\""
+        ));
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn delivery(item: &Item<'_>) -> Result<(), String> {
+    let text = item.text("\"at-least-once\"")?;
+    match text.value.as_str() {
+        "at-least-once" => Ok(()),
+        "at-most-once" | "verify" => Err(not_yet(&text.to_string())),
+        _ => Err(choice(&text, &["at-least-once"])),
+    }
+}
+
+fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
+    let text = item.text("\"text\" or \"json\"")?;
+    match text.value.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(choice(&text, &["text", "json"])),
+    }
+}
+
+fn choice(text: &Text, choices: &[&'static str]) -> String {
+    let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
+    format!("{text} is not known here; write {}", choices.join(" or "))
+}
+
+fn log_filter(item: &Item<'_>) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let text = item.text("a log level in quotes, like \"info\"")?;
+    if text.value.trim().is_empty() {
+        return Err("the log filter is empty; write \"off\" for no log at all".to_owned());
+    }
+    if EnvFilter::builder().parse(&text.value).is_err() {
+        return Err(format!(
+            "{text} is not a log filter; write a level ({}), or more, like \"info,tollgate=debug\"",
+            LEVELS.join(", ")
+        ));
+    }
+    // The grammar takes a bare "inof" for the name of a module, and nothing else is logged.
+    for word in text.value.split(',').map(str::trim) {
+        let lower = word.to_ascii_lowercase();
+        let known = LEVELS.contains(&lower.as_str());
+        let meant = if lower == "warning" { Some("warn") } else { nearest(&lower, &LEVELS) };
+        if let Some(level) = meant.filter(|_| !known) {
+            return Err(format!("{text} names no level; did you mean {level}?"));
+        }
+    }
+    Ok(text.value)
+}
