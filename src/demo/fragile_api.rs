@@ -217,7 +217,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
             Err(error) => {
                 // Out of file descriptors, or the peer left already: neither ends the API.
                 tracing::warn!(%error, "the fake API could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                pause(Duration::from_millis(10)).await;
                 continue;
             }
         };
@@ -229,14 +229,19 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
 async fn serve(stream: TcpStream, service: Arc<Service>, number: u64) {
     let mut rng = Rng::nth(!service.fragility.seed, number);
     let delay = service.fragility.accept_delay.draw(&mut rng);
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    pause(delay).await;
     // Without it the answer may wait for the peer's delayed acknowledgement; not fatal.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(|request| service.answer(request));
     // A connection that ends badly is what this API is for.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "taking its time is what this API is for")]
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
 }
 
 /// Breaks the connection: what hyper does where a service gives an error.
@@ -272,7 +277,7 @@ impl Service {
                 let pause = Some(self.fragility.retry_after);
                 return Ok(problem(StatusCode::SERVICE_UNAVAILABLE, pause));
             }
-            _ => tokio::time::sleep(drawn.latency).await,
+            _ => pause(drawn.latency).await,
         }
         if drawn.works && receipt.fate != Fate::Missing {
             self.auditor.worked(&receipt);
@@ -300,10 +305,11 @@ async fn drain(mut body: Incoming) -> Result<(), Broken> {
 
 fn done(receipt: &Receipt, body: fn(Bytes) -> AnswerBody) -> Response<AnswerBody> {
     let text = format!("{{\"accepted\":true,\"receipt\":{}}}", receipt.number);
-    let mut response = Response::new(body(Bytes::from(text.clone())));
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(body(Bytes::from(text)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(CONTENT_LENGTH, length);
     response
 }
 
@@ -334,8 +340,9 @@ impl AnswerBody {
         AnswerBody::Whole(Some(bytes))
     }
 
-    fn half(bytes: Bytes) -> AnswerBody {
-        AnswerBody::Half(Some(bytes.slice(..bytes.len() / 2)))
+    fn half(mut bytes: Bytes) -> AnswerBody {
+        bytes.truncate(bytes.len() / 2);
+        AnswerBody::Half(Some(bytes))
     }
 }
 

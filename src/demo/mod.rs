@@ -17,7 +17,7 @@ mod summary;
 mod traffic;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Target};
+use crate::config::{self, Config, Target};
 use crate::serve::{self, Running};
 
 use auditor::Auditor;
@@ -56,6 +56,18 @@ pub struct Options {
     /// A directory that is not there yet: it is made for the store, and kept. Without one the
     /// store is in a temporary place that is removed at the end.
     pub dir: Option<PathBuf>,
+}
+
+/// The configuration that is built in: `config/demo.toml`.
+pub fn configuration() -> anyhow::Result<Config> {
+    let text = include_str!("../../config/demo.toml");
+    // It names no variable: the demo is to be the same everywhere.
+    Ok(config::parse(text, Path::new("config/demo.toml"), &|_| None)?)
+}
+
+/// Whether the demo will draw on the whole terminal, so that nothing else should write there.
+pub fn fills_the_terminal() -> bool {
+    screen::fills_the_terminal()
 }
 
 /// Whether the demo showed what it is to show.

@@ -21,16 +21,6 @@ pub(super) enum Deed {
     Call { priority: Priority, order: Order },
 }
 
-impl Deed {
-    /// How many jobs it brings.
-    pub(super) fn jobs(&self) -> u64 {
-        match self {
-            Deed::Burst { orders, .. } => orders.len() as u64,
-            Deed::Submit { .. } | Deed::SubmitTwice { .. } | Deed::Call { .. } => 1,
-        }
-    }
-}
-
 /// What a job is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
@@ -185,6 +175,15 @@ mod tests {
     use super::super::stage;
     use super::*;
 
+    fn orders(deed: &Deed) -> Vec<u64> {
+        match deed {
+            Deed::Burst { orders, .. } => orders.iter().map(|order| order.number).collect(),
+            Deed::Submit { order, .. }
+            | Deed::SubmitTwice { order, .. }
+            | Deed::Call { order, .. } => vec![order.number],
+        }
+    }
+
     fn plan(duration: Option<Duration>) -> Plan {
         let limit = stage::tests::limit(20, SECOND, 1);
         let target = stage::tests::target(limit);
@@ -210,7 +209,10 @@ mod tests {
         let plan = plan(Some(Duration::from_secs(30)));
         assert_eq!(plan.act, Duration::from_secs(18));
         let act = plan.nth_act(0).unwrap();
-        assert_eq!(act.iter().map(|planned| planned.deed.jobs()).sum::<u64>(), plan.jobs);
+        assert_eq!(
+            act.iter().map(|planned| orders(&planned.deed).len() as u64).sum::<u64>(),
+            plan.jobs
+        );
         assert!(act.is_sorted_by_key(|planned| planned.at));
         assert!(act.iter().all(|planned| planned.at < plan.act));
         assert_eq!(act, plan.nth_act(0).unwrap());
@@ -245,19 +247,10 @@ mod tests {
     #[test]
     fn without_an_end_each_act_is_another_and_orders_are_unique() {
         let plan = plan(None);
-        let orders = |n| -> Vec<u64> {
-            let act = plan.nth_act(n).unwrap();
-            act.into_iter()
-                .flat_map(|planned| match planned.deed {
-                    Deed::Burst { orders, .. } => orders,
-                    Deed::Submit { order, .. }
-                    | Deed::SubmitTwice { order, .. }
-                    | Deed::Call { order, .. } => vec![order],
-                })
-                .map(|order| order.number)
-                .collect()
+        let brought = |n| -> Vec<u64> {
+            plan.nth_act(n).unwrap().iter().flat_map(|planned| orders(&planned.deed)).collect()
         };
-        let (first, second) = (orders(0), orders(1));
+        let (first, second) = (brought(0), brought(1));
         assert_eq!((first.len() as u64, second.len() as u64), (plan.jobs, plan.jobs));
         let distinct: BTreeSet<u64> = first.iter().chain(&second).copied().collect();
         assert_eq!(distinct.len() as u64, 2 * plan.jobs);

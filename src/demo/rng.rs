@@ -6,10 +6,6 @@ use std::time::Duration;
 pub(super) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
     /// The generator of the `n`th thing under one seed: what it draws does not depend on how
     /// many others were drawn before, or in which order.
     pub(super) fn nth(seed: u64, n: u64) -> Rng {
@@ -53,7 +49,7 @@ mod tests {
     #[test]
     fn the_sequence_is_splitmix64() {
         // The reference implementation's first values for the seed 1234567.
-        let mut rng = Rng::new(1_234_567);
+        let mut rng = Rng(1_234_567);
         let drawn = [rng.next(), rng.next(), rng.next()];
         assert_eq!(
             drawn,
@@ -63,7 +59,7 @@ mod tests {
 
     #[test]
     fn draws_stay_in_their_range_and_keep_their_mean() {
-        let mut rng = Rng::new(7);
+        let mut rng = Rng(7);
         let mean = Duration::from_millis(100);
         let mut sum = Duration::ZERO;
         for _ in 0..10_000 {

@@ -28,7 +28,7 @@ pub(super) struct NobodyWatches;
 impl Screen {
     /// The whole terminal if there is one that can be had, else lines.
     pub(super) fn open(scene: Scene) -> Screen {
-        let kind = if io::stdout().is_terminal() && io::stdin().is_terminal() {
+        let kind = if fills_the_terminal() {
             match ratatui::try_init() {
                 Ok(terminal) => Kind::Full(Box::new(terminal)),
                 Err(error) => {
@@ -99,6 +99,11 @@ impl Drop for Screen {
             let _ = ratatui::try_restore();
         }
     }
+}
+
+/// Keys come from standard input, so both ends must be a terminal.
+pub(super) fn fills_the_terminal() -> bool {
+    io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
 /// `println!` would panic where standard output is closed.

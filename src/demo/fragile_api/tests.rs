@@ -193,7 +193,7 @@ fn a_seed_repeats_its_mix_and_keeps_the_shares() {
 #[test]
 fn latencies_stay_in_their_bounds() {
     let ms = Duration::from_millis;
-    let mut rng = Rng::new(3);
+    let mut rng = Rng::nth(3, 0);
     let uniform = Latency::Uniform { least: ms(10), most: ms(20) };
     let tailed = Latency::Tailed { least: ms(20), more: ms(30), most: ms(200) };
     let mut cut = 0;
