@@ -39,7 +39,7 @@ pub(super) struct Planned {
 /// When to bring how much. One act after the other; without an end the last one is played again.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
-    seed: u64,
+    pub(super) seed: u64,
     /// How long an act is.
     pub(super) act: Duration,
     /// How many jobs an act brings.

@@ -32,13 +32,23 @@ pub(super) struct Producer {
 #[derive(Debug)]
 pub(super) struct Traffic {
     task: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    pace: watch::Sender<Pace>,
+}
+
+/// What the producers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pace {
+    Play,
+    /// Bring nothing new.
+    Stop,
+    /// Wait for no answer any more.
+    HangUp,
 }
 
 impl Traffic {
     pub(super) fn start(producer: Producer, plan: Plan) -> Traffic {
-        let (stop, stopped) = watch::channel(false);
-        Traffic { task: tokio::spawn(play(producer, plan, stopped)), stop }
+        let (pace, told) = watch::channel(Pace::Play);
+        Traffic { task: tokio::spawn(play(producer, plan, told)), pace }
     }
 
     /// Everything was brought, and every synchronous caller has its answer.
@@ -50,9 +60,9 @@ impl Traffic {
     /// has none by then hangs up.
     pub(super) async fn stop(mut self, patience: Duration) {
         // Where the task is over already, nobody listens.
-        let _ = self.stop.send(true);
+        let _ = self.pace.send(Pace::Stop);
         if tokio::time::timeout(patience, &mut self.task).await.is_err() {
-            self.task.abort();
+            let _ = self.pace.send(Pace::HangUp);
             let _ = (&mut self.task).await;
         }
     }
@@ -64,30 +74,43 @@ impl Drop for Traffic {
     }
 }
 
-async fn play(producer: Producer, plan: Plan, mut stopped: watch::Receiver<bool>) {
-    let started = Instant::now();
+async fn play(producer: Producer, plan: Plan, mut told: watch::Receiver<Pace>) {
     let mut calls = JoinSet::new();
-    let mut act_starts = started;
-    let acts = (0..).map_while(|n| plan.nth_act(n));
-    'play: for act in acts {
+    tokio::select! {
+        () = bring(&producer, &plan, &mut calls) => {}
+        () = at_least(&mut told, Pace::Stop) => {}
+    }
+    tokio::select! {
+        () = async { while calls.join_next().await.is_some() {} } => {}
+        () = at_least(&mut told, Pace::HangUp) => {}
+    }
+    // Not only cancelled but gone: then each has said what became of its jobs.
+    calls.shutdown().await;
+}
+
+/// Until the producers are told so much; for ever where nobody can tell them any more.
+async fn at_least(told: &mut watch::Receiver<Pace>, pace: Pace) {
+    if told.wait_for(|now| *now >= pace).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn bring(producer: &Producer, plan: &Plan, calls: &mut JoinSet<()>) {
+    let mut act_starts = Instant::now();
+    for act in (0..).map_while(|n| plan.nth_act(n)) {
         for Planned { at, deed } in act {
-            tokio::select! {
-                () = tokio::time::sleep_until(act_starts + at) => {}
-                _ = stopped.changed() => break 'play,
-            }
+            tokio::time::sleep_until(act_starts + at).await;
             if plan.endless && producer.ledger.open() >= MOST_OPEN {
                 continue;
             }
-            while calls.len() >= MOST_CALLS || calls.try_join_next().is_some() {
-                if calls.len() >= MOST_CALLS {
-                    calls.join_next().await;
-                }
+            while calls.try_join_next().is_some() {}
+            if calls.len() >= MOST_CALLS {
+                calls.join_next().await;
             }
             calls.spawn(producer.clone().perform(deed));
         }
         act_starts += plan.act;
     }
-    while calls.join_next().await.is_some() {}
 }
 
 /// Counts jobs as unclear unless an answer comes before it is dropped: also where the task that
