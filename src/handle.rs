@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use crate::broker::io::{
     CommandError, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView, UnknownTarget,
 };
-use crate::broker::job::{Header, JobId, Place, TargetId};
-use crate::broker::payload::Answer;
+use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
+use crate::broker::payload::{Answer, Report};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
 use crate::store::Reader;
@@ -30,9 +30,21 @@ pub(crate) enum Message {
     },
     Tell(Input),
     View(oneshot::Sender<View>),
+    /// An attempt has ended.
+    Attempted {
+        job: JobId,
+        target: TargetId,
+        priority: Priority,
+        attempt: u32,
+        report: Report,
+    },
     /// A commit or a load is done; see the store's thread.
     Store(crate::store::Done),
-    /// A reload: the directory was swapped already.
+    /// The targets there are from now on, and how long ended jobs are kept.
+    Configure { targets: Vec<(TargetId, Arc<Target>)>, retention: Duration },
+    /// Take nothing new, finish what is under way, and say so.
+    Drain(oneshot::Sender<()>),
+    /// Write what is left to write, and leave.
     Stop,
 }
 

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dispatch;
 pub mod handle;
 pub mod metrics;

@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tollgate::cli::args::{Cli, Command, DemoArgs, ServeArgs};
 use tollgate::cli::{self, Exit, complain};
 use tollgate::config::{Config, LogFormat, Telemetry};
+use tollgate::demo::{self, Verdict};
 use tollgate::serve::{self, Running};
 
 fn main() -> ExitCode {
@@ -50,8 +51,21 @@ fn serve(args: &ServeArgs) -> Exit {
 }
 
 fn demo(args: &DemoArgs) -> Exit {
-    let _ = args.run_for;
-    told(Err(anyhow::anyhow!("the demo is not part of this build yet")))
+    match try_demo(args) {
+        Ok(Verdict::Kept) => Exit::Done,
+        // The summary has said what was not.
+        Ok(Verdict::Broken) => Exit::Failed,
+        Err(error) => told(Err(error)),
+    }
+}
+
+fn try_demo(args: &DemoArgs) -> anyhow::Result<Verdict> {
+    let config = demo::configuration()?;
+    // Lines of a log would be written across the live view.
+    if !demo::fills_the_terminal() {
+        log_to_stderr(&config.telemetry)?;
+    }
+    in_runtime(|| demo::run(demo::Options { for_: args.run_for, config, dir: None }))
 }
 
 /// From start to end. An error means that the daemon did not start, or did not end in order.
@@ -161,9 +175,9 @@ fn log_to_stderr(telemetry: &Telemetry) -> anyhow::Result<()> {
     .map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
 }
 
-fn in_runtime<F>(story: impl FnOnce() -> F) -> anyhow::Result<()>
+fn in_runtime<T, F>(story: impl FnOnce() -> F) -> anyhow::Result<T>
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<T>>,
 {
     let runtime: Runtime =
         Builder::new_multi_thread().enable_all().build().context("cannot start tokio")?;

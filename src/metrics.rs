@@ -1,14 +1,345 @@
-//! Every metric: its name, unit, labels and buckets. Nothing else records one by name.
+//! Every metric: its name, unit, labels and buckets (CONTRACT §8). Nothing else records one by
+//! name.
+//!
+//! What happens is counted when it happens, by [`Books`]; what is so (depths, ages, rates) is
+//! taken from a [`View`] when somebody asks, so that it costs nothing in between.
 
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::broker::io::BlockedOn;
+use crate::broker::job::{JobState, Priority, TargetId};
+use crate::broker::payload::Outcome;
 use crate::handle::View;
 
-/// Renders what was recorded; cheap to clone.
+const ENQUEUED: &str = "tollgate_jobs_enqueued_total";
+const ATTEMPTS: &str = "tollgate_attempts_total";
+const FINISHED: &str = "tollgate_jobs_finished_total";
+const QUEUE_WAIT: &str = "tollgate_queue_wait_seconds";
+const ATTEMPT_DURATION: &str = "tollgate_attempt_duration_seconds";
+const DEFERRALS: &str = "tollgate_deferrals_total";
+const COMMIT_SECONDS: &str = "tollgate_store_commit_seconds";
+const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
+const RELOAD_OK: &str = "tollgate_config_last_reload_successful";
+const RELOAD_AT: &str = "tollgate_config_last_reload_success_timestamp_seconds";
+const BUILD_INFO: &str = "tollgate_build_info";
+
+/// From a token at a thousand a second to a backlog of days.
+const WAITS: [f64; 16] = [
+    0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0,
+    86_400.0,
+];
+const ATTEMPTS_TAKE: [f64; 13] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const COMMITS_TAKE: [f64; 11] =
+    [0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+const COMMITS_HOLD: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
+
+const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
+
+/// Where a job came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Api,
+    Proxy,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Api => "api",
+            Source::Proxy => "proxy",
+        }
+    }
+}
+
+/// All that was recorded; cheap to clone. Each daemon has its own, also two in one process.
 #[derive(Clone)]
-pub struct Metrics;
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    reload_ok: Gauge,
+    reload_at: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
 
 impl Metrics {
-    /// The Prometheus text format, gauges taken from `view`.
-    pub fn render(&self, _view: &View, _store_bytes: u64) -> String {
-        String::new()
+    /// # Panics
+    /// Never: the buckets are constants and not empty.
+    pub fn new() -> Metrics {
+        let buckets: [(&str, &[f64]); 4] = [
+            (QUEUE_WAIT, &WAITS),
+            (ATTEMPT_DURATION, &ATTEMPTS_TAKE),
+            (COMMIT_SECONDS, &COMMITS_TAKE),
+            (COMMIT_JOBS, &COMMITS_HOLD),
+        ];
+        let mut builder = PrometheusBuilder::new();
+        for (name, bounds) in buckets {
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full(name.into()), bounds)
+                .expect("buckets are not empty");
+        }
+        let recorder = builder.build_recorder();
+        let described: [(&'static str, Unit, &'static str); 8] = [
+            (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
+            (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
+            (FINISHED, Unit::Count, "Jobs that ended, by how."),
+            (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
+            (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
+            (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
+            (COMMIT_SECONDS, Unit::Seconds, "How long a commit to disk took."),
+            (COMMIT_JOBS, Unit::Count, "Changes of jobs in one commit."),
+        ];
+        for (name, unit, text) in described {
+            let name = KeyName::from_const_str(name);
+            match unit {
+                Unit::Count => recorder.describe_counter(name, Some(unit), text.into()),
+                _ => recorder.describe_histogram(name, Some(unit), text.into()),
+            }
+        }
+        let reload_ok = recorder.register_gauge(&Key::from_static_name(RELOAD_OK), &META);
+        let reload_at = recorder.register_gauge(&Key::from_static_name(RELOAD_AT), &META);
+        let version = vec![Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))];
+        recorder.register_gauge(&Key::from_parts(BUILD_INFO, version), &META).set(1.0);
+        let handle = recorder.handle();
+        let metrics = Metrics(Arc::new(Inner { recorder, handle, reload_ok, reload_at }));
+        metrics.reloaded(Ok(crate::handle::Handle::wall_now().as_millis()));
+        metrics
+    }
+
+    /// A configuration came into force at so many milliseconds since the epoch, or was refused.
+    pub fn reloaded(&self, result: Result<u64, ()>) {
+        self.0.reload_ok.set(f64::from(u8::from(result.is_ok())));
+        if let Ok(millis) = result {
+            self.0.reload_at.set(millis as f64 / 1_000.0);
+        }
+    }
+
+    /// A job was taken in and is durable.
+    pub fn enqueued(&self, target: &str, priority: Priority, source: Source) {
+        let labels = vec![
+            Label::new("target", target.to_owned()),
+            Label::from_static_parts("priority", priority.as_str()),
+            Label::from_static_parts("source", source.as_str()),
+        ];
+        self.0.recorder.register_counter(&Key::from_parts(ENQUEUED, labels), &META).increment(1);
+    }
+
+    /// Histograms gather samples until somebody asks or this is called: call it now and then.
+    pub fn upkeep(&self) {
+        self.0.handle.run_upkeep();
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    pub fn render(&self, view: &View, store_bytes: u64) -> String {
+        let mut text = self.0.handle.render();
+        // What cannot be written to a `String` does not exist: the results mean nothing.
+        let _ = write_view(&mut text, view, store_bytes);
+        text
+    }
+}
+
+/// Handles to what the loop counts, found once for each set of labels.
+pub(crate) struct Books {
+    metrics: Metrics,
+    attempts: HashMap<(TargetId, Priority, Outcome), Counter>,
+    durations: HashMap<(TargetId, Outcome), Histogram>,
+    finished: HashMap<(TargetId, Priority, JobState), Counter>,
+    waits: HashMap<(TargetId, Priority), Histogram>,
+    deferrals: HashMap<(TargetId, Priority), Counter>,
+    commit_seconds: Histogram,
+    commit_jobs: Histogram,
+}
+
+impl Books {
+    pub(crate) fn new(metrics: Metrics) -> Books {
+        let recorder = &metrics.0.recorder;
+        let commit_seconds =
+            recorder.register_histogram(&Key::from_static_name(COMMIT_SECONDS), &META);
+        let commit_jobs = recorder.register_histogram(&Key::from_static_name(COMMIT_JOBS), &META);
+        Books {
+            metrics,
+            attempts: HashMap::new(),
+            durations: HashMap::new(),
+            finished: HashMap::new(),
+            waits: HashMap::new(),
+            deferrals: HashMap::new(),
+            commit_seconds,
+            commit_jobs,
+        }
+    }
+
+    pub(crate) fn committed(&self, took: Duration, changes: usize) {
+        self.commit_seconds.record(took.as_secs_f64());
+        self.commit_jobs.record(changes as f64);
+    }
+
+    pub(crate) fn attempt(
+        &mut self,
+        target: (TargetId, &str),
+        priority: Priority,
+        outcome: Outcome,
+        took: Duration,
+    ) {
+        let recorder = &self.metrics.0.recorder;
+        let (id, name) = target;
+        let counter = self.attempts.entry((id, priority, outcome)).or_insert_with(|| {
+            let key = key(ATTEMPTS, name, Some(priority), Some(("outcome", outcome.as_str())));
+            recorder.register_counter(&key, &META)
+        });
+        counter.increment(1);
+        let histogram = self.durations.entry((id, outcome)).or_insert_with(|| {
+            let key = key(ATTEMPT_DURATION, name, None, Some(("outcome", outcome.as_str())));
+            recorder.register_histogram(&key, &META)
+        });
+        histogram.record(took.as_secs_f64());
+    }
+
+    pub(crate) fn finished(
+        &mut self,
+        target: (TargetId, &str),
+        priority: Priority,
+        state: JobState,
+    ) {
+        let recorder = &self.metrics.0.recorder;
+        let counter = self.finished.entry((target.0, priority, state)).or_insert_with(|| {
+            let key = key(FINISHED, target.1, Some(priority), Some(("state", state.as_str())));
+            recorder.register_counter(&key, &META)
+        });
+        counter.increment(1);
+    }
+
+    pub(crate) fn waited(&mut self, target: (TargetId, &str), priority: Priority, wait: Duration) {
+        let recorder = &self.metrics.0.recorder;
+        let histogram = self.waits.entry((target.0, priority)).or_insert_with(|| {
+            recorder.register_histogram(&key(QUEUE_WAIT, target.1, Some(priority), None), &META)
+        });
+        histogram.record(wait.as_secs_f64());
+    }
+
+    pub(crate) fn passed_over(&mut self, target: (TargetId, &str), of: Priority) {
+        let recorder = &self.metrics.0.recorder;
+        let counter = self.deferrals.entry((target.0, of)).or_insert_with(|| {
+            recorder.register_counter(&key(DEFERRALS, target.1, Some(of), None), &META)
+        });
+        counter.increment(1);
+    }
+}
+
+fn key(
+    name: &'static str,
+    target: &str,
+    priority: Option<Priority>,
+    more: Option<(&'static str, &'static str)>,
+) -> Key {
+    let mut labels = vec![Label::new("target", target.to_owned())];
+    labels.extend(priority.map(|p| Label::from_static_parts("priority", p.as_str())));
+    labels.extend(more.map(|(name, value)| Label::from_static_parts(name, value)));
+    Key::from_parts(name, labels)
+}
+
+/// Samples of one metric after its `HELP` and `TYPE` lines. Target names need no escaping: the
+/// configuration allows letters, digits, `-` and `_` only.
+fn family(text: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+    write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
+}
+
+fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Result {
+    family(text, "tollgate_queue_depth", "gauge", "Jobs in line.")?;
+    for target in &view.targets {
+        for priority in Priority::ALL {
+            let depth = target.counts.get(priority, JobState::Queued);
+            let name = &target.name;
+            writeln!(
+                text,
+                "tollgate_queue_depth{{target=\"{name}\",priority=\"{priority}\"}} {depth}"
+            )?;
+        }
+    }
+    let name = "tollgate_queue_oldest_age_seconds";
+    family(text, name, "gauge", "Age of the first job in line; 0 where there is none.")?;
+    for target in &view.targets {
+        for priority in Priority::ALL {
+            let oldest = target.oldest[priority.index()];
+            let age = oldest.map_or(0.0, |at| view.now.wall.since(at).as_secs_f64());
+            let target = &target.name;
+            writeln!(text, "{name}{{target=\"{target}\",priority=\"{priority}\"}} {age}")?;
+        }
+    }
+    let per_target: [(&str, &str, fn(&crate::broker::io::TargetView) -> f64); 5] = [
+        ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
+            target.counts.in_state(JobState::Scheduled) as f64
+        }),
+        ("tollgate_jobs_waiting", "Jobs that wait for a retry.", |target| {
+            target.counts.in_state(JobState::Waiting) as f64
+        }),
+        ("tollgate_in_flight", "Attempts under way.", |target| f64::from(target.in_flight)),
+        ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
+            target.counts.dead() as f64
+        }),
+        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| {
+            match &target.policy {
+                Some(policy) if !target.paused => policy.limit.rate.per_second(),
+                _ => 0.0,
+            }
+        }),
+    ];
+    for (name, help, value) in per_target {
+        family(text, name, "gauge", help)?;
+        for target in &view.targets {
+            writeln!(text, "{name}{{target=\"{}\"}} {}", target.name, value(target))?;
+        }
+    }
+    let name = "tollgate_blocked_seconds_total";
+    family(text, name, "counter", "Time during which jobs were ready and this held them back.")?;
+    for target in &view.targets {
+        for reason in BlockedOn::ALL {
+            let seconds = target.blocked_for[reason as usize].as_secs_f64();
+            let (target, reason) = (&target.name, reason.as_str());
+            writeln!(text, "{name}{{target=\"{target}\",reason=\"{reason}\"}} {seconds}")?;
+        }
+    }
+    family(text, "tollgate_store_bytes", "gauge", "Size of the store's file.")?;
+    writeln!(text, "tollgate_store_bytes {store_bytes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_rendered() {
+        let metrics = Metrics::new();
+        let mut books = Books::new(metrics.clone());
+        let target = (TargetId(1), "erp");
+        books.attempt(target, Priority::High, Outcome::Done, Duration::from_millis(3));
+        books.finished(target, Priority::High, JobState::Succeeded);
+        books.committed(Duration::from_millis(1), 3);
+        metrics.enqueued("erp", Priority::Batch, Source::Proxy);
+        let view = View { now: Default::default(), targets: Vec::new() };
+        let text = metrics.render(&view, 4_096);
+        for line in [
+            r#"tollgate_attempts_total{target="erp",priority="HIGH",outcome="done"} 1"#,
+            r#"tollgate_jobs_finished_total{target="erp",priority="HIGH",state="succeeded"} 1"#,
+            r#"tollgate_jobs_enqueued_total{target="erp",priority="BATCH",source="proxy"} 1"#,
+            r#"tollgate_attempt_duration_seconds_bucket{target="erp",outcome="done",le="0.005"} 1"#,
+            "tollgate_store_commit_jobs_count 1",
+            "tollgate_store_bytes 4096",
+            "tollgate_config_last_reload_successful 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 }

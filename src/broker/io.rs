@@ -88,9 +88,11 @@ pub struct Dedup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobCommand {
-    /// One that was not started ends as `cancelled`.
+    /// One that is not under way ends as `cancelled`; one of which an attempt may have done work
+    /// already only with `even_if_tried`.
     Cancel {
         job: JobId,
+        even_if_tried: bool,
         reason: Option<String>,
     },
     Reprioritize {

@@ -116,6 +116,8 @@ pub struct Header {
     pub priority: Priority,
     pub seat: Seat,
     pub enqueued_at: Wall,
+    /// When it last came into its queue.
+    pub ready_at: Wall,
     pub deadline: Option<Wall>,
     /// Requests sent in all: the number of the last attempt.
     pub attempts: u32,

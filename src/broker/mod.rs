@@ -1,8 +1,401 @@
 //! The pure core: a state machine without input, output, threads, randomness or a clock.
+//!
+//! [`Broker::handle`] is given what happened and when; [`Broker::poll_output`] gives back what is
+//! to be done about it, and [`Broker::poll_timeout`] when to call again at the latest. The shell
+//! gathers the changes of a turn, calls [`Broker::cut`] when it takes them to the store, and says
+//! [`Input::Committed`] once they are on disk.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `job`, `payload`, `policy`, `time` | the words |
+//! | `change`, `io` | what is said to the store and to the shell |
+//! | `window`, `jobs` | what memory knows of what the store holds |
+//! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
+mod attempt;
 pub mod change;
+mod clock;
+mod command;
 pub mod io;
 pub mod job;
+mod jobs;
+mod limit;
+mod lines;
 pub mod payload;
 pub mod policy;
+mod retry;
+mod submit;
+mod target;
+#[cfg(test)]
+mod tests;
 pub mod time;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
+use io::{Input, Output, Start, TargetView};
+use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use jobs::Jobs;
+use payload::Answer;
+use policy::Policy;
+use target::Target;
+use time::{Mono, Now, Wall};
+use window::Window;
+
+/// Timers and deadlines that memory holds, of all targets together.
+const TIMERS: usize = 4_096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Broker {
+    targets: BTreeMap<TargetId, Target>,
+    jobs: Jobs,
+    timers: Window<(Wall, JobId), JobId>,
+    deadlines: Window<(Wall, JobId), JobId>,
+    flights: BTreeMap<JobId, attempt::Flight>,
+    /// Where something was armed in a turn that is not on disk yet.
+    arming: BTreeSet<(Turn, TargetId)>,
+    lookups: submit::Lookups,
+    pending: BTreeMap<Ticket, command::Pending>,
+    retention: clock::Retention,
+    lead: attempt::Lead,
+    /// To be looked at before the next output.
+    dirty: BTreeSet<TargetId>,
+    wakes: BTreeSet<(Mono, TargetId)>,
+    outputs: VecDeque<Output>,
+    /// The one that is being gathered.
+    turn: Turn,
+    last_seat: Seat,
+    last_ticket: Ticket,
+    draining: bool,
+    drained: bool,
+}
+
+impl Broker {
+    /// What was under way when the last life ended counts as an attempt of unknown outcome.
+    pub fn new(start: Start, now: Now) -> Broker {
+        let Start { recovered, targets, retention } = start;
+        let mut broker = Broker {
+            targets: BTreeMap::new(),
+            jobs: Jobs::default(),
+            timers: Window::unknown(TIMERS),
+            deadlines: Window::unknown(TIMERS),
+            flights: BTreeMap::new(),
+            arming: BTreeSet::new(),
+            lookups: submit::Lookups::default(),
+            pending: BTreeMap::new(),
+            retention: clock::Retention::new(retention),
+            lead: attempt::Lead::default(),
+            dirty: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            turn: Turn(1),
+            last_seat: recovered.last_seat,
+            last_ticket: Ticket(0),
+            draining: false,
+            drained: false,
+        };
+        for found in recovered.targets {
+            broker.targets.insert(found.id, Target::new(found, now));
+        }
+        broker.configure(targets, now);
+        for (header, started) in recovered.running {
+            broker.resume(header, started, now);
+        }
+        broker.settle(now);
+        broker
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::Submit { to, jobs } => self.submit(now, to, jobs),
+            Input::Command { to, command } => self.command(now, to, command),
+            Input::Sweep { to, target, sweep } => self.sweep(now, to, target, sweep),
+            Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
+            Input::Abandoned { job } => self.abandoned(now, job),
+            Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
+            Input::Committed { turn } => self.committed(now, turn),
+            Input::Loaded(loaded) => self.loaded(now, loaded),
+            Input::Configure { targets } => self.configure(targets, now),
+            Input::Retention { keep } => self.retention.keep(keep),
+            Input::Drain => self.drain(now),
+        }
+        self.settle(now);
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The shell takes what was gathered to the store; what comes from here on is another turn's.
+    pub fn cut(&mut self) -> Turn {
+        let turn = self.turn;
+        self.turn = Turn(turn.0 + 1);
+        turn
+    }
+
+    pub fn view(&self, now: Now) -> Vec<TargetView> {
+        self.targets.values().map(|target| self.view_of(target, now)).collect()
+    }
+
+    /// How many job headers memory holds: bounded by windows and what is under way.
+    pub fn known_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn view_of(&self, target: &Target, now: Now) -> TargetView {
+        let oldest = Priority::ALL.map(|priority| {
+            let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
+            Some(header.enqueued_at)
+        });
+        target.view(oldest, now.mono)
+    }
+
+    fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+        let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
+        for (id, name, policy) in targets {
+            policies.insert(id, policy);
+            self.targets.entry(id).or_insert_with(|| {
+                let new = RecoveredTarget {
+                    id,
+                    name,
+                    paused: false,
+                    held_until: None,
+                    counts: change::Counts::default(),
+                };
+                Target::new(new, now)
+            });
+        }
+        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
+        for id in ids {
+            if let Some(target) = self.targets.get_mut(&id) {
+                target.configure(policies.remove(&id), now.mono);
+                if target.live.is_none() {
+                    self.disarm(id, now);
+                }
+            }
+            self.dirty.insert(id);
+        }
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.draining = true;
+        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
+        for id in ids {
+            self.disarm(id, now);
+            self.dirty.insert(id);
+        }
+    }
+
+    fn committed(&mut self, now: Now, turn: Turn) {
+        self.jobs.committed(turn);
+        self.lookups.committed(turn);
+        self.durable(now, turn);
+    }
+
+    fn loaded(&mut self, now: Now, loaded: Loaded) {
+        match loaded {
+            Loaded::Ready { target, priority, rows, exhausted } => {
+                let Some(found) = self.targets.get_mut(&target) else { return };
+                let keys: Vec<(Seat, JobId)> = rows.iter().map(|row| (row.seat, row.id)).collect();
+                let rows = rows.into_iter().map(|row| (row, Place::Queued));
+                let window = &mut found.lines.line(priority).window;
+                fill(window, &mut self.jobs, self.turn, keys, rows, exhausted);
+                self.dirty.insert(target);
+            }
+            Loaded::Timers { rows, exhausted } => {
+                let keys: Vec<((Wall, JobId), JobId)> = rows
+                    .iter()
+                    .filter_map(|(row, place)| Some(((due(place)?, row.id), row.id)))
+                    .collect();
+                fill(&mut self.timers, &mut self.jobs, self.turn, keys, rows, exhausted);
+            }
+            Loaded::Deadlines { rows, exhausted } => {
+                let rows = rows.into_iter().map(|(at, id)| ((at, id), id));
+                self.deadlines.loaded(rows, exhausted, |_| {});
+            }
+            Loaded::Job { ticket, job } => self.found(now, ticket, job),
+            Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
+            Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
+            Loaded::Finished { rows, next } => self.forget(rows, next),
+        }
+    }
+
+    /// What follows from what was just handled: timers that are due, jobs that can be started,
+    /// windows that run low.
+    fn settle(&mut self, now: Now) {
+        self.fire(now);
+        while let Some((at, target)) = self.wakes.first().copied()
+            && at <= now.mono
+        {
+            self.wakes.pop_first();
+            self.dirty.insert(target);
+        }
+        while let Some(target) = self.dirty.pop_first() {
+            self.pump(target, now);
+        }
+        self.refill_timers();
+        if self.draining && !self.drained && self.flights.is_empty() {
+            self.drained = true;
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn refill_timers(&mut self) {
+        if let Some(wanted) = self.timers.ask() {
+            let load = Load::Timers { after: wanted.after, limit: wanted.limit };
+            self.outputs.push_back(Output::Load(load));
+        }
+        if let Some(wanted) = self.deadlines.ask() {
+            let load = Load::Deadlines { after: wanted.after, limit: wanted.limit };
+            self.outputs.push_back(Output::Load(load));
+        }
+    }
+
+    /// A new job, in its first place.
+    fn insert(&mut self, insert: Insert) {
+        let (header, place) = (insert.header.clone(), insert.place);
+        self.change(Change::Insert(Box::new(insert)));
+        if let Some(deadline) = header.deadline {
+            self.deadlines.insert((deadline, header.id), header.id);
+        }
+        self.enter(header, place);
+    }
+
+    /// The one way by which a job gets from one place to another: memory, books and store alike.
+    fn shift(&mut self, now: Now, from: (Header, Place), header: Header, to: Place, story: Story) {
+        let (before, place) = from;
+        assert!(place.may_become(&to), "{}: {place:?} never becomes {to:?}", header.id);
+        let id = header.id;
+        match place {
+            Place::Queued => {
+                if let Some(target) = self.targets.get_mut(&header.target) {
+                    target.lines.line(before.priority).window.remove(before.seat);
+                }
+            }
+            Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
+            Place::Running { .. } => {
+                self.flights.remove(&id);
+                if let Some(target) = self.targets.get_mut(&header.target) {
+                    target.in_flight -= 1;
+                    target.armed.retain(|armed| armed.job != id);
+                }
+            }
+            Place::Ended { .. } => {
+                if let Some(deadline) = header.deadline {
+                    self.deadlines.insert((deadline, id), id);
+                }
+            }
+        }
+        if to.is_ended()
+            && let Some(deadline) = before.deadline
+        {
+            self.deadlines.remove((deadline, id));
+        }
+        let events = story.events.into_iter().map(|what| Event { at: now.wall, what }).collect();
+        self.change(Change::Move(Box::new(Move {
+            header: header.clone(),
+            from: place,
+            from_priority: before.priority,
+            from_seat: before.seat,
+            to,
+            events,
+            answer: story.answer,
+        })));
+        self.enter(header, to);
+    }
+
+    fn enter(&mut self, header: Header, place: Place) {
+        let (id, target_id) = (header.id, header.target);
+        let (priority, seat) = (header.priority, header.seat);
+        self.jobs.put(header, place);
+        let let_go = match place {
+            Place::Queued => {
+                self.dirty.insert(target_id);
+                let target = self.targets.get_mut(&target_id);
+                target.and_then(|target| target.lines.line(priority).window.insert(seat, id))
+            }
+            Place::Scheduled { due } | Place::Waiting { due } => self.timers.insert((due, id), id),
+            Place::Running { .. } => {
+                if let Some(target) = self.targets.get_mut(&target_id) {
+                    target.in_flight += 1;
+                }
+                None
+            }
+            Place::Ended { at, .. } => {
+                self.retention.ended(at);
+                self.dirty.insert(target_id);
+                Some(id)
+            }
+        };
+        if let Some(let_go) = let_go {
+            self.jobs.let_go(let_go, self.turn);
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        if let Some(target) = self.targets.get_mut(&change.target()) {
+            target.counts.apply(&change);
+        }
+        self.outputs.push_back(Output::Change(change));
+    }
+
+    fn next_seat(&mut self) -> Seat {
+        self.last_seat = Seat(self.last_seat.0 + 1);
+        self.last_seat
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket
+    }
+}
+
+/// What a move adds to a job's history, and the answer that it leaves.
+#[derive(Default)]
+struct Story {
+    events: Vec<Happening>,
+    answer: Option<Arc<Answer>>,
+}
+
+impl From<Happening> for Story {
+    fn from(event: Happening) -> Story {
+        Story { events: vec![event], answer: None }
+    }
+}
+
+fn due(place: &Place) -> Option<Wall> {
+    match place {
+        Place::Scheduled { due } | Place::Waiting { due } => Some(*due),
+        Place::Queued | Place::Running { .. } | Place::Ended { .. } => None,
+    }
+}
+
+/// Takes loaded rows into a window and into the jobs that memory knows.
+fn fill<K: Copy + Ord>(
+    window: &mut Window<K, JobId>,
+    jobs: &mut Jobs,
+    turn: Turn,
+    keys: Vec<(K, JobId)>,
+    rows: impl IntoIterator<Item = (Header, Place)>,
+    exhausted: bool,
+) {
+    let mut rows: BTreeMap<JobId, (Header, Place)> =
+        rows.into_iter().map(|(header, place)| (header.id, (header, place))).collect();
+    let let_go = window.loaded(keys, exhausted, |id| match rows.remove(&id) {
+        Some((header, place)) => jobs.keep(header, place),
+        None => jobs.revive(id),
+    });
+    for id in let_go {
+        jobs.let_go(id, turn);
+    }
+}
+
+/// Whether a job in this state can still be called back.
+fn is_pending(state: JobState) -> bool {
+    matches!(state, JobState::Scheduled | JobState::Queued | JobState::Waiting)
+}

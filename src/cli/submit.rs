@@ -213,6 +213,10 @@ fn read_data(data: &str) -> Result<Vec<u8>, CliError> {
 /// the job as it is when it has ended or `patience` is over.
 ///
 /// The job is durable, so a daemon that is away for a while is waited for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a poll of a daemon that answers too soon or is away"
+)]
 async fn wait_for_end(
     client: &Client,
     id: &str,

@@ -1,5 +1,7 @@
 //! The durable store.
 
+#[cfg(test)]
+pub(crate) mod model;
 mod record;
 
 use std::sync::Arc;

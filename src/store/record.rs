@@ -7,7 +7,21 @@ use crate::broker::job::{Event, Header, JobId, JobState, Place, Priority, Target
 pub struct JobRecord {
     pub header: Header,
     pub place: Place,
+    /// Oldest first. Of a long one the first [`HISTORY_HEAD`] and the last events are kept,
+    /// [`HISTORY_KEPT`] in all; `header.attempts` still counts every attempt.
     pub history: Vec<Event>,
+}
+
+/// How many events of a job are kept.
+pub const HISTORY_KEPT: usize = 100;
+/// How many of them are its first ones: how it came in, and how the trouble began.
+pub const HISTORY_HEAD: usize = 20;
+
+/// Drops what is too much, after the head.
+pub(super) fn cap_history(history: &mut Vec<Event>) {
+    if let Some(excess) = history.len().checked_sub(HISTORY_KEPT) {
+        history.drain(HISTORY_HEAD..HISTORY_HEAD + excess);
+    }
 }
 
 /// Which jobs to list; `None` means any.

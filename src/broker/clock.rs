@@ -1,0 +1,128 @@
+//! What happens because time passes: timers, deadlines, retention.
+
+use std::time::Duration;
+
+use super::change::Load;
+use super::io::Output;
+use super::job::{Happening, JobId, Place, Priority, TargetId};
+use super::time::{Mono, Now, Wall};
+use super::{Broker, Story};
+
+/// Timers fired in one go; the rest follow at once, after what else there is to do.
+const AT_ONCE: usize = 1_024;
+/// Ended jobs forgotten in one go.
+const FORGET: usize = 512;
+/// The wall clock may be set while the broker sleeps: it looks again at least this often while
+/// something waits for a time of day.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long ended jobs are kept, and when the next one goes.
+#[derive(Debug)]
+pub(super) struct Retention {
+    keep: Duration,
+    /// When the oldest ended job ended; `EPOCH` while that is not known.
+    oldest: Option<Wall>,
+    asked: bool,
+}
+
+impl Retention {
+    pub(super) fn new(keep: Duration) -> Retention {
+        Retention { keep, oldest: Some(Wall::EPOCH), asked: false }
+    }
+
+    pub(super) fn keep(&mut self, keep: Duration) {
+        self.keep = keep;
+    }
+
+    pub(super) fn ended(&mut self, at: Wall) {
+        self.oldest.get_or_insert(at);
+    }
+
+    fn due(&self) -> Option<Wall> {
+        if self.asked { None } else { self.oldest.map(|oldest| oldest + self.keep) }
+    }
+}
+
+impl Broker {
+    /// Call again at this time at the latest; sooner does no harm.
+    pub fn poll_timeout(&self, now: Now) -> Option<Mono> {
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        let walls = [
+            self.timers.first().map(|((due, _), _)| due).filter(|_| !self.draining),
+            self.deadlines.first().map(|((due, _), _)| due),
+            self.retention.due(),
+        ];
+        let wall = walls.into_iter().flatten().min();
+        let timer = wall.map(|due| now.mono + due.since(now.wall).min(LOOK_AGAIN));
+        [wake, timer].into_iter().flatten().min()
+    }
+
+    /// Whatever its time has come for.
+    pub(super) fn fire(&mut self, now: Now) {
+        for _ in 0..AT_ONCE {
+            match self.timers.first() {
+                Some(((due, _), id)) if due <= now.wall && !self.draining => self.due(now, id),
+                _ => break,
+            }
+        }
+        for _ in 0..AT_ONCE {
+            match self.deadlines.first() {
+                Some((key, id)) if key.0 <= now.wall => {
+                    // One that is under way is left to its attempt, and looked at after it.
+                    self.deadlines.remove(key);
+                    self.expire(now, id);
+                }
+                _ => break,
+            }
+        }
+        if self.retention.due().is_some_and(|due| due <= now.wall) {
+            self.retention.asked = true;
+            let before = Wall::from_millis(
+                now.wall.as_millis().saturating_sub(self.retention.keep.as_millis() as u64),
+            );
+            self.outputs.push_back(Output::Load(Load::Finished { before, limit: FORGET }));
+        }
+    }
+
+    /// From `scheduled` or `waiting` into its queue: a scheduled job joins the end of the line
+    /// when its time has come, one that waited for a retry has its place.
+    fn due(&mut self, now: Now, id: JobId) {
+        let Some((header, place)) = self.jobs.get(id) else { return };
+        let before = (header.clone(), *place);
+        let mut header = before.0.clone();
+        if matches!(before.1, Place::Scheduled { .. }) {
+            header.seat = self.next_seat();
+        }
+        header.ready_at = now.wall;
+        self.shift(now, before, header, Place::Queued, Happening::Due.into());
+    }
+
+    /// Ends a job whose deadline has passed, unless an attempt is under way.
+    pub(super) fn expire(&mut self, now: Now, id: JobId) {
+        let Some((header, place)) = self.jobs.get(id) else {
+            self.find(id, super::command::Purpose::Expire);
+            return;
+        };
+        if !super::is_pending(place.state()) {
+            return;
+        }
+        let before = (header.clone(), *place);
+        let header = before.0.clone();
+        let to = Place::Ended { end: super::job::End::Expired, at: now.wall };
+        self.shift(now, before, header, to, Story::from(Happening::Expired));
+    }
+
+    /// Jobs that retention lets go.
+    pub(super) fn forget(
+        &mut self,
+        rows: Vec<(JobId, TargetId, Priority, Place)>,
+        next: Option<Wall>,
+    ) {
+        self.retention.asked = false;
+        self.retention.oldest = next;
+        for (id, target, priority, place) in rows {
+            self.jobs.delete(id, self.turn);
+            self.change(super::Change::Delete { id, target, priority, place });
+        }
+    }
+}

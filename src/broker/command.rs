@@ -1,0 +1,241 @@
+//! What people and callers do to jobs that are there: cancel, change, redrive, purge, pause.
+
+use super::change::{Change, Load, Ticket};
+use super::io::{CommandError, JobCommand, Output, Reply, ReplyTo, Sweep, UnknownTarget};
+use super::job::{End, Happening, Header, JobId, Place, TargetId};
+use super::time::{Now, Wall};
+use super::{Broker, Story, is_pending};
+
+/// Dead jobs that a sweep handles in one go.
+const PAGE: usize = 256;
+
+/// What an answer of the store was wanted for.
+#[derive(Clone, Debug)]
+pub(super) enum Pending {
+    Find { job: JobId, purpose: Purpose },
+    Sweep { to: ReplyTo, target: TargetId, sweep: Sweep, began: Wall, count: u64 },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    Command { to: ReplyTo, command: JobCommand },
+    Abandon,
+    Expire,
+}
+
+impl Broker {
+    pub(super) fn command(&mut self, now: Now, to: ReplyTo, command: JobCommand) {
+        match self.get(command.job()) {
+            Some(job) => self.carry_out(now, to, &command, job),
+            None => self.find(command.job(), Purpose::Command { to, command }),
+        }
+    }
+
+    pub(super) fn abandoned(&mut self, now: Now, id: JobId) {
+        match self.get(id) {
+            Some(job) => self.abandon(now, job),
+            None => self.find(id, Purpose::Abandon),
+        }
+    }
+
+    pub(super) fn pause(&mut self, now: Now, to: ReplyTo, id: TargetId, paused: bool) {
+        let reply = match self.targets.get_mut(&id) {
+            None => Err(UnknownTarget),
+            Some(target) => {
+                if target.paused != paused {
+                    target.paused = paused;
+                    self.change(Change::Paused { target: id, paused });
+                    if paused {
+                        self.disarm(id, now);
+                    }
+                    self.dirty.insert(id);
+                }
+                Ok(())
+            }
+        };
+        self.outputs.push_back(Output::Reply { to, reply: Reply::Target(reply) });
+    }
+
+    pub(super) fn sweep(&mut self, now: Now, to: ReplyTo, target: TargetId, sweep: Sweep) {
+        let pending = Pending::Sweep { to, target, sweep, began: now.wall, count: 0 };
+        self.next_page(target, None, pending);
+    }
+
+    /// Asks the store for a job that memory does not know.
+    pub(super) fn find(&mut self, id: JobId, purpose: Purpose) {
+        let ticket = self.next_ticket();
+        self.pending.insert(ticket, Pending::Find { job: id, purpose });
+        self.outputs.push_back(Output::Load(Load::Job { id, ticket }));
+    }
+
+    pub(super) fn found(&mut self, now: Now, ticket: Ticket, job: Option<(Header, Place)>) {
+        let Some(Pending::Find { job: id, purpose }) = self.pending.remove(&ticket) else {
+            return;
+        };
+        // What memory has learned meanwhile is newer than what the store said.
+        let job = job.filter(|_| !self.jobs.is_deleted(id));
+        let Some(job) = self.get(id).or(job) else {
+            if let Purpose::Command { to, .. } = purpose {
+                self.answer(to, Err(CommandError::NoSuchJob));
+            }
+            return;
+        };
+        if !self.jobs.contains(id) {
+            // It passes through memory for this, and is let go with what is done to it.
+            self.jobs.put(job.0.clone(), job.1);
+            self.jobs.let_go(id, self.turn);
+        }
+        match purpose {
+            Purpose::Command { to, command } => self.carry_out(now, to, &command, job),
+            Purpose::Abandon => self.abandon(now, job),
+            Purpose::Expire => {
+                if job.0.deadline.is_some_and(|deadline| deadline <= now.wall) {
+                    self.expire(now, id);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, to: ReplyTo, command: &JobCommand, job: (Header, Place)) {
+        let state = job.1.state();
+        let conflict = Err(CommandError::Conflict { state });
+        let result = match command {
+            JobCommand::Cancel { even_if_tried, reason, .. } => {
+                if is_pending(state) && (*even_if_tried || job.0.spent == 0) {
+                    Ok(self.cancel(now, job, reason.clone()))
+                } else {
+                    conflict
+                }
+            }
+            JobCommand::Reprioritize { priority, .. } if is_pending(state) => {
+                let mut header = job.0.clone();
+                header.priority = *priority;
+                if header.priority == job.0.priority {
+                    Ok(job)
+                } else {
+                    let event = Happening::PriorityChanged { from: job.0.priority, to: *priority };
+                    let place = job.1;
+                    self.shift(now, job, header.clone(), place, event.into());
+                    Ok((header, place))
+                }
+            }
+            JobCommand::Redrive { .. } if matches!(job.1, Place::Ended { end, .. } if end.is_dead()) => {
+                if self.draining {
+                    Err(CommandError::Draining)
+                } else {
+                    Ok(self.redrive(now, job))
+                }
+            }
+            JobCommand::Purge { .. } if matches!(job.1, Place::Ended { end, .. } if end.is_dead()) =>
+            {
+                self.purge(&job);
+                Ok(job)
+            }
+            JobCommand::Reprioritize { .. }
+            | JobCommand::Redrive { .. }
+            | JobCommand::Purge { .. } => conflict,
+        };
+        self.answer(to, result);
+    }
+
+    fn cancel(
+        &mut self,
+        now: Now,
+        job: (Header, Place),
+        reason: Option<String>,
+    ) -> (Header, Place) {
+        let header = job.0.clone();
+        let to = Place::Ended { end: End::Cancelled, at: now.wall };
+        self.shift(now, job, header.clone(), to, Story::from(Happening::Cancelled { reason }));
+        (header, to)
+    }
+
+    /// Its caller hung up: nobody wants it any more, unless it may have done work already.
+    fn abandon(&mut self, now: Now, job: (Header, Place)) {
+        if is_pending(job.1.state()) && job.0.spent == 0 {
+            self.cancel(now, job, Some("its caller hung up".into()));
+        }
+    }
+
+    /// To the end of its queue, as if it were new but for the number of its next attempt.
+    fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+        let header = Header {
+            seat: self.next_seat(),
+            ready_at: now.wall,
+            deadline: job.0.deadline.filter(|deadline| *deadline > now.wall),
+            spent: 0,
+            refusals: 0,
+            first_sent_at: None,
+            ..job.0.clone()
+        };
+        self.shift(now, job, header.clone(), Place::Queued, Story::from(Happening::Redriven));
+        (header, Place::Queued)
+    }
+
+    fn purge(&mut self, (header, place): &(Header, Place)) {
+        let (id, target, priority) = (header.id, header.target, header.priority);
+        self.jobs.delete(id, self.turn);
+        self.change(Change::Delete { id, target, priority, place: *place });
+    }
+
+    pub(super) fn swept(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        rows: Vec<(Header, Place)>,
+        exhausted: bool,
+    ) {
+        let Some(Pending::Sweep { to, target, sweep, began, mut count }) =
+            self.pending.remove(&ticket)
+        else {
+            return;
+        };
+        let mut after = None;
+        for (header, place) in rows {
+            let Place::Ended { at, .. } = place else { continue };
+            // What died since was not meant, a job that was redriven and died again least of all.
+            if at > began {
+                self.finish_sweep(to, count);
+                return;
+            }
+            after = Some((at, header.id));
+            let job = self.get(header.id).unwrap_or((header, place));
+            let dead = matches!(job.1, Place::Ended { end, .. } if end.is_dead());
+            if !dead || self.jobs.is_deleted(job.0.id) {
+                continue;
+            }
+            match sweep {
+                Sweep::Redrive => {
+                    self.redrive(now, job);
+                }
+                Sweep::Purge => self.purge(&job),
+            }
+            count += 1;
+        }
+        if exhausted || after.is_none() {
+            self.finish_sweep(to, count);
+        } else {
+            let pending = Pending::Sweep { to, target, sweep, began, count };
+            self.next_page(target, after, pending);
+        }
+    }
+
+    fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
+        let ticket = self.next_ticket();
+        self.pending.insert(ticket, pending);
+        let load = Load::Dead { target, after, limit: PAGE, ticket };
+        self.outputs.push_back(Output::Load(load));
+    }
+
+    fn finish_sweep(&mut self, to: ReplyTo, count: u64) {
+        self.outputs.push_back(Output::Reply { to, reply: Reply::Swept(count) });
+    }
+
+    fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
+        self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
+    }
+
+    fn get(&self, id: JobId) -> Option<(Header, Place)> {
+        self.jobs.get(id).map(|(header, place)| (header.clone(), *place))
+    }
+}

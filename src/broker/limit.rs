@@ -1,0 +1,244 @@
+//! The token bucket of a target: governor's GCRA on a clock that the core steps.
+//!
+//! Two things are added to the plain algorithm, both so that the limit holds where it is counted,
+//! at the target, and hardly a token is wasted:
+//! - A request weighs [`CELLS`] cells, so that the bucket can forgive a late wake-up by a part of
+//!   a token ([`TOLERANCE`]): being late must not move the whole schedule.
+//! - Intervals are stretched by 1/[`STRETCH`]. In any second this leaves a slack of 4 ms, more than
+//!   the tolerance, for what happens between here and the target.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+
+use super::policy::Limit;
+use super::time::Mono;
+
+const CELLS: u32 = 32;
+const STRETCH: u32 = 250;
+const TOLERANCE: Duration = Duration::from_micros(1_500);
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+struct Stepped(AtomicU64);
+
+impl Clock for Stepped {
+    type Instant = Duration;
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Relaxed))
+    }
+}
+
+/// The one number that GCRA keeps: the theoretical arrival time of the next cell. A dry run asks
+/// without spending (governor has no peek).
+#[derive(Debug, Default)]
+struct Arrival {
+    at: AtomicU64,
+    dry: AtomicBool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct SharedArrival(Arc<Arrival>);
+
+impl StateStore for SharedArrival {
+    type Key = NotKeyed;
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        // One thread owns the bucket: load, decide and store need not be one step.
+        let (allowed, next) = decide(Some(Nanos::new(self.0.at.load(Relaxed))))?;
+        if !self.0.dry.load(Relaxed) {
+            self.0.at.store(next.as_u64(), Relaxed);
+        }
+        Ok(allowed)
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, SharedArrival, Stepped, NoOpMiddleware<Duration>>;
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    limiter: Limiter,
+    arrival: SharedArrival,
+    /// Of one cell.
+    cell: Duration,
+    burst: u32,
+    /// Burst and tolerance together.
+    cells: NonZeroU32,
+}
+
+impl Bucket {
+    /// Empty: whatever came before is assumed to have spent every token.
+    pub(super) fn empty(limit: &Limit, now: Mono) -> Bucket {
+        let stretched = limit.rate.interval() + limit.rate.interval() / STRETCH;
+        let cell_nanos = stretched.as_nanos().div_ceil(u128::from(CELLS));
+        let cell = Duration::from_nanos(u64::try_from(cell_nanos).unwrap_or(u64::MAX));
+        // The whole bucket must fit into governor's 584 years; 50 are plenty.
+        let fits = Duration::from_secs(50 * 365 * 86_400).as_nanos() / stretched.as_nanos().max(1);
+        let burst = limit.burst.get().min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1);
+        let forgiven = TOLERANCE.as_nanos() / cell.as_nanos().max(1);
+        let forgiven = u32::try_from(forgiven).unwrap_or(0);
+        let cells = burst.saturating_mul(CELLS).saturating_add(forgiven);
+        let cells = NonZeroU32::new(cells).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(cell).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        let arrival = SharedArrival::default();
+        // The limiter's time counts from its construction: it is built at zero.
+        let limiter =
+            RateLimiter::new(quota.allow_burst(cells), arrival.clone(), Stepped::default());
+        let bucket = Bucket { limiter, arrival, cell, burst, cells };
+        bucket.set_tokens(now, 0.0);
+        bucket
+    }
+
+    /// Another limit in place of this one. No token is gained by the change.
+    pub(super) fn reconfigured(&self, limit: &Limit, now: Mono) -> Bucket {
+        let bucket = Bucket::empty(limit, now);
+        bucket.set_tokens(now, self.tokens(now).min(f64::from(bucket.burst)));
+        bucket
+    }
+
+    /// Takes a token if there is one.
+    pub(super) fn take(&self, now: Mono) -> bool {
+        self.limiter.clock().0.store(now.as_nanos(), Relaxed);
+        matches!(self.limiter.check_n(weight(1)), Ok(Ok(())))
+    }
+
+    /// When the `nth` token from now on will be there (1 is the next), if none is taken before.
+    pub(super) fn earliest(&self, now: Mono, nth: u32) -> Mono {
+        let at_once = nth.clamp(1, self.burst);
+        self.limiter.clock().0.store(now.as_nanos(), Relaxed);
+        self.arrival.0.dry.store(true, Relaxed);
+        let answer = self.limiter.check_n(weight(at_once));
+        self.arrival.0.dry.store(false, Relaxed);
+        let first = match answer {
+            Ok(Err(not_until)) => {
+                let at = not_until.earliest_possible();
+                Mono::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))
+            }
+            Ok(Ok(())) | Err(_) => now,
+        };
+        first + self.cell.saturating_mul(CELLS).saturating_mul(nth.max(1) - at_once)
+    }
+
+    /// The tokens in the bucket, with fractions.
+    pub(super) fn tokens(&self, now: Mono) -> f64 {
+        let debt = Mono::from_nanos(self.arrival.0.at.load(Relaxed)).since(now);
+        let room = self.cell * self.cells.get();
+        room.saturating_sub(debt).as_secs_f64() / (self.cell * CELLS).as_secs_f64()
+    }
+
+    fn set_tokens(&self, now: Mono, tokens: f64) {
+        let room = self.cell * self.cells.get();
+        let credit = (self.cell * CELLS).mul_f64(tokens.max(0.0)).min(room);
+        self.arrival.0.at.store((now + (room - credit)).as_nanos(), Relaxed);
+    }
+}
+
+fn weight(requests: u32) -> NonZeroU32 {
+    NonZeroU32::new(requests.saturating_mul(CELLS)).unwrap_or(NonZeroU32::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::policy::Rate;
+
+    fn limit(count: u32, per: Duration, burst: u32) -> Limit {
+        Limit {
+            rate: Rate::new(NonZeroU32::new(count).unwrap(), per).unwrap(),
+            burst: NonZeroU32::new(burst).unwrap(),
+            max_concurrent: NonZeroU32::MIN,
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Takes whatever can be taken when woken `late` after each token, for ten seconds.
+    fn arrivals(limit: &Limit, mut late: impl FnMut() -> Duration) -> Vec<Mono> {
+        let bucket = Bucket::empty(limit, Mono::ZERO);
+        let mut now = Mono::ZERO;
+        let mut taken = Vec::new();
+        while now < Mono::ZERO + 10 * SECOND {
+            now = now.max(bucket.earliest(now, 1)) + late();
+            while bucket.take(now) {
+                taken.push(now);
+            }
+        }
+        taken
+    }
+
+    fn most_in_a_second(arrivals: &[Mono]) -> usize {
+        let mut first = 0;
+        let mut most = 0;
+        for (last, at) in arrivals.iter().enumerate() {
+            while at.since(arrivals[first]) >= SECOND {
+                first += 1;
+            }
+            most = most.max(last - first + 1);
+        }
+        most
+    }
+
+    #[test]
+    fn never_more_than_the_rate_in_any_second_and_hardly_a_token_wasted() {
+        for rate in [1_u32, 7, 50, 200, 500, 1_000, 20_000] {
+            for lateness in [0_u64, 100, 900] {
+                let mut wake = 0_u64;
+                let sent = arrivals(&limit(rate, SECOND, 1), || {
+                    wake = wake.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    Duration::from_micros((wake >> 33) % (lateness + 1))
+                });
+                let most = most_in_a_second(&sent);
+                assert!(most <= rate as usize, "{most} in a second at {rate}/s");
+                let least = (10.0 * f64::from(rate) * 0.99) as usize - 1;
+                assert!(sent.len() >= least, "only {} of {rate}/s, {lateness} µs", sent.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_starts_with_nothing_and_a_burst_builds_up() {
+        let bucket = Bucket::empty(&limit(10, SECOND, 5), Mono::ZERO);
+        assert!(!bucket.take(Mono::ZERO));
+        let later = Mono::ZERO + 100 * SECOND;
+        assert_eq!((0..10).filter(|_| bucket.take(later)).count(), 5);
+    }
+
+    #[test]
+    fn the_nth_token_comes_when_it_was_said_to_come() {
+        let bucket = Bucket::empty(&limit(10, SECOND, 3), Mono::ZERO);
+        let third = bucket.earliest(Mono::ZERO, 3);
+        let fifth = bucket.earliest(Mono::ZERO, 5);
+        assert!(third < fifth);
+        assert_eq!((0..10).filter(|_| bucket.take(third)).count(), 3);
+        let until_fifth = (0..10).filter(|_| bucket.take(fifth)).count();
+        assert_eq!(until_fifth, 2);
+    }
+
+    #[test]
+    fn a_reload_frees_no_token() {
+        let slow = Bucket::empty(&limit(1, Duration::from_secs(60), 1), Mono::ZERO);
+        let fast = slow.reconfigured(&limit(10, SECOND, 100), Mono::ZERO);
+        assert!(!fast.take(Mono::ZERO));
+        assert!(fast.take(Mono::ZERO + Duration::from_millis(101)));
+        let full = Mono::ZERO + 100 * SECOND;
+        let wide = slow.reconfigured(&limit(1, SECOND, 50), full);
+        assert_eq!((0..60).filter(|_| wide.take(full)).count(), 1);
+    }
+
+    #[test]
+    fn a_rate_of_years_does_not_overflow() {
+        let rare = limit(1, Duration::from_secs(10 * 365 * 86_400), 1_000_000);
+        let bucket = Bucket::empty(&rare, Mono::ZERO);
+        assert!(!bucket.take(Mono::ZERO));
+        assert!(bucket.earliest(Mono::ZERO, u32::MAX) > Mono::ZERO);
+    }
+}

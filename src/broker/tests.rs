@@ -1,0 +1,1 @@
+//! Tests of the core by hand; the promises are tried by `crate::sim`.

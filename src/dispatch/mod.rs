@@ -1,0 +1,273 @@
+//! One attempt: a job becomes a request; its answer, or its failure, becomes a [`Report`].
+//!
+//! # Whether a byte left
+//!
+//! `refused` promises that the target did no work, so it may be said only when that is certain;
+//! everything else without an answer is `unknown`. Three kinds of certainty are used:
+//!
+//! - **No connection.** DNS, connect or TLS failed. hyper has not seen the request yet.
+//! - **hyper gives the request back.** A connection that ended before it took the request.
+//! - **The wire is untouched** (HTTP/1.1). Each connection has a [`connection::Wire`]: a mark that
+//!   is set before anything is handed down to be written, and that also can forbid writing for
+//!   ever. An attempt that fails or runs out of time forbids, and in the same step reads the
+//!   mark. As the connection is lent to one attempt at a time, and is reused only when hyper has
+//!   flushed all that came before, the mark is about this request and no other.
+//!
+//! An HTTP/2 connection is shared, and speaks for itself (preface, settings, pings), so its mark
+//! says nothing of one request. There, a request that was handed over is `unknown` unless the
+//! target resets its stream with `REFUSED_STREAM`. No request stops a connection that others
+//! share; after a time-out or an error it only gets no new ones.
+//!
+//! # Connections that went stale
+//!
+//! A kept connection may be closed by its target at any moment. Where certainly nothing was sent
+//! on it, the attempt goes on with a fresh one. Where something was, nothing is sent again: the
+//! outcome is `unknown`, and the target's `delivery` decides. To make that rare, connections are
+//! kept for less time than servers keep them, and the socket is asked for its end right before
+//! the first byte.
+
+mod answer;
+mod connection;
+mod hop;
+mod pool;
+mod reason;
+mod request;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
+
+use self::answer::{Arriving, BodyEnd};
+use self::connection::Wire;
+use self::pool::{Lease, NoAnswer, NotConnected, Pool};
+use self::request::Prepared;
+use crate::broker::job::{JobId, Priority};
+use crate::broker::payload::{Answer, Outcome, Report, Request};
+use crate::config::Target;
+
+/// How long the connecting part of an attempt may take, where the target's timeout is longer. A
+/// target with several addresses gets an equal part of it for each.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many connections one attempt tries while each one turns out to have been closed.
+const CONNECTIONS: usize = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DispatcherError {
+    #[error("TLS for requests to targets cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// One attempt at a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub id: JobId,
+    /// From 1.
+    pub attempt: u32,
+    pub priority: Priority,
+    pub request: &'a Request,
+}
+
+/// Makes the requests. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Dispatcher {
+    pool: Arc<Pool>,
+}
+
+impl Dispatcher {
+    /// HTTP/1.1, and HTTP/2 where a target's TLS offers it. Trusts what the system trusts.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up at all. A system without certificates is not an error, as there
+    /// may be only `http` targets: then it is logged, and `https` targets cannot be reached.
+    pub fn new() -> Result<Dispatcher, DispatcherError> {
+        let config = tls_versions()?;
+        let config = match config.clone().with_native_roots() {
+            Ok(trusting) => trusting,
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "no https target can be reached: install the system's CA certificates, or \
+                     name a file of them in SSL_CERT_FILE"
+                );
+                config.with_root_certificates(RootCertStore::empty())
+            }
+        };
+        Ok(Dispatcher::with_tls(config.with_no_client_auth()))
+    }
+
+    fn with_tls(config: ClientConfig) -> Dispatcher {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        Dispatcher { pool: Pool::new(connector) }
+    }
+
+    /// Sends `job` to `target` once, within the target's timeout, and reports what came of it.
+    ///
+    /// Dropping the future half-way closes the connection; what the target has received by then
+    /// cannot be known.
+    ///
+    /// A job that no request can be made of is reported as `Rejected` without an answer.
+    pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
+        let started = Instant::now();
+        let request = match Prepared::new(target, &job) {
+            Ok(request) => request,
+            Err(unfit) => {
+                return Failed { outcome: Outcome::Rejected, reason: unfit.to_string() }
+                    .report(started.elapsed());
+            }
+        };
+        let cap = if job.request.live { Answer::LIVE } else { Answer::KEPT };
+        let mut course = Course::default();
+        let exchange = self.exchange(&request, cap, &mut course);
+        let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
+            Ok(Ok((end, lease))) => (Ok(end), lease),
+            Ok(Err(failed)) => (Err(failed), None),
+            // What `exchange` held is dropped by now, and with it the connection.
+            Err(_) => (course.timed_out(target.timeout, &request), None),
+        };
+        let report = match (result, course.arriving) {
+            (Ok(end), Some(arriving)) => answered(arriving, end, started.elapsed()),
+            (Ok(_), None) => Failed { outcome: Outcome::Unknown, reason: "no answer".to_owned() }
+                .report(started.elapsed()),
+            (Err(failed), _) => failed.report(started.elapsed()),
+        };
+        if let Some(lease) = lease {
+            lease.finish().await;
+        }
+        report
+    }
+
+    /// One request and its answer. `course` tells how far it came, if it is dropped half-way.
+    async fn exchange(
+        &self,
+        request: &Prepared,
+        cap: usize,
+        course: &mut Course,
+    ) -> Result<(BodyEnd, Option<Lease>), Failed> {
+        let refused = |reason| Failed { outcome: Outcome::Refused, reason };
+        let origin = &request.origin;
+        let mut tried = 0;
+        loop {
+            course.stage = Stage::Connecting;
+            let kept = if tried == 0 { self.pool.kept(origin) } else { None };
+            let mut lease = match kept {
+                Some(lease) => lease,
+                None => {
+                    self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?
+                }
+            };
+            tried += 1;
+            course.stage = lease.wire().map_or(Stage::Shared, Stage::Alone);
+            let response = match lease.send(request).await {
+                Ok(response) => response,
+                Err(NoAnswer::NotSent(_)) if lease.is_kept() && tried < CONNECTIONS => continue,
+                Err(NoAnswer::NotSent(why)) => {
+                    return Err(refused(format!(
+                        "{origin} closed the connection before the request was sent: {why}"
+                    )));
+                }
+                Err(NoAnswer::TurnedAway(why)) => {
+                    lease.turned_away();
+                    return Err(refused(format!("{origin} turned the request away: {why}")));
+                }
+                Err(NoAnswer::Lost(why)) => {
+                    let reason = format!("no answer from {origin} to a request that was sent: {why}");
+                    return Err(Failed { outcome: Outcome::Unknown, reason });
+                }
+            };
+            let (parts, body) = response.into_parts();
+            let version = parts.version;
+            let arriving = course.arriving.insert(Arriving::new(parts, &request.method));
+            let end = arriving.read(body, version, cap).await;
+            // An HTTP/2 stream ends alone; an HTTP/1.1 connection with a rest on it is of no use.
+            let reusable = match end {
+                BodyEnd::Whole => true,
+                BodyEnd::Capped => matches!(course.stage, Stage::Shared),
+                BodyEnd::Broken(_) => false,
+            };
+            return Ok((end, reusable.then_some(lease)));
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3 by ring. Early data stays off: it would leave before the handshake's end.
+fn tls_versions() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error>
+{
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions()
+}
+
+/// An attempt without an answer.
+struct Failed {
+    outcome: Outcome,
+    reason: String,
+}
+
+impl Failed {
+    fn report(self, took: Duration) -> Report {
+        let Failed { outcome, reason } = self;
+        Report { outcome, answer: None, retry_after: None, reason: Some(reason), took }
+    }
+}
+
+/// How far an attempt came.
+#[derive(Default)]
+struct Course {
+    stage: Stage,
+    arriving: Option<Arriving>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Connecting,
+    /// On a connection of its own.
+    Alone(Arc<Wire>),
+    /// On a connection that others share.
+    Shared,
+}
+
+impl Course {
+    fn timed_out(&self, after: Duration, request: &Prepared) -> Result<BodyEnd, Failed> {
+        let (outcome, when) = match &self.stage {
+            _ if self.arriving.is_some() => {
+                let after = humantime::format_duration(after);
+                return Ok(BodyEnd::Broken(format!("timed out after {after}")));
+            }
+            Stage::Connecting => (Outcome::Refused, "connecting to"),
+            Stage::Alone(wire) if !wire.kill() => {
+                (Outcome::Refused, "before the request was sent to")
+            }
+            Stage::Alone(_) | Stage::Shared => (Outcome::Unknown, "after the request was sent to"),
+        };
+        let reason =
+            format!("timed out after {}, {when} {}", humantime::format_duration(after), request.origin);
+        Err(Failed { outcome, reason })
+    }
+}
+
+fn answered(arriving: Arriving, end: BodyEnd, took: Duration) -> Report {
+    let outcome = answer::outcome(arriving.status(), &end);
+    let retry_after = (outcome == Outcome::Refused)
+        .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
+        .flatten();
+    let reason = match &end {
+        BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
+        BodyEnd::Whole | BodyEnd::Capped => None,
+    };
+    Report { outcome, answer: Some(arriving.into_answer(&end)), retry_after, reason, took }
+}

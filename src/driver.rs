@@ -1,0 +1,336 @@
+//! The one loop. It feeds the core, gathers what a turn changes, commits that in one transaction,
+//! and only then lets the turn's effects out. While a commit is being written the next turn
+//! gathers: that is the group commit, and it needs no timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, error};
+
+use crate::broker::Broker;
+use crate::broker::change::{Change, Load, Turn};
+use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::payload::{Outcome, Report, Request};
+use crate::broker::time::Now;
+use crate::config::Target;
+use crate::dispatch::{Dispatcher, Outgoing};
+use crate::handle::{Ended, Handle, Message, View};
+use crate::metrics::Books;
+use crate::store::{Done, StoreError, Work};
+
+/// Messages taken in before outputs are looked at: bounds a turn, and how late a token can be.
+const AT_ONCE: usize = 512;
+
+/// Whether the loop can still promise anything.
+#[derive(Clone, Debug)]
+pub enum Health {
+    Running,
+    /// The store failed: nothing is taken in, nothing is sent.
+    Failed(StoreError),
+    Stopped,
+}
+
+/// What has been decided and is not on disk.
+#[derive(Default)]
+struct Gathered {
+    changes: Vec<Change>,
+    loads: Vec<Load>,
+    replies: Vec<(ReplyTo, Reply)>,
+}
+
+impl Gathered {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.loads.is_empty() && self.replies.is_empty()
+    }
+}
+
+/// A turn that the store is writing.
+struct Writing {
+    turn: Turn,
+    since: Instant,
+    changes: usize,
+    replies: Vec<(ReplyTo, Reply)>,
+    ended: Vec<Ended>,
+}
+
+pub(crate) struct Driver {
+    broker: Broker,
+    handle: Handle,
+    inbox: Receiver<Message>,
+    /// To itself, for the attempts that it lets go.
+    outbox: Sender<Message>,
+    store: Sender<Work>,
+    dispatcher: Dispatcher,
+    runtime: tokio::runtime::Handle,
+    targets: HashMap<TargetId, Arc<Target>>,
+    books: Books,
+    health: watch::Sender<Health>,
+    gathered: Gathered,
+    writing: Option<Writing>,
+    /// Requests of started jobs, from the commit until they are sent.
+    requests: HashMap<JobId, Arc<Request>>,
+    asking: HashMap<ReplyTo, oneshot::Sender<Reply>>,
+    last_asked: u64,
+    draining: Vec<oneshot::Sender<()>>,
+    drained: bool,
+    stopping: bool,
+}
+
+/// What a loop is made of.
+pub(crate) struct Parts {
+    pub(crate) broker: Broker,
+    pub(crate) handle: Handle,
+    pub(crate) inbox: Receiver<Message>,
+    pub(crate) outbox: Sender<Message>,
+    pub(crate) store: Sender<Work>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) targets: HashMap<TargetId, Arc<Target>>,
+    pub(crate) books: Books,
+    pub(crate) health: watch::Sender<Health>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Driver {
+        Driver {
+            broker: parts.broker,
+            handle: parts.handle,
+            inbox: parts.inbox,
+            outbox: parts.outbox,
+            store: parts.store,
+            dispatcher: parts.dispatcher,
+            runtime: parts.runtime,
+            targets: parts.targets,
+            books: parts.books,
+            health: parts.health,
+            gathered: Gathered::default(),
+            writing: None,
+            requests: HashMap::new(),
+            asking: HashMap::new(),
+            last_asked: 0,
+            draining: Vec::new(),
+            drained: false,
+            stopping: false,
+        }
+    }
+
+    /// Runs until it is told to stop or the store fails. Whoever still waits for an answer sees
+    /// its channel close, and so does not take silence for a yes.
+    pub(crate) fn run(mut self) {
+        let end = loop {
+            if let Err(failure) = self.turn() {
+                error!(%failure, "the store failed; nothing more is taken in or sent");
+                break Health::Failed(failure);
+            }
+            if self.stopping && self.writing.is_none() && self.gathered.is_empty() {
+                break Health::Stopped;
+            }
+        };
+        // Where the store's thread is gone there is nobody left to stop.
+        let _ = self.store.send(Work::Stop);
+        self.health.send_replace(end);
+    }
+
+    /// Waits for something to happen, handles it, and takes what it changed to the store.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        match self.next_message() {
+            Some(first) => {
+                self.receive(first)?;
+                for _ in 1..AT_ONCE {
+                    match self.inbox.try_recv() {
+                        Ok(message) => self.receive(message)?,
+                        Err(_) => break,
+                    }
+                }
+            }
+            None => self.feed(Input::Tick),
+        }
+        self.commit();
+        Ok(())
+    }
+
+    fn next_message(&mut self) -> Option<Message> {
+        let now = self.now();
+        let Some(at) = self.broker.poll_timeout(now) else { return self.inbox.recv().ok() };
+        let patience = at.since(now.mono);
+        match self.inbox.recv_timeout(patience) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                unreachable!("the loop holds a sender to itself")
+            }
+        }
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), StoreError> {
+        match message {
+            Message::Ask { make, answer } => {
+                self.last_asked += 1;
+                let to = ReplyTo(self.last_asked);
+                self.asking.insert(to, answer);
+                self.feed(make(to));
+            }
+            Message::Tell(input) => self.feed(input),
+            Message::Attempted { job, target, priority, attempt, report } => {
+                let name = self.handle.directory();
+                let target = (target, name.name(target));
+                self.books.attempt(target, priority, report.outcome, report.took);
+                self.feed(Input::Attempted { job, attempt, report });
+            }
+            Message::View(answer) => {
+                let now = self.now();
+                // Whoever asked may have hung up.
+                let _ = answer.send(View { now, targets: self.broker.view(now) });
+            }
+            Message::Configure { targets, retention } => {
+                self.targets = targets.iter().map(|(id, t)| (*id, t.clone())).collect();
+                let targets = targets
+                    .into_iter()
+                    .map(|(id, target)| (id, target.name.clone(), target.policy.clone()))
+                    .collect();
+                self.feed(Input::Retention { keep: retention });
+                self.feed(Input::Configure { targets });
+            }
+            Message::Store(Done::Committed { turn, requests }) => self.committed(turn, requests),
+            Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Message::Store(Done::Failed(failure)) => return Err(failure),
+            Message::Drain(done) => {
+                self.draining.push(done);
+                self.feed(Input::Drain);
+                self.tell_drained();
+            }
+            Message::Stop => self.stopping = true,
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.broker.handle(self.now(), input);
+        while let Some(output) = self.broker.poll_output() {
+            match output {
+                Output::Change(change) => self.gathered.changes.push(change),
+                Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
+                Output::Load(load) => self.gathered.loads.push(load),
+                Output::Send { job, target, priority, attempt } => {
+                    self.send(job, target, priority, attempt);
+                }
+                Output::Unsend { job } => {
+                    self.requests.remove(&job);
+                }
+                Output::PassedOver { target, of } => {
+                    let directory = self.handle.directory();
+                    self.books.passed_over((target, directory.name(target)), of);
+                }
+                Output::Waited { target, priority, wait } => {
+                    let directory = self.handle.directory();
+                    self.books.waited((target, directory.name(target)), priority, wait);
+                }
+                Output::Drained => {
+                    self.drained = true;
+                    self.tell_drained();
+                }
+            }
+        }
+    }
+
+    /// Takes what was gathered to the store, unless it is still writing what came before.
+    fn commit(&mut self) {
+        if self.writing.is_some() || self.gathered.is_empty() {
+            return;
+        }
+        let Gathered { changes, loads, replies } = std::mem::take(&mut self.gathered);
+        let turn = self.broker.cut();
+        let ended = changes.iter().filter_map(ended).collect();
+        self.writing =
+            Some(Writing { turn, since: Instant::now(), changes: changes.len(), replies, ended });
+        // A store whose thread is gone has said so before it went.
+        let _ = self.store.send(Work::Commit { turn, changes });
+        for load in loads {
+            let _ = self.store.send(Work::Load(load));
+        }
+    }
+
+    /// A turn is on disk: its effects may be seen now.
+    fn committed(&mut self, turn: Turn, requests: Vec<(JobId, Arc<Request>)>) {
+        let Some(writing) = self.writing.take() else {
+            unreachable!("the store commits what it was given")
+        };
+        assert_eq!(writing.turn, turn, "the store commits turns in order");
+        if writing.changes > 0 {
+            self.books.committed(writing.since.elapsed(), writing.changes);
+        }
+        for (to, reply) in writing.replies {
+            if let Some(answer) = self.asking.remove(&to) {
+                // Whoever asked may have hung up; what was done stays done.
+                let _ = answer.send(reply);
+            }
+        }
+        self.requests.extend(requests);
+        let directory = self.handle.directory();
+        let watchers = self.handle.watchers();
+        for ended in writing.ended {
+            let (id, priority) = (ended.header.target, ended.header.priority);
+            self.requests.remove(&ended.header.id);
+            self.books.finished((id, directory.name(id)), priority, ended.place.state());
+            watchers.tell(&ended);
+        }
+        self.feed(Input::Committed { turn });
+        self.tell_drained();
+    }
+
+    /// The start of this attempt is on disk and its token is taken: off it goes.
+    fn send(&mut self, job: JobId, target: TargetId, priority: Priority, attempt: u32) {
+        let request = self.requests.remove(&job);
+        let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
+            // A fault of ours. Nothing has left, and nothing is lost.
+            error!(%job, "there is no request to send for a job that was started");
+            let report = Report {
+                outcome: Outcome::Refused,
+                answer: None,
+                retry_after: None,
+                reason: Some("the broker had no request at hand to send".into()),
+                took: Duration::ZERO,
+            };
+            let message = Message::Attempted { job, target, priority, attempt, report };
+            let _ = self.outbox.send(message);
+            return;
+        };
+        debug!(%job, attempt, target = config.name, "sending");
+        let dispatcher = self.dispatcher.clone();
+        let outbox = self.outbox.clone();
+        self.runtime.spawn(async move {
+            let outgoing = Outgoing { id: job, attempt, priority, request: &request };
+            let report = dispatcher.attempt(&config, outgoing).await;
+            let message = Message::Attempted { job, target, priority, attempt, report };
+            // A loop that has stopped learns of it at the next start, as an unknown outcome.
+            let _ = outbox.send(message);
+        });
+    }
+
+    /// Nothing is under way, and that is on disk.
+    fn tell_drained(&mut self) {
+        if self.drained && self.writing.is_none() && self.gathered.changes.is_empty() {
+            for done in self.draining.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.handle.mono_now(), wall: Handle::wall_now() }
+    }
+}
+
+fn ended(change: &Change) -> Option<Ended> {
+    let Change::Move(step) = change else { return None };
+    step.to.is_ended().then(|| Ended {
+        header: step.header.clone(),
+        place: step.to,
+        answer: step.answer.clone(),
+    })
+}
+
