@@ -1,7 +1,9 @@
 //! Tollgate.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dispatch;
 pub mod handle;
 pub mod metrics;

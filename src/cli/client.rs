@@ -1,0 +1,285 @@
+//! A small HTTP client for the daemon's own addresses.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+
+use super::error::CliError;
+use super::problem::Problem;
+use super::values::Address;
+
+/// How long a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// No answer of the daemon comes near this, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// What TOLLGATE_TOKEN holds. Shown nowhere.
+#[derive(Clone)]
+pub(super) struct Token(HeaderValue);
+
+impl Token {
+    /// `None` where it is unset or blank.
+    pub(super) fn from_outside() -> Result<Option<Token>, CliError> {
+        match std::env::var_os("TOLLGATE_TOKEN") {
+            None => Ok(None),
+            Some(text) => Token::parse(&text.to_string_lossy()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Option<Token>, CliError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        // RFC 6750, 2.1: what a bearer token is made of, and nothing that could end the header.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CliError::Usage(
+                "TOLLGATE_TOKEN holds a character that no bearer token has".into(),
+            ));
+        }
+        let mut value = HeaderValue::try_from(format!("Bearer {text}"))
+            .map_err(|_| CliError::Usage("TOLLGATE_TOKEN is not a bearer token".into()))?;
+        value.set_sensitive(true);
+        Ok(Some(Token(value)))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Speaks to one address.
+pub(super) struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    address: Address,
+    token: Option<Token>,
+    patience: Duration,
+}
+
+/// A 2xx answer. Its body is JSON, or empty.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    body: String,
+    address: Address,
+}
+
+impl Client {
+    pub(super) fn new(address: &Address, token: Option<Token>) -> Result<Client, CliError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(address)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let pool = Pool::builder(TokioExecutor::new())
+            // A job could be handed in twice behind our back.
+            .retry_canceled_requests(false)
+            .build(connector);
+        Ok(Client { pool, address: address.clone(), token, patience: PATIENCE })
+    }
+
+    #[cfg(test)]
+    fn with_patience(mut self, patience: Duration) -> Client {
+        self.patience = patience;
+        self
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, CliError> {
+        self.call(Method::GET, path, None, Duration::ZERO).await
+    }
+
+    /// For an answer that the daemon is asked to hold back for up to `wait`.
+    pub(super) async fn get_slowly(&self, path: &str, wait: Duration) -> Result<Answer, CliError> {
+        self.call(Method::GET, path, None, wait).await
+    }
+
+    pub(super) async fn post(&self, path: &str, json: Option<String>) -> Result<Answer, CliError> {
+        self.call(Method::POST, path, json, Duration::ZERO).await
+    }
+
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+        wait: Duration,
+    ) -> Result<Answer, CliError> {
+        let request = self.request(method, path, json)?;
+        let patience = self.patience + wait;
+        match tokio::time::timeout(patience, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CliError::timed_out(&self.address, patience)),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+    ) -> Result<Request<Full<Bytes>>, CliError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.address.join(path))
+            .header(ACCEPT, "application/json, application/problem+json")
+            .header(USER_AGENT, concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+        if let Some(Token(token)) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        if json.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(Full::new(json.unwrap_or_default().into()))
+            .map_err(|error| CliError::Usage(format!("no request can be made of this: {error}")))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, CliError> {
+        let response = self.pool.request(request).await.map_err(|error| {
+            let address = Box::new(self.address.clone());
+            let why = root_cause(&error);
+            if error.is_connect() {
+                CliError::Unreachable { address, why }
+            } else {
+                CliError::NoAnswer { address, why }
+            }
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| CliError::NoAnswer {
+                address: Box::new(self.address.clone()),
+                why: format!("the answer broke off: {}", root_cause(error.as_ref())),
+            })?
+            .to_bytes();
+        if head.status.is_success() {
+            self.answer(head.status, &body)
+        } else {
+            Err(self.refusal(head.status, &head.headers, &body))
+        }
+    }
+
+    fn answer(&self, status: StatusCode, body: &[u8]) -> Result<Answer, CliError> {
+        let body = std::str::from_utf8(body)
+            .map_err(|_| self.stranger(status, "bytes that are not UTF-8".into()))?
+            .trim();
+        let valid = body.is_empty() || serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
+        if !valid {
+            return Err(self.stranger(status, excerpt(body)));
+        }
+        Ok(Answer { status, body: body.to_owned(), address: self.address.clone() })
+    }
+
+    /// A problem where the body is one, else the best that can be said.
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> CliError {
+        let is_json = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(super::values::is_json);
+        let parsed = is_json.then(|| serde_json::from_slice::<Problem>(body).ok()).flatten();
+        let Some(mut problem) = parsed.filter(|problem| !problem.title.is_empty()) else {
+            let mut what = excerpt(&String::from_utf8_lossy(body));
+            if let Some(place) = headers.get(LOCATION).and_then(|place| place.to_str().ok()) {
+                what = format!("a redirect to {}", super::terminal::clean(place));
+            }
+            return self.stranger(status, what);
+        };
+        problem.status = status.as_u16();
+        problem.retry_after = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        problem.advice = match (status, &self.token) {
+            (StatusCode::UNAUTHORIZED, None) => Some("TOLLGATE_TOKEN is not set"),
+            (StatusCode::UNAUTHORIZED, Some(_)) => Some("TOLLGATE_TOKEN was not accepted"),
+            _ => None,
+        };
+        CliError::Problem(Box::new(problem))
+    }
+
+    fn stranger(&self, status: StatusCode, what: String) -> CliError {
+        CliError::NotTollgate {
+            address: Box::new(self.address.clone()),
+            status: status.as_u16(),
+            what,
+        }
+    }
+}
+
+impl Answer {
+    /// The JSON as it came.
+    pub(super) fn text(&self) -> &str {
+        &self.body
+    }
+
+    /// Reads what this command needs of it.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, CliError> {
+        serde_json::from_str(&self.body).map_err(|error| CliError::NotTollgate {
+            address: Box::new(self.address.clone()),
+            status: self.status.as_u16(),
+            what: format!("{} ({error})", excerpt(&self.body)),
+        })
+    }
+}
+
+/// The system's roots are read only where they are needed: it takes a while.
+fn tls(address: &Address) -> Result<rustls::ClientConfig, CliError> {
+    use hyper_rustls::ConfigBuilderExt;
+    let failed = |error: &dyn fmt::Display| CliError::Failed(format!("cannot set up TLS: {error}"));
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?;
+    let config = if address.is_https() {
+        config.with_native_roots().map_err(|error| failed(&error))?
+    } else {
+        config.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    Ok(config.with_no_client_auth())
+}
+
+/// The innermost error has the words that help: "connection refused", not "client error".
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::ConnectionRefused) => "connection refused".into(),
+        Some(std::io::ErrorKind::ConnectionReset) => "the connection was reset".into(),
+        Some(std::io::ErrorKind::TimedOut) => "the connection timed out".into(),
+        _ => super::terminal::clean(&cause.to_string()),
+    }
+}
+
+/// The beginning of what came instead, for people.
+fn excerpt(body: &str) -> String {
+    let body = body.trim();
+    if body.is_empty() {
+        return "an empty body".into();
+    }
+    let start: String = body.chars().take(80).collect();
+    let more = if start.len() < body.len() { "…" } else { "" };
+    format!("{}{more}", super::terminal::clean(&start))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! `tollgate targets`.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::args::TargetsArgs;
+use super::error::CliError;
+use super::table::{Align, Cell, Table};
+use super::terminal::{Paint, Tone, clean};
+use super::wire::{Queue, Target, Targets, one_line};
+use super::{Outside, ages};
+
+pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result<(), CliError> {
+    let client = outside.client(&args.at.admin_url.0)?;
+    let raw = match &args.name {
+        Some(name) => {
+            let one = client.get(&format!("/v1/targets/{}", name.encoded())).await?;
+            vec![one.read()?]
+        }
+        None => client.get("/v1/targets").await?.read::<Targets>()?.targets,
+    };
+    if args.format.json {
+        let lines: String = raw.iter().map(|target| one_line(target.get()) + "\n").collect();
+        return outside.terminal.print(&lines);
+    }
+    let mut targets = Vec::new();
+    for json in &raw {
+        targets.push(serde_json::from_str(json.get()).map_err(|error| {
+            CliError::Failed(format!("a target in the answer cannot be read: {error}"))
+        })?);
+    }
+    let text = render(&targets, Timestamp::now(), outside.terminal.paint);
+    outside.terminal.print(&text)
+}
+
+fn render(targets: &[Target], now: Timestamp, paint: Paint) -> String {
+    if targets.is_empty() {
+        return "no targets: the configuration names none\n".into();
+    }
+    let mut table = Table::new(&[
+        ("TARGET", Align::Left),
+        ("STATE", Align::Left),
+        ("RATE", Align::Right),
+        ("IN FLIGHT", Align::Right),
+        ("HIGH", Align::Right),
+        ("NORMAL", Align::Right),
+        ("BATCH", Align::Right),
+        ("WAITING", Align::Right),
+        ("SCHEDULED", Align::Right),
+        ("DEAD", Align::Right),
+        ("DRAINED IN", Align::Right),
+    ]);
+    for target in targets {
+        let (state, tone) = state(target, now);
+        let dead_tone = if target.dead > 0 { Tone::Bad } else { Tone::Plain };
+        table.row(vec![
+            Cell::new(&target.name),
+            Cell::toned(state, tone),
+            Cell::new(target.limit.as_ref().map_or("", |limit| &limit.rate)),
+            Cell::new(in_flight(target)),
+            Cell::new(queue(target, "HIGH")),
+            Cell::new(queue(target, "NORMAL")),
+            Cell::new(queue(target, "BATCH")),
+            Cell::new(target.waiting.to_string()),
+            Cell::new(target.scheduled.to_string()),
+            Cell::toned(target.dead.to_string(), dead_tone),
+            Cell::new(drained_in(target)),
+        ]);
+    }
+    let mut text = table.take(paint);
+    for target in targets {
+        // That the rate holds it back is what the rate is for.
+        if let Some(held) = target.held_back_by.as_ref().filter(|held| held.on != "rate") {
+            let hint = if held.hint.is_empty() { &held.on } else { &held.hint };
+            let share = (held.share * 100.0).clamp(0.0, 100.0);
+            let line = format!(
+                "{}: held back {share:.0} % of the time lately by {}",
+                clean(&target.name),
+                clean(hint)
+            );
+            let _ = writeln!(text, "{}", paint.dress(&line, Tone::Held));
+        }
+    }
+    text
+}
+
+fn state(target: &Target, now: Timestamp) -> (String, Tone) {
+    if !target.configured {
+        return ("not configured".into(), Tone::Bad);
+    }
+    if target.paused {
+        return ("paused".into(), Tone::Held);
+    }
+    match &target.blocked {
+        None => ("open".into(), Tone::Good),
+        Some(blocked) => {
+            let until = blocked.until.as_ref().map(|until| match until.at() {
+                Some(at) if at > now => format!(" for {}", ages::short(ages::between(now, at))),
+                Some(_) => String::new(),
+                None => format!(" until {}", until.dated(now)),
+            });
+            // Rate and concurrency are the daily business of a gate.
+            let tone = match blocked.on.as_str() {
+                "rate" | "concurrency" => Tone::Plain,
+                _ => Tone::Held,
+            };
+            (format!("blocked: {}{}", blocked.on, until.unwrap_or_default()), tone)
+        }
+    }
+}
+
+fn in_flight(target: &Target) -> String {
+    match target.limit.as_ref().and_then(|limit| limit.max_concurrent) {
+        Some(most) => format!("{}/{most}", target.in_flight),
+        None => target.in_flight.to_string(),
+    }
+}
+
+/// How many could be sent now, and how old the oldest is.
+fn queue(target: &Target, priority: &str) -> String {
+    match target.priorities.get(priority) {
+        None => String::new(),
+        Some(Queue { depth, oldest_age_seconds, .. }) => {
+            match oldest_age_seconds.and_then(ages::seconds) {
+                Some(age) if *depth > 0 => format!("{depth} ({})", ages::age(age)),
+                _ => depth.to_string(),
+            }
+        }
+    }
+}
+
+/// The lowest priority is drained last.
+fn drained_in(target: &Target) -> String {
+    let seconds = target
+        .priorities
+        .values()
+        .map(|queue| queue.estimated_drain_seconds)
+        .try_fold(0.0, |longest: f64, queue| queue.map(|queue| longest.max(queue)));
+    match seconds.and_then(ages::seconds) {
+        Some(time) if !target.priorities.is_empty() => ages::short(time),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-01-31T08:00:00Z";
+
+    fn rendered(json: &str) -> String {
+        let Targets { targets } = serde_json::from_str(json).unwrap();
+        let targets: Vec<Target> =
+            targets.iter().map(|raw| serde_json::from_str(raw.get()).unwrap()).collect();
+        render(&targets, NOW.parse().unwrap(), Paint::NONE)
+    }
+
+    #[test]
+    fn one_line_a_target() {
+        let text = rendered(
+            r#"{"targets":[
+            {"name":"crm","configured":true,"url":"http://x","paused":false,"blocked":
+              {"on":"concurrency","until":null},"in_flight":8,"scheduled":2,"waiting":1,"dead":4,
+             "priorities":{
+               "HIGH":{"depth":0,"oldest_age_seconds":null,"estimated_drain_seconds":0.0},
+               "NORMAL":{"depth":12,"oldest_age_seconds":192.4,"estimated_drain_seconds":1.2},
+               "BATCH":{"depth":50000,"oldest_age_seconds":7500,"estimated_drain_seconds":1001}},
+             "held_back_by":{"on":"concurrency","share":0.617,"over_seconds":60,
+               "hint":"concurrency, not rate: 8 under way at a time"},
+             "limit":{"rate":"50/s","rate_per_second":50,"burst":1,"max_concurrent":8}},
+            {"name":"erp","configured":true,"paused":true,"blocked":{"on":"paused"},
+             "priorities":{"HIGH":{"depth":1,"oldest_age_seconds":5.9,
+                                   "estimated_drain_seconds":null}},
+             "limit":{"rate":"10/s","max_concurrent":1}},
+            {"name":"fax","blocked":{"on":"refused","until":"2026-01-31T08:00:30Z"},
+             "held_back_by":{"on":"rate","share":1.0,"hint":"its rate of 1/s"}},
+            {"name":"old","configured":false,"dead":1}]}"#,
+        );
+        let expected = "\
+TARGET  STATE                     RATE  IN FLIGHT    HIGH      NORMAL          BATCH  WAITING  SCHEDULED  DEAD  DRAINED IN
+crm     blocked: concurrency      50/s        8/8       0  12 (3m12s)  50000 (2h05m)        1          2     4      16m41s
+erp     paused                    10/s        0/1  1 (5s)           -              -        0          0     0           -
+fax     blocked: refused for 30s     -          0       -           -              -        0          0     0           -
+old     not configured               -          0       -           -              -        0          0     1           -
+crm: held back 62 % of the time lately by concurrency, not rate: 8 under way at a time
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn none_and_odd_ones() {
+        assert!(rendered(r#"{"targets":[]}"#).starts_with("no targets"));
+        let text = rendered(
+            r#"{"targets":[{"name":"a\u001b]0;x\u0007","blocked":{"on":"?","until":"late"},
+            "priorities":{"HIGH":{"depth":1,"oldest_age_seconds":-3}}}]}"#,
+        );
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text}");
+        assert!(text.contains("blocked: ? until late"), "{text}");
+    }
+}
