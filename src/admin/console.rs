@@ -12,7 +12,7 @@ fn file(kind: &'static str, text: &'static str) -> File {
 }
 
 #[utoipa::path(
-    get, path = "/", tag = "console",
+    get, path = "/", tag = "console", operation_id = "console",
     summary = "The console: how the targets stand, for people",
     responses((status = 200, content_type = "text/html", body = String)),
 )]

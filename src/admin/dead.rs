@@ -5,8 +5,6 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::io::Sweep;
-use crate::broker::job::JobState;
-use crate::store::Filter;
 
 use super::AdminState;
 use super::answer::Json;
@@ -28,8 +26,8 @@ pub(super) struct PagingParams {
 }
 
 #[utoipa::path(
-    get, path = "/v1/targets/{target}/dead", tag = "dead jobs",
-    summary = "Jobs of a target that ended without success, by the time of their submission",
+    get, path = "/v1/targets/{target}/dead", tag = "dead jobs", operation_id = "list_dead_jobs",
+    summary = "Jobs of a target that ended without success, newest first",
     params(("target" = String, Path, description = "The target's name"), PagingParams),
     responses((status = 200, body = JobPage)),
 )]
@@ -38,18 +36,15 @@ pub(super) async fn list(
     Segment(name): Segment,
     Strict(paging): Strict<Paging>,
 ) -> Result<Json<JobPage>, AdminError> {
-    let target = Some(state.target_id(&name)?);
-    let filters = [JobState::Failed, JobState::Expired].map(|dead| Filter {
-        target,
-        state: Some(dead),
-        priority: None,
-    });
-    let page = state.look(move |records| pages::fill(records, &filters, paging)).await?;
+    let target = state.target_id(&name)?;
+    let page = state
+        .look(move |records| pages::fill(paging, |after, limit| records.dead(target, after, limit)))
+        .await?;
     Ok(Json(JobPage::new(&page, &state.handle.directory())))
 }
 
 #[utoipa::path(
-    delete, path = "/v1/targets/{target}/dead", tag = "dead jobs",
+    delete, path = "/v1/targets/{target}/dead", tag = "dead jobs", operation_id = "purge_dead_jobs",
     summary = "Forget every job of a target that is dead now",
     params(("target" = String, Path, description = "The target's name")),
     responses((status = 200, body = Purged)),
@@ -70,7 +65,7 @@ pub(super) struct Redriven {
 }
 
 #[utoipa::path(
-    post, path = "/v1/targets/{target}/dead/redrive", tag = "dead jobs",
+    post, path = "/v1/targets/{target}/dead/redrive", tag = "dead jobs", operation_id = "redrive_dead_jobs",
     summary = "Put every job of a target that is dead now at the end of its queue",
     params(("target" = String, Path, description = "The target's name")),
     responses((status = 200, body = Redriven)),

@@ -121,8 +121,8 @@ fn same_site(headers: &HeaderMap, host: Option<&str>) -> Result<(), AdminError> 
     Ok(())
 }
 
-fn told(name: &str, value: &HeaderValue) -> AdminError {
-    AdminError::CrossSite(format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+fn told(header: &'static str, value: &HeaderValue) -> AdminError {
+    AdminError::CrossSite { header, value: String::from_utf8_lossy(value.as_bytes()).into() }
 }
 
 #[cfg(test)]

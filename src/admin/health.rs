@@ -11,7 +11,7 @@ use super::params::{Nothing, Strict};
 use super::readiness::Readiness;
 
 #[utoipa::path(
-    get, path = "/healthz", tag = "health",
+    get, path = "/healthz", tag = "health", operation_id = "healthz",
     summary = "Whether the process is alive",
     responses((status = 200, content_type = "text/plain", body = String)),
 )]
@@ -23,7 +23,7 @@ pub(super) async fn healthz(_: Strict<Nothing>) -> &'static str {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[utoipa::path(
-    get, path = "/readyz", tag = "health",
+    get, path = "/readyz", tag = "health", operation_id = "readyz",
     summary = "Whether jobs are taken: 503 while draining, or where store or disk forbid it",
     responses((status = 200, content_type = "text/plain", body = String)),
 )]
@@ -34,11 +34,7 @@ pub(super) async fn readyz(
     match state.readiness.get() {
         Readiness::Ready => {}
         Readiness::Draining => return Err(AdminError::Draining),
-        Readiness::StoreFailed(reason) => {
-            return Err(AdminError::NotReady(format!(
-                "the store failed and takes nothing more until the daemon is restarted: {reason}"
-            )));
-        }
+        Readiness::StoreFailed(reason) => return Err(AdminError::StoreFailed(reason)),
     }
     let asked = async {
         state.handle.view().await?;
@@ -46,19 +42,14 @@ pub(super) async fn readyz(
     };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(true)) => Ok("ready\n"),
-        Ok(Ok(false)) => Err(AdminError::NotReady(
-            "the store's disk has less room than [store] min_free_disk, so new jobs get 507".into(),
-        )),
+        Ok(Ok(false)) => Err(AdminError::DiskLow),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(AdminError::NotReady(format!(
-            "the broker has not answered for {} s; its disk may hang",
-            PATIENCE.as_secs()
-        ))),
+        Err(_) => Err(AdminError::NoAnswer(PATIENCE)),
     }
 }
 
 #[utoipa::path(
-    get, path = "/metrics", tag = "health",
+    get, path = "/metrics", tag = "health", operation_id = "metrics",
     summary = "Metrics in the Prometheus text format",
     responses((status = 200, content_type = "text/plain", body = String)),
 )]

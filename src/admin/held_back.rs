@@ -125,8 +125,10 @@ fn hint(on: BlockedOn, policy: Option<&Policy>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::{minute, target_view};
+    use crate::admin::tests::target_view;
     use crate::broker::time::{Now, Wall};
+
+    const MINUTE: u64 = 60;
 
     fn view(seconds: u64, rate: u64, concurrency: u64) -> View {
         let mut target = target_view();
@@ -162,9 +164,9 @@ mod tests {
     #[test]
     fn a_rare_look_compares_with_the_one_before() {
         let recent = Recent::default();
-        recent.observe(&view(10 * minute(), 0, 0));
-        recent.observe(&view(60 * minute(), 0, 0));
-        let late = view(120 * minute(), 30 * minute(), 0);
+        recent.observe(&view(10 * MINUTE, 0, 0));
+        recent.observe(&view(60 * MINUTE, 0, 0));
+        let late = view(120 * MINUTE, 30 * MINUTE, 0);
         assert_eq!(said(&recent, &late), Some(("rate", 0.5, 3_600.0)));
     }
 

@@ -63,9 +63,11 @@ impl FromParams for Listing {
 }
 
 #[utoipa::path(
-    get, path = "/v1/jobs", tag = "jobs",
-    summary = "Jobs, by the time at which they were submitted",
-    description = "A page can be shorter than `limit`, even empty, while `next` says that there \
+    get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
+    summary = "Jobs",
+    description = "In the order of the store's index for the state that is asked for: `queued` by \
+        target, priority and place in line; `scheduled` and `waiting` by their time; those that \
+        ended by the time of their end; `running`, and all without a state, by submission. A page can be shorter than `limit`, even empty, while `next` says that there \
         is more: a filter that few jobs pass is not searched for ever.",
     params(ListingParams),
     responses((status = 200, body = JobPage)),
@@ -77,7 +79,11 @@ pub(super) async fn list(
     let target = listing.target.map(|name| state.target_id(&name)).transpose()?;
     let filter = Filter { target, state: listing.state, priority: listing.priority };
     let paging = listing.paging;
-    let page = state.look(move |records| pages::fill(records, &[filter], paging)).await?;
+    let page = state
+        .look(move |records| {
+            pages::fill(paging, |after, limit| records.list(&filter, after, limit))
+        })
+        .await?;
     Ok(Json(JobPage::new(&page, &state.handle.directory())))
 }
 
@@ -111,7 +117,7 @@ pub(super) struct JobDetail {
 }
 
 #[utoipa::path(
-    get, path = "/v1/jobs/{id}", tag = "jobs",
+    get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "show_job",
     summary = "One job with its history and the last answer",
     params(("id" = String, Path, description = "The job's id"), DetailParams),
     responses((status = 200, body = JobDetail)),
@@ -148,16 +154,20 @@ impl JobPatch {
     async fn read(body: Body) -> Result<Priority, AdminError> {
         // A length that is announced is refused before the body comes.
         if body.size_hint().lower() > JobPatch::MOST as u64 {
-            return Err(AdminError::BodyTooLong(JobPatch::MOST));
+            return Err(AdminError::BodyTooLarge(JobPatch::MOST));
         }
         let body = Limited::new(body, JobPatch::MOST).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                AdminError::BodyTooLong(JobPatch::MOST)
+                AdminError::BodyTooLarge(JobPatch::MOST)
             } else {
                 AdminError::Body(error.to_string())
             }
         })?;
-        let patch: JobPatch = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        let body = body.to_bytes();
+        // serde would also take an array of the fields' values.
+        let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body);
+        let patch = object.and_then(|_| serde_json::from_slice::<JobPatch>(&body));
+        let patch = patch.map_err(|error| {
             if error.is_data() {
                 AdminError::Senseless(error.to_string())
             } else {
@@ -171,7 +181,7 @@ impl JobPatch {
 }
 
 #[utoipa::path(
-    patch, path = "/v1/jobs/{id}", tag = "jobs",
+    patch, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "change_job",
     summary = "Change the priority of a job that has not been sent",
     params(("id" = String, Path, description = "The job's id")),
     request_body = JobPatch,
@@ -188,7 +198,7 @@ pub(super) async fn patch(
 }
 
 #[utoipa::path(
-    post, path = "/v1/jobs/{id}/redrive", tag = "jobs",
+    post, path = "/v1/jobs/{id}/redrive", tag = "jobs", operation_id = "redrive_job",
     summary = "Put a dead job at the end of its queue, with all its attempts before it",
     params(("id" = String, Path, description = "The job's id")),
     responses((status = 200, body = JobJson)),
@@ -202,7 +212,7 @@ pub(super) async fn redrive(
 }
 
 #[utoipa::path(
-    post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
+    post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
     summary = "Cancel a job that is not being sent",
     params(("id" = String, Path, description = "The job's id")),
     responses((status = 200, body = JobJson)),
@@ -212,7 +222,7 @@ pub(super) async fn cancel(
     JobSegment(job): JobSegment,
     _: Strict<Nothing>,
 ) -> Result<Json<JobJson>, AdminError> {
-    let reason = Some("over the admin address".to_owned());
+    let reason = Some("cancelled over the admin address".to_owned());
     state.change(JobCommand::Cancel { job, reason }).await
 }
 
@@ -223,7 +233,7 @@ pub(super) struct Purged {
 }
 
 #[utoipa::path(
-    delete, path = "/v1/jobs/{id}", tag = "jobs",
+    delete, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "purge_job",
     summary = "Forget a dead job",
     description = "At the data address the same method cancels a job; here it takes only a dead \
         one, and nothing of it is left.",
@@ -245,7 +255,7 @@ impl AdminState {
         let rule = rule(&command);
         self.handle.command(command).await?.map_err(|error| match error {
             CommandError::NoSuchJob => AdminError::NoSuchJob(id),
-            CommandError::Conflict { state } => AdminError::Conflict { state, rule },
+            CommandError::Conflict { state } => AdminError::Conflict { id, state, rule },
             CommandError::Draining => AdminError::Draining,
         })
     }

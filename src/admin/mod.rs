@@ -30,14 +30,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use http::{Method, Uri};
 
 pub use readiness::{Readiness, SharedReadiness};
 
 use crate::handle::Handle;
+use crate::http_api::problem;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
-use error::AdminError;
 use held_back::Recent;
 use records::Records;
 
@@ -88,16 +87,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/jobs/{id}/redrive", post(jobs::redrive))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/reload", post(reload::reload))
-        .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn(guard::guard))
         .with_state(state)
-}
-
-async fn no_route(uri: Uri) -> AdminError {
-    AdminError::NoRoute(uri.path().to_owned())
-}
-
-async fn wrong_method(method: Method, uri: Uri) -> AdminError {
-    AdminError::Method { method: method.to_string(), path: uri.path().to_owned() }
 }

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{
-    ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type, schema::Schema,
-};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
+
+use crate::http_api::problem::Problem;
 
 use super::params::{Nothing, Strict};
 
@@ -36,6 +36,7 @@ use super::params::{Nothing, Strict};
         super::jobs::cancel,
         super::reload::reload,
     ),
+    components(schemas(Problem)),
     modifiers(&ErrorsAreProblems),
     tags(
         (name = "targets", description = "Legacy HTTP APIs and what they can bear"),
@@ -53,18 +54,6 @@ struct ErrorsAreProblems;
 
 impl Modify for ErrorsAreProblems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let text = |kind| ObjectBuilder::new().schema_type(kind);
-        let problem = ObjectBuilder::new()
-            .property("type", text(Type::String))
-            .property("title", text(Type::String))
-            .property("status", text(Type::Integer))
-            .property("detail", text(Type::String))
-            .required("type")
-            .required("title")
-            .required("status")
-            .description(Some("RFC 9457; a conflict also carries the job's `state`"));
-        let components = document.components.get_or_insert_default();
-        components.schemas.insert("Problem".into(), RefOr::T(Schema::Object(problem.build())));
         for item in document.paths.paths.values_mut() {
             let operations: [&mut Option<Operation>; 4] =
                 [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
@@ -92,7 +81,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
 });
 
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "health",
+    get, path = "/openapi.json", tag = "health", operation_id = "openapi",
     summary = "This document",
     responses((status = 200, content_type = "application/json", body = serde_json::Value)),
 )]

@@ -101,10 +101,11 @@ impl Params {
 }
 
 /// Which part of a list: `limit` and `after`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Paging {
     pub(super) limit: usize,
-    pub(super) after: Option<JobId>,
+    /// An earlier page's `next`; only the store knows what it means.
+    pub(super) after: Option<String>,
 }
 
 impl Paging {
@@ -118,8 +119,7 @@ impl Paging {
                 text.parse().ok().filter(|limit| (1..=Paging::MOST).contains(limit))
             })?
             .unwrap_or(Paging::DEFAULT);
-        let after =
-            params.parse("after", "the id of a job, as an earlier page's `next` gave it")?;
+        let after = params.text("after").map(str::to_owned);
         Ok(Paging { limit, after })
     }
 }

@@ -1,34 +1,51 @@
 //! Looking things up in the store without holding up the other requests.
 
-use crate::broker::job::JobId;
+use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Filter, Page, Reader, StoreError};
+use crate::store::{Filter, JobRecord, Reader, StoreError};
 
 use super::AdminState;
 use super::error::AdminError;
 
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct ReadError(pub(super) String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ReadError {
+    /// What `after` says is no place in this list.
+    #[error("not a place in this list")]
+    Cursor,
+    #[error("{0}")]
+    Store(String),
+}
 
-impl From<StoreError> for ReadError {
-    fn from(error: StoreError) -> ReadError {
-        ReadError(error.to_string())
-    }
+/// Part of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Part {
+    pub(super) jobs: Vec<JobRecord>,
+    /// Where the next part begins, in the store's own words; `None` at the end.
+    pub(super) next: Option<String>,
 }
 
 /// What the admin address wants to know of the store. Every call may block on the disk.
 pub(super) trait Records: Send + Sync {
-    fn job(&self, id: JobId) -> Result<Option<crate::store::JobRecord>, ReadError>;
+    fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError>;
     fn answer(&self, id: JobId) -> Result<Option<Answer>, ReadError>;
     fn request(&self, id: JobId) -> Result<Option<Request>, ReadError>;
-    fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Page, ReadError>;
+    /// A part can be short, even empty, and still have a `next`.
+    fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
+    /// The dead jobs of a target, newest first.
+    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
+    /// The size of the store, in bytes.
     fn bytes(&self) -> u64;
     fn has_room(&self) -> bool;
 }
 
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> ReadError {
+        ReadError::Store(error.to_string())
+    }
+}
+
 impl Records for Reader {
-    fn job(&self, id: JobId) -> Result<Option<crate::store::JobRecord>, ReadError> {
+    fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError> {
         Ok(Reader::job(self, id)?)
     }
 
@@ -40,8 +57,16 @@ impl Records for Reader {
         Ok(Reader::request(self, id)?)
     }
 
-    fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Page, ReadError> {
-        Ok(Reader::list(self, filter, after, limit)?)
+    fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
+        let after = after.map(str::parse).transpose().map_err(|_| ReadError::Cursor)?;
+        let page = Reader::list(self, filter, after, limit)?;
+        Ok(Part { jobs: page.jobs, next: page.next.map(|next| next.to_string()) })
+    }
+
+    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
+        let state = Some(crate::broker::job::JobState::Failed);
+        let filter = Filter { target: Some(target), state, priority: None };
+        Records::list(self, &filter, after, limit)
     }
 
     fn bytes(&self) -> u64 {
@@ -61,8 +86,8 @@ impl AdminState {
     ) -> Result<T, AdminError> {
         let records = self.records.clone();
         match tokio::task::spawn_blocking(move || look(records.as_ref())).await {
-            Ok(found) => Ok(found?),
-            Err(error) => Err(AdminError::Read(ReadError(error.to_string()))),
+            Ok(found) => found.map_err(AdminError::from),
+            Err(error) => Err(AdminError::Read(ReadError::Store(error.to_string()))),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Reloaded {
 }
 
 #[utoipa::path(
-    post, path = "/v1/reload", tag = "configuration",
+    post, path = "/v1/reload", tag = "configuration", operation_id = "reload",
     summary = "Read the configuration file again and apply it, all of it or nothing",
     description = "422 where the file is not valid: `detail` says everything that is wrong with \
         it, `errors` the same line by line, and nothing has changed.",

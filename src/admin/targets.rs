@@ -55,22 +55,13 @@ impl AdminState {
     }
 }
 
-/// Names the nearest, or all where none is near and there are few.
 fn no_such_target(name: &str, directory: &Directory) -> AdminError {
-    let nearest = directory
-        .configured_names()
-        .filter(|other| *other != name)
-        .map(|other| (strsim::damerau_levenshtein(name, other), other))
-        .filter(|(distance, other)| *distance <= 1 + other.chars().count() / 4)
-        .min()
-        .map(|(_, other)| other.to_owned());
-    let others: Vec<String> = directory.configured_names().take(11).map(str::to_owned).collect();
-    let others = if others.len() > 10 { Vec::new() } else { others };
-    AdminError::NoSuchTarget { name: name.to_owned(), nearest, others }
+    let known = directory.configured_names().map(str::to_owned).collect();
+    AdminError::NoSuchTarget { name: name.to_owned(), known }
 }
 
 #[utoipa::path(
-    get, path = "/v1/targets", tag = "targets",
+    get, path = "/v1/targets", tag = "targets", operation_id = "list_targets",
     summary = "All targets: limits, depths, ages, state, estimated time to drain",
     responses((status = 200, body = Targets)),
 )]
@@ -82,7 +73,7 @@ pub(super) async fn list(
 }
 
 #[utoipa::path(
-    get, path = "/v1/targets/{target}", tag = "targets",
+    get, path = "/v1/targets/{target}", tag = "targets", operation_id = "show_target",
     summary = "One target",
     params(("target" = String, Path, description = "The target's name")),
     responses((status = 200, body = TargetJson)),
@@ -97,7 +88,7 @@ pub(super) async fn show(
 }
 
 #[utoipa::path(
-    post, path = "/v1/targets/{target}/pause", tag = "targets",
+    post, path = "/v1/targets/{target}/pause", tag = "targets", operation_id = "pause_target",
     summary = "Send nothing more to a target until it is resumed; its jobs wait",
     description = "Requests under way end as they would. Survives a restart. Pausing a paused \
         target changes nothing.",
@@ -113,7 +104,7 @@ pub(super) async fn pause(
 }
 
 #[utoipa::path(
-    post, path = "/v1/targets/{target}/resume", tag = "targets",
+    post, path = "/v1/targets/{target}/resume", tag = "targets", operation_id = "resume_target",
     summary = "Send to a paused target again",
     params(("target" = String, Path, description = "The target's name")),
     responses((status = 200, body = Paused)),
