@@ -52,6 +52,7 @@
     const target = {
       body,
       name,
+      later: node("span", "sub", name.main.parentNode),
       flight: tall("td", "number", rows[0]),
       rate: tall("td", "number", rows[0]),
       blocked: tall("td", "wide", rows[0]),
@@ -83,20 +84,26 @@
     return [on + until(target.blocked), look];
   }
 
+  function later({ scheduled, waiting }) {
+    const parts = [];
+    if (scheduled) parts.push(`${number.format(scheduled)} scheduled`);
+    if (waiting) parts.push(`${number.format(waiting)} waiting for a retry`);
+    return parts.join(", ");
+  }
+
   function fill(rows, target) {
     const { limit, held_back_by: held } = target;
     put(rows.name.main, target.name);
     put(rows.name.sub, target.configured ? target.url ?? "" : "not configured any more", target.configured ? "" : "warn");
+    put(rows.later, later(target));
     put(rows.flight.main, number.format(target.in_flight), target.in_flight ? "" : "nil");
     put(rows.flight.sub, limit ? `of ${number.format(limit.max_concurrent)}` : "");
     put(rows.rate.main, limit ? limit.rate : "–", limit ? "" : "nil");
     put(rows.rate.sub, limit && limit.burst > 1 ? `burst ${number.format(limit.burst)}` : "");
     put(rows.blocked.main, ...blocked(target));
-    const lately = held && !target.paused && held.on !== "rate";
-    put(rows.blocked.sub, lately ? `${Math.round(held.share * 100)} % held back by ${held.hint}` : "");
+    const lately = held && !target.paused && (held.on === "concurrency" || held.on === "refused");
+    put(rows.blocked.sub, lately ? `${Math.round(held.share * 100)} % of the time held back by ${held.hint}` : "");
     put(rows.dead.main, number.format(target.dead), target.dead ? "bad" : "nil");
-    const later = target.scheduled + target.waiting;
-    put(rows.dead.sub, later ? `${number.format(later)} later` : "");
     PRIORITIES.forEach((priority, index) => {
       const queue = target.priorities[priority];
       const cells = rows.queues[index];
