@@ -1,18 +1,63 @@
-//! The durable store.
+//! The durable store: redb behind one writer, and readers beside it.
+//!
+//! A turn of the core is one transaction. It is on the disk when [`Store::commit`] returns, and
+//! opening the file after a crash finds the last turn that was. Each place of a job is an index of
+//! its own, and counts are kept beside them, so that nothing here ever walks the backlog.
+//!
+//! The store trusts nothing that it reads: a row that should be there and is not, or that says
+//! something else than the change that moves it, fails the commit.
 
+mod bodies;
+mod books;
+mod codec;
+mod commit;
+mod cursor;
+mod disk;
+mod error;
+mod jobs;
+mod keys;
+mod list;
+mod load;
+#[cfg(test)]
+pub(crate) mod model;
+mod open;
+mod reader;
 mod record;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use record::{Filter, JobRecord, Page};
+use redb::{Database, ReadableTable};
 
-use crate::broker::change::{Loaded, Turn};
-use crate::broker::job::JobId;
-use crate::broker::payload::{Answer, Request};
+pub use cursor::{Cursor, NotACursor};
+pub use error::StoreError;
+pub use reader::Reader;
+pub use record::{Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
+pub use worker::{AnswerTargets, Work, spawn};
 
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(String);
+use crate::broker::change::{Change, Load, Loaded, Recovered, Turn};
+use crate::broker::job::{Header, JobId, TargetId};
+use crate::broker::payload::Request;
+use crate::broker::time::Wall;
+use books::{Books, Touched};
+use commit::{Buffers, Commit};
+use disk::Disk;
+
+/// The format of the file: its tables, keys and values. Another one is refused.
+pub const FORMAT: u64 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub path: PathBuf,
+    /// How much of the file redb keeps in memory, in bytes.
+    pub cache: usize,
+    /// Below it [`Reader::has_room`] says no; in bytes.
+    pub min_free_disk: u64,
+}
 
 /// What the store's thread tells the loop.
 #[derive(Debug)]
@@ -27,37 +72,135 @@ pub enum Done {
     Failed(StoreError),
 }
 
-/// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
-#[derive(Clone)]
-pub struct Reader;
+/// The one writer.
+pub struct Store {
+    database: Arc<Database>,
+    reader: Reader,
+    disk: Arc<Disk>,
+    books: Books,
+    buffers: Buffers,
+    /// Whatever failed once fails for ever: redb refuses to go on, and so do the books, which
+    /// ran ahead of a commit that was not.
+    failed: Option<StoreError>,
+}
 
-impl Reader {
-    pub fn job(&self, _id: JobId) -> Result<Option<JobRecord>, StoreError> {
-        Ok(None)
+impl Store {
+    /// Opens the file or makes it, readable by its owner alone, with the directories above it.
+    ///
+    /// Names that are not known yet become targets. [`Recovered`] has all targets, those too that
+    /// `target_names` does not have.
+    ///
+    /// # Errors
+    /// Where the file cannot be had, is another's, or is not as it was left.
+    pub fn open(
+        options: &Options,
+        target_names: &[String],
+    ) -> Result<(Store, Recovered), StoreError> {
+        let here = |error: StoreError| error.of(&options.path);
+        let database = open::open(&options.path, options.cache).map_err(here)?;
+        let disk = Disk::new(options.path.clone(), options.min_free_disk);
+        Store::over(database, disk, target_names)
     }
-    /// The kept part of the last answer.
-    pub fn answer(&self, _id: JobId) -> Result<Option<Answer>, StoreError> {
-        Ok(None)
+
+    fn over(
+        database: Database,
+        disk: Disk,
+        target_names: &[String],
+    ) -> Result<(Store, Recovered), StoreError> {
+        let (database, disk) = (Arc::new(database), Arc::new(disk));
+        let reader = Reader::new(database.clone(), disk.clone());
+        let (books, running) = reader.read(|txn| {
+            let books = Books::read(txn)?;
+            books.audit(txn)?;
+            let mut running: Vec<(Header, Wall)> = Vec::new();
+            for row in tables::read(txn, tables::RUNNING)?.iter()? {
+                running.push(codec::decode("running", row?.1.value())?);
+            }
+            Ok((books, running))
+        })?;
+        let buffers = Buffers::default();
+        let mut store = Store { database, reader, disk, books, buffers, failed: None };
+        store.add_targets(target_names)?;
+        let recovered = store.books.recovered(running);
+        Ok((store, recovered))
     }
-    pub fn request(&self, _id: JobId) -> Result<Option<Request>, StoreError> {
-        Ok(None)
+
+    /// Returns once the new ones are durable, with all that are known, by number.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn add_targets(&mut self, names: &[String]) -> Result<Vec<(TargetId, String)>, StoreError> {
+        self.guarded(|store| {
+            let new = store.books.unknown(names)?;
+            if !new.is_empty() {
+                let mut txn = store.database.begin_write()?;
+                txn.set_quick_repair(true);
+                Books::write_new(&txn, &new)?;
+                txn.commit()?;
+                store.books.learn(new);
+            }
+            Ok(store.books.names())
+        })
     }
-    /// Newest first? By id, ascending, after `after`; looks at no more than a bounded number of
-    /// rows, so a page can be short (even empty) and still have a `next`.
-    pub fn list(
-        &self,
-        _filter: &Filter,
-        _after: Option<JobId>,
-        _limit: usize,
-    ) -> Result<Page, StoreError> {
-        Ok(Page::default())
+
+    /// Returns once the turn is durable, with the request of each job that it moved into
+    /// `Running`, in that order.
+    ///
+    /// # Errors
+    /// A change that does not fit what is stored, or a failed write. Then whether the turn is on
+    /// disk is known only when the file was opened again, and every further commit fails.
+    pub fn commit(
+        &mut self,
+        turn: Turn,
+        changes: &[Change],
+    ) -> Result<Vec<(JobId, Arc<Request>)>, StoreError> {
+        self.guarded(|store| store.write(changes)).inspect_err(|error| {
+            tracing::debug!(turn = turn.0, %error, "commit failed");
+        })
     }
-    /// The size of the file, in bytes.
-    pub fn bytes(&self) -> u64 {
-        0
+
+    /// As of the last commit.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or a row not be understood.
+    pub fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+        self.reader.read(|txn| load::load(txn, load))
     }
-    /// Whether new jobs may come in: the disk has room (`min_free_disk`).
-    pub fn has_room(&self) -> bool {
-        true
+
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    fn write(&mut self, changes: &[Change]) -> error::Result<Vec<(JobId, Arc<Request>)>> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut txn = self.database.begin_write()?;
+        // Two phases, and a file that opens at once after a crash.
+        txn.set_quick_repair(true);
+        let mut touched = Touched::default();
+        let mut commit = Commit::open(&txn, &mut self.buffers)?;
+        for change in changes {
+            commit.apply(change)?;
+            self.books.apply(change, &mut touched)?;
+        }
+        let started = commit.started();
+        self.books.write(&touched, &txn, &mut self.buffers.bytes)?;
+        txn.commit()?;
+        Ok(started)
+    }
+
+    fn guarded<T>(
+        &mut self,
+        write: impl FnOnce(&mut Store) -> error::Result<T>,
+    ) -> Result<T, StoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        write(self).map_err(|error| {
+            let error = error.of(self.disk.path());
+            self.failed = Some(error.clone());
+            error
+        })
     }
 }

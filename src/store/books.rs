@@ -1,0 +1,216 @@
+//! What is known of the targets without looking: names, holds and counts, in memory as on disk.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
+
+use super::codec::{decode, encode};
+use super::error::{Result, StoreError};
+use super::tables::{self, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
+use super::{codec, keys};
+use crate::broker::change::{Change, Counts, Recovered, RecoveredTarget};
+use crate::broker::job::{Header, JobState, Priority, Seat, TargetId};
+use crate::broker::time::Wall;
+
+const TABLE: &str = "targets";
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    targets: BTreeMap<TargetId, Target>,
+    last_seat: Seat,
+}
+
+#[derive(Debug)]
+struct Target {
+    name: String,
+    paused: bool,
+    held_until: Option<Wall>,
+    counts: Counts,
+}
+
+/// What a commit did to the books and must write.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// As they were before.
+    counts: BTreeMap<TargetId, Counts>,
+    /// Paused or held.
+    targets: Vec<TargetId>,
+    seat: bool,
+}
+
+impl Books {
+    /// Reads a few rows a target; no job is looked at.
+    pub(super) fn read(txn: &ReadTransaction) -> Result<Books> {
+        let mut books = Books::default();
+        for row in tables::read(txn, TARGETS)?.iter()? {
+            let (key, value) = row?;
+            let (name, paused, held_until) = decode(TABLE, value.value())?;
+            let target = Target { name, paused, held_until, counts: Counts::default() };
+            books.targets.insert(keys::read_target(key.value()), target);
+        }
+        for row in txn.open_table(COUNTS)?.iter()? {
+            let (key, value) = row?;
+            let (target, priority, state) = keys::read_count(key.value())?;
+            let count = u64::from_be_bytes(*value.value());
+            books.target(target)?.counts.set(priority, state, count);
+        }
+        if let Some(seat) = txn.open_table(META)?.get(META_LAST_SEAT)? {
+            books.last_seat = Seat(seat.value());
+        }
+        Ok(books)
+    }
+
+    /// The counts against the lengths of the tables, which redb knows without looking.
+    pub(super) fn audit(&self, txn: &ReadTransaction) -> Result<()> {
+        use JobState::{
+            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting,
+        };
+        let sum = |states: &[JobState]| -> u64 {
+            let of = |target: &Target| states.iter().map(|s| target.counts.in_state(*s)).sum();
+            self.targets.values().map(of).fold(0, u64::saturating_add)
+        };
+        let check = |table: &str, rows: u64, states: &[JobState]| {
+            let counted = sum(states);
+            if rows == counted {
+                return Ok(());
+            }
+            Err(StoreError::row(table, format_args!("{rows} rows, but {counted} jobs are counted")))
+        };
+        check("jobs", tables::read(txn, tables::JOBS)?.len()?, &JobState::ALL)?;
+        check("requests", tables::read(txn, tables::REQUESTS)?.len()?, &JobState::ALL)?;
+        check("ready", tables::read(txn, tables::READY)?.len()?, &[Queued])?;
+        check("timers", tables::read(txn, tables::TIMERS)?.len()?, &[Scheduled, Waiting])?;
+        check("running", tables::read(txn, tables::RUNNING)?.len()?, &[Running])?;
+        check("finished", tables::read(txn, tables::FINISHED)?.len()?, &[Succeeded, Cancelled])?;
+        check("dead", tables::read(txn, tables::DEAD)?.len()?, &[Failed, Expired])
+    }
+
+    pub(super) fn recovered(&self, running: Vec<(Header, Wall)>) -> Recovered {
+        let targets = self.targets.iter().map(|(id, target)| RecoveredTarget {
+            id: *id,
+            name: target.name.clone(),
+            paused: target.paused,
+            held_until: target.held_until,
+            counts: target.counts.clone(),
+        });
+        Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
+    }
+
+    /// By number.
+    pub(super) fn names(&self) -> Vec<(TargetId, String)> {
+        self.targets.iter().map(|(id, target)| (*id, target.name.clone())).collect()
+    }
+
+    /// Those among `names` that are not known yet, with the numbers that follow. No number is ever
+    /// given twice, because no target is ever forgotten.
+    pub(super) fn unknown(&self, names: &[String]) -> Result<Vec<(TargetId, String)>> {
+        let mut next =
+            self.targets.keys().next_back().map_or(Some(0), |last| last.0.checked_add(1));
+        let mut new: Vec<(TargetId, String)> = Vec::new();
+        for name in names {
+            let known = self.targets.values().any(|target| target.name == *name);
+            if known || new.iter().any(|(_, other)| other == name) {
+                continue;
+            }
+            let Some(number) = next else {
+                return Err(StoreError::row(TABLE, "there are no more numbers for targets"));
+            };
+            new.push((TargetId(number), name.clone()));
+            next = number.checked_add(1);
+        }
+        Ok(new)
+    }
+
+    pub(super) fn write_new(txn: &WriteTransaction, new: &[(TargetId, String)]) -> Result<()> {
+        let mut rows = Writer::open(txn, TARGETS, TABLE)?;
+        let mut bytes = Vec::new();
+        for (id, name) in new {
+            codec::encode(&mut bytes, &(name, false, None::<Wall>))?;
+            rows.add(&keys::target(*id), &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Once [`Books::write_new`] is durable.
+    pub(super) fn learn(&mut self, new: Vec<(TargetId, String)>) {
+        for (id, name) in new {
+            let counts = Counts::default();
+            self.targets.insert(id, Target { name, paused: false, held_until: None, counts });
+        }
+    }
+
+    pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
+        let id = change.target();
+        let target = self.target(id)?;
+        let (leaves, seat) = match change {
+            Change::Insert(insert) => (None, Some(insert.header.seat)),
+            Change::Move(step) => {
+                (Some((step.from_priority, step.from.state())), Some(step.header.seat))
+            }
+            Change::Delete { priority, place, .. } => (Some((*priority, place.state())), None),
+            Change::Paused { paused, .. } => {
+                target.paused = *paused;
+                touched.targets.push(id);
+                return Ok(());
+            }
+            Change::Held { until, .. } => {
+                target.held_until = Some(*until);
+                touched.targets.push(id);
+                return Ok(());
+            }
+        };
+        if let Some((priority, state)) = leaves
+            && target.counts.get(priority, state) == 0
+        {
+            return Err(StoreError::row("counts", format_args!("no {priority} job is {state}")));
+        }
+        touched.counts.entry(id).or_insert_with(|| target.counts.clone());
+        target.counts.apply(change);
+        if let Some(seat) = seat
+            && seat > self.last_seat
+        {
+            self.last_seat = seat;
+            touched.seat = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(
+        &self,
+        touched: &Touched,
+        txn: &WriteTransaction,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut counts = txn.open_table(COUNTS)?;
+        for (id, before) in &touched.counts {
+            let Some(target) = self.targets.get(id) else { continue };
+            for priority in Priority::ALL {
+                for state in JobState::ALL {
+                    let count = target.counts.get(priority, state);
+                    if count != before.get(priority, state) {
+                        let key = keys::count(*id, priority, state);
+                        counts.insert(&key, &count.to_be_bytes())?;
+                    }
+                }
+            }
+        }
+        if !touched.targets.is_empty() {
+            let mut rows = Writer::open(txn, TARGETS, TABLE)?;
+            for id in &touched.targets {
+                let Some(target) = self.targets.get(id) else { continue };
+                encode(bytes, &(&target.name, target.paused, target.held_until))?;
+                rows.replace(&keys::target(*id), bytes)?;
+            }
+        }
+        if touched.seat {
+            txn.open_table(META)?.insert(META_LAST_SEAT, self.last_seat.0)?;
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, id: TargetId) -> Result<&mut Target> {
+        self.targets
+            .get_mut(&id)
+            .ok_or_else(|| StoreError::row(TABLE, format_args!("row {} is missing", id.0)))
+    }
+}

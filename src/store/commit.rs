@@ -1,0 +1,287 @@
+//! One turn into one transaction.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::bodies::Bodies;
+use super::codec::{decode, encode};
+use super::error::{Result, StoreError};
+use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::{jobs, keys};
+use crate::broker::change::{Change, Claim, Insert, Move};
+use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::payload::Request;
+use crate::broker::time::Wall;
+
+/// Holder, digest, until.
+pub(super) type ClaimRow = (JobId, [u8; 32], Wall);
+
+/// Buffers that live longer than a commit, so that they need not grow again.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) bytes: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// All tables of jobs, open for writing.
+pub(super) struct Commit<'txn> {
+    jobs: Writer<'txn, 16>,
+    bodies: Bodies<'txn>,
+    ready: Writer<'txn, 13>,
+    timers: Writer<'txn, 24>,
+    deadlines: Writer<'txn, 24>,
+    running: Writer<'txn, 16>,
+    finished: Writer<'txn, 24>,
+    dead: Writer<'txn, 28>,
+    claims: Table<'txn, &'static [u8], &'static [u8]>,
+    buffers: &'txn mut Buffers,
+    /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
+    /// once it is among the started ones.
+    requests: HashMap<JobId, Option<&'txn Arc<Request>>>,
+    started: Vec<(JobId, Arc<Request>)>,
+}
+
+impl<'txn> Commit<'txn> {
+    pub(super) fn open(
+        txn: &'txn WriteTransaction,
+        buffers: &'txn mut Buffers,
+    ) -> Result<Commit<'txn>> {
+        Ok(Commit {
+            jobs: Writer::open(txn, JOBS, "jobs")?,
+            bodies: Bodies::open(txn)?,
+            ready: Writer::open(txn, READY, "ready")?,
+            timers: Writer::open(txn, TIMERS, "timers")?,
+            deadlines: Writer::open(txn, DEADLINES, "deadlines")?,
+            running: Writer::open(txn, RUNNING, "running")?,
+            finished: Writer::open(txn, FINISHED, "finished")?,
+            dead: Writer::open(txn, DEAD, "dead")?,
+            claims: txn.open_table(CLAIMS)?,
+            buffers,
+            requests: HashMap::new(),
+            started: Vec::new(),
+        })
+    }
+
+    pub(super) fn apply(&mut self, change: &'txn Change) -> Result<()> {
+        match change {
+            Change::Insert(insert) => {
+                self.insert(insert).map_err(|error| during(error, "insert", insert.header.id))
+            }
+            Change::Move(step) => {
+                self.step(step).map_err(|error| during(error, "move", step.header.id))
+            }
+            Change::Delete { id, target, priority, place } => self
+                .delete(*id, *target, *priority, place)
+                .map_err(|error| during(error, "delete", *id)),
+            Change::Paused { .. } | Change::Held { .. } => Ok(()),
+        }
+    }
+
+    /// The request of each job that was moved into `Running`, in that order.
+    pub(super) fn started(self) -> Vec<(JobId, Arc<Request>)> {
+        self.started
+    }
+
+    /// Reads the request at once: later in the turn the job may be deleted.
+    fn start(&mut self, id: JobId) -> Result<()> {
+        let request = match self.requests.entry(id) {
+            Entry::Occupied(mut entry) => match entry.get_mut().take() {
+                Some(request) => request.clone(),
+                None => return Ok(()),
+            },
+            Entry::Vacant(entry) => {
+                entry.insert(None);
+                self.bodies.request(id)?
+            }
+        };
+        self.started.push((id, request));
+        Ok(())
+    }
+
+    fn insert(&mut self, insert: &'txn Insert) -> Result<()> {
+        let header = &insert.header;
+        if !matches!(insert.place, Place::Queued | Place::Scheduled { .. }) {
+            return Err(StoreError::row(
+                "jobs",
+                format_args!("begins as {}", insert.place.state()),
+            ));
+        }
+        let dedup = insert.claim.as_ref().map(|claim| claim.key.name.as_str());
+        let bytes = &mut self.buffers.bytes;
+        jobs::write_first(bytes, header, insert.place, dedup, &insert.events)?;
+        self.jobs.add(&keys::job(header.id), bytes)?;
+        self.bodies.add(header.id, &insert.request, bytes)?;
+        self.add_to_place(header, insert.place)?;
+        if let Some(deadline) = header.deadline {
+            self.deadlines.add(&keys::time(deadline, header.id), &[])?;
+        }
+        if let Some(claim) = &insert.claim {
+            self.claim(header, claim)?;
+        }
+        self.requests.insert(header.id, Some(&insert.request));
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Move) -> Result<()> {
+        let header = &step.header;
+        let key = keys::job(header.id);
+        let old_deadline = {
+            let row = self.jobs.get(&key)?;
+            let (head, history) = jobs::read_head(row.value())?;
+            let old = head.header.as_ref();
+            let same = old.target == header.target
+                && old.priority == step.from_priority
+                && old.seat == step.from_seat;
+            if head.place != step.from || !same {
+                let is = format!("{} at {:?}, {}", old.priority, old.seat, head.place.state());
+                let said = format!(
+                    "{} at {:?}, {}",
+                    step.from_priority,
+                    step.from_seat,
+                    step.from.state()
+                );
+                return Err(StoreError::row("jobs", format_args!("it is {is}, not {said}")));
+            }
+            if !step.from.may_become(&step.to) {
+                let (from, to) = (step.from.state(), step.to.state());
+                return Err(StoreError::row("jobs", format_args!("{from} never becomes {to}")));
+            }
+            let bytes = &mut self.buffers.bytes;
+            jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
+            old.deadline.filter(|_| !step.from.is_ended())
+        };
+        self.jobs.replace(&key, &self.buffers.bytes)?;
+        self.take_from_place(
+            header.id,
+            header.target,
+            step.from_priority,
+            step.from_seat,
+            step.from,
+        )?;
+        self.add_to_place(header, step.to)?;
+        let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
+        if old_deadline != new_deadline {
+            if let Some(deadline) = old_deadline {
+                self.deadlines.remove(&keys::time(deadline, header.id))?;
+            }
+            if let Some(deadline) = new_deadline {
+                self.deadlines.add(&keys::time(deadline, header.id), &[])?;
+            }
+        }
+        if let Some(answer) = &step.answer {
+            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
+        }
+        if matches!(step.to, Place::Running { .. }) {
+            self.start(header.id)?;
+        }
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        id: JobId,
+        target: TargetId,
+        priority: Priority,
+        place: &Place,
+    ) -> Result<()> {
+        let seat = {
+            let row = self.jobs.remove(&keys::job(id))?;
+            let (head, _) = jobs::read_head(row.value())?;
+            let old = head.header.as_ref();
+            if head.place != *place || old.target != target || old.priority != priority {
+                let (is, said) = (head.place.state(), place.state());
+                let what =
+                    format_args!("it is {} and {is}, not {priority} and {said}", old.priority);
+                return Err(StoreError::row("jobs", what));
+            }
+            if !place.is_ended() {
+                return Err(StoreError::row("jobs", format_args!("it is {} yet", place.state())));
+            }
+            if let Some(name) = head.dedup {
+                let key = &mut self.buffers.key;
+                keys::claim(target, name, key);
+                let holder = match self.claims.get(key.as_slice())? {
+                    Some(row) => Some(decode::<ClaimRow>("claims", row.value())?.0),
+                    None => None,
+                };
+                // A later job may have taken it over, and may be gone with it.
+                if holder == Some(id) {
+                    self.claims.remove(key.as_slice())?;
+                }
+            }
+            old.seat
+        };
+        self.bodies.forget(id)?;
+        self.take_from_place(id, target, priority, seat, *place)
+    }
+
+    fn claim(&mut self, header: &Header, claim: &Claim) -> Result<()> {
+        if claim.key.target != header.target {
+            return Err(StoreError::row("claims", "a claim within another target"));
+        }
+        let Buffers { bytes, key } = &mut *self.buffers;
+        keys::claim(header.target, &claim.key.name, key);
+        encode(bytes, &(header.id, claim.digest, claim.until))?;
+        // That an older one may be overwritten is the core's decision.
+        self.claims.insert(key.as_slice(), bytes.as_slice())?;
+        Ok(())
+    }
+
+    fn add_to_place(&mut self, header: &Header, place: Place) -> Result<()> {
+        let id = header.id;
+        let bytes = &mut self.buffers.bytes;
+        match place {
+            Place::Queued => {
+                encode(bytes, header)?;
+                self.ready.add(&keys::ready(header.target, header.priority, header.seat), bytes)
+            }
+            Place::Scheduled { due } | Place::Waiting { due } => {
+                encode(bytes, &(header, place))?;
+                self.timers.add(&keys::time(due, id), bytes)
+            }
+            Place::Running { started } => {
+                encode(bytes, &(header, started))?;
+                self.running.add(&keys::job(id), bytes)
+            }
+            Place::Ended { end, at } if end.is_dead() => {
+                encode(bytes, &(header, place))?;
+                self.dead.add(&keys::dead(header.target, at, id), bytes)
+            }
+            Place::Ended { at, .. } => {
+                encode(bytes, &(header.target, header.priority, place))?;
+                self.finished.add(&keys::time(at, id), bytes)
+            }
+        }
+    }
+
+    fn take_from_place(
+        &mut self,
+        id: JobId,
+        target: TargetId,
+        priority: Priority,
+        seat: Seat,
+        place: Place,
+    ) -> Result<()> {
+        match place {
+            Place::Queued => self.ready.remove(&keys::ready(target, priority, seat)).map(drop),
+            Place::Scheduled { due } | Place::Waiting { due } => {
+                self.timers.remove(&keys::time(due, id)).map(drop)
+            }
+            Place::Running { .. } => self.running.remove(&keys::job(id)).map(drop),
+            Place::Ended { end, at } if end.is_dead() => {
+                self.dead.remove(&keys::dead(target, at, id)).map(drop)
+            }
+            Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
+        }
+    }
+}
+
+fn during(error: StoreError, doing: &str, id: JobId) -> StoreError {
+    match error {
+        StoreError::Corrupt(what) => StoreError::Corrupt(format!("{doing} of job {id}: {what}")),
+        other => other,
+    }
+}

@@ -1,0 +1,86 @@
+//! How large the file is and how much room is left around it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long an answer about the room on the disk is believed.
+const STALE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    /// In bytes.
+    min_free: u64,
+    started: Instant,
+    /// Milliseconds since `started` from which the next look is due.
+    due: AtomicU64,
+    room: AtomicBool,
+}
+
+impl Disk {
+    pub(super) fn new(path: PathBuf, min_free: u64) -> Disk {
+        let (due, room) = (AtomicU64::new(0), AtomicBool::new(true));
+        let disk = Disk { path, min_free, started: Instant::now(), due, room };
+        disk.has_room();
+        disk
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The size of the file, in bytes; 0 if it cannot be seen.
+    pub(super) fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Looks at the disk at most once in [`STALE`], whoever asks how often.
+    pub(super) fn has_room(&self) -> bool {
+        self.has_room_at(self.started.elapsed(), || {
+            let disk = rustix::fs::statvfs(&self.path).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        })
+    }
+
+    /// `free` is asked for the bytes that are free; where it does not know, the last answer holds.
+    fn has_room_at(&self, now: Duration, free: impl FnOnce() -> Option<u64>) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let due = self.due.load(Ordering::Relaxed);
+        let next = millis(now).saturating_add(millis(STALE));
+        // One of those who find that it is time looks; the others take what is there.
+        let mine = millis(now) >= due
+            && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine && let Some(free) = free() {
+            self.room.store(free >= self.min_free, Ordering::Relaxed);
+        }
+        self.room.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_asked_once_a_second() {
+        let disk = Disk::new("/nowhere/at/all".into(), 100);
+        let at = |millis, free| disk.has_room_at(Duration::from_millis(millis), || free);
+        let much_later = 1_000_000;
+        assert!(!at(much_later, Some(99)), "less than the least");
+        assert!(!at(much_later + 999, Some(100)), "still believed");
+        assert!(at(much_later + 1_000, Some(100)));
+        assert!(at(much_later + 2_000, None), "unknown: the last answer holds");
+        assert!(!at(much_later + 3_000, Some(0)));
+    }
+
+    #[test]
+    fn the_real_disk_answers() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [1; 77]).unwrap();
+        assert!(Disk::new(file.path().into(), 0).has_room());
+        let greedy = Disk::new(file.path().into(), u64::MAX);
+        assert!(!greedy.has_room());
+        assert_eq!(greedy.bytes(), 77);
+    }
+}

@@ -1,0 +1,225 @@
+//! Listings: which index answers a filter, and a walk along it that looks at a bounded number of
+//! rows.
+
+use std::ops::Bound;
+
+use redb::{ReadTransaction, ReadableTable};
+
+use super::codec::decode;
+use super::cursor::{Cursor, Index};
+use super::error::{Result, StoreError};
+use super::record::{Filter, JobRecord, Page};
+use super::tables::{self, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS};
+use super::{jobs, keys};
+use crate::broker::job::{Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use crate::broker::time::Wall;
+
+/// How many rows one call looks at, be they listed or not.
+pub(super) const LOOKED_AT: usize = 10_000;
+/// How many jobs a page holds at most, whatever is asked for.
+pub(super) const LONGEST_PAGE: usize = 1_000;
+
+/// A page along the index that answers the filter best.
+pub(super) fn list(
+    txn: &ReadTransaction,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+    looked_at: usize,
+) -> Result<Page> {
+    use JobState::{Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting};
+    let mut walk = Walk::new(txn, after, limit, looked_at)?;
+    match filter.state {
+        // Here the row is the record already.
+        None => walk.along(Index::Jobs, JOBS, &[all()], |_, value| {
+            let (head, _) = jobs::read_head(value)?;
+            let fits = filter.allows(head.header.target, head.header.priority, head.place);
+            Ok(if fits { Found::Record(jobs::read(value)?) } else { Found::Nothing })
+        }),
+        Some(Running) => walk.along(Index::Running, RUNNING, &[all()], |_, value| {
+            let (header, started): (Header, Wall) = decode("running", value)?;
+            Ok(filter.find(header.id, header.target, header.priority, Place::Running { started }))
+        }),
+        Some(Queued) => walk.along(Index::Ready, READY, &queues(txn, filter)?, |_, value| {
+            let header: Header = decode("ready", value)?;
+            Ok(filter.find(header.id, header.target, header.priority, Place::Queued))
+        }),
+        Some(Scheduled | Waiting) => walk.along(Index::Timers, TIMERS, &[all()], |_, value| {
+            let (header, place): (Header, Place) = decode("timers", value)?;
+            Ok(filter.find(header.id, header.target, header.priority, place))
+        }),
+        Some(Succeeded | Cancelled) => {
+            walk.along(Index::Finished, FINISHED, &[all()], |key, value| {
+                let (target, priority, place) = decode("finished", value)?;
+                Ok(filter.find(keys::read_time(key).1, target, priority, place))
+            })
+        }
+        Some(Failed | Expired) => {
+            let span = filter.target.map_or_else(all, graves);
+            walk.along(Index::Dead, DEAD, &[span], |_, value| {
+                let (header, place): (Header, Place) = decode("dead", value)?;
+                Ok(filter.find(header.id, header.target, header.priority, place))
+            })
+        }
+    }?;
+    Ok(walk.page)
+}
+
+/// The dead jobs of a target, newest first.
+pub(super) fn dead(
+    txn: &ReadTransaction,
+    target: TargetId,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page> {
+    let mut walk = Walk::new(txn, after, limit, LOOKED_AT)?;
+    walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
+        let (header, _): (Header, Place) = decode("dead", value)?;
+        Ok(Found::Job(header.id))
+    })?;
+    Ok(walk.page)
+}
+
+impl Filter {
+    fn allows(&self, target: TargetId, priority: Priority, place: Place) -> bool {
+        self.target.is_none_or(|wanted| wanted == target)
+            && self.priority.is_none_or(|wanted| wanted == priority)
+            && self.state.is_none_or(|wanted| wanted == place.state())
+    }
+
+    fn find(&self, id: JobId, target: TargetId, priority: Priority, place: Place) -> Found {
+        if self.allows(target, priority, place) { Found::Job(id) } else { Found::Nothing }
+    }
+}
+
+/// First and last key, both included.
+type Span<const N: usize> = ([u8; N], [u8; N]);
+
+fn all<const N: usize>() -> Span<N> {
+    ([0; N], [u8::MAX; N])
+}
+
+fn graves(target: TargetId) -> Span<28> {
+    let first = keys::dead(target, Wall::EPOCH, JobId(0));
+    (first, keys::dead(target, Wall::NEVER, JobId(u128::MAX)))
+}
+
+/// The queues that the filter allows, in order: of the others no row is looked at.
+fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<13>>> {
+    let span = |target, first, last| {
+        (keys::ready(target, first, Seat(0)), keys::ready(target, last, Seat(u64::MAX)))
+    };
+    let of = |target| match filter.priority {
+        Some(priority) => span(target, priority, priority),
+        None => span(target, Priority::High, Priority::Batch),
+    };
+    match (filter.target, filter.priority) {
+        (Some(target), _) => Ok(vec![of(target)]),
+        (None, None) => Ok(vec![all()]),
+        (None, Some(_)) => {
+            let mut spans = Vec::new();
+            for row in tables::read(txn, TARGETS)?.iter()? {
+                spans.push(of(keys::read_target(row?.0.value())));
+            }
+            Ok(spans)
+        }
+    }
+}
+
+/// What a row turned out to be.
+enum Found {
+    Nothing,
+    Job(JobId),
+    Record(JobRecord),
+}
+
+struct Walk<'t> {
+    txn: &'t ReadTransaction,
+    jobs: Rows<16>,
+    after: Option<&'t Cursor>,
+    limit: usize,
+    /// How many rows may still be looked at.
+    left: usize,
+    page: Page,
+}
+
+impl<'t> Walk<'t> {
+    fn new(
+        txn: &'t ReadTransaction,
+        after: Option<&'t Cursor>,
+        limit: usize,
+        looked_at: usize,
+    ) -> Result<Walk<'t>> {
+        let jobs = tables::read(txn, JOBS)?;
+        let limit = limit.clamp(1, LONGEST_PAGE);
+        Ok(Walk { txn, jobs, after, limit, left: looked_at.max(1), page: Page::default() })
+    }
+
+    fn along<const N: usize>(
+        &mut self,
+        index: Index,
+        table: tables::Definition<N>,
+        spans: &[Span<N>],
+        mut find: impl FnMut(&[u8; N], &[u8]) -> Result<Found>,
+    ) -> Result<()> {
+        let after = match self.after {
+            Some(cursor) => Some(cursor.key::<N>(index).ok_or(StoreError::Cursor)?),
+            None => None,
+        };
+        let back = index == Index::DeadNewest;
+        let table = tables::read(self.txn, table)?;
+        let mut last = after;
+        for span in spans {
+            let Some(bounds) = rest(span, after, back) else { continue };
+            let mut rows = table.range::<&[u8; N]>((bounds.0.as_ref(), bounds.1.as_ref()))?;
+            while let Some(row) = if back { rows.next_back() } else { rows.next() } {
+                if let Some(last) = last
+                    && (self.left == 0 || self.page.jobs.len() == self.limit)
+                {
+                    self.page.next = Some(Cursor::new(index, &last));
+                    return Ok(());
+                }
+                let (key, value) = row?;
+                self.left = self.left.saturating_sub(1);
+                last = Some(*key.value());
+                match find(key.value(), value.value())? {
+                    Found::Nothing => {}
+                    Found::Record(record) => self.page.jobs.push(record),
+                    Found::Job(id) => self.page.jobs.push(self.record(id)?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, id: JobId) -> Result<JobRecord> {
+        match self.jobs.get(&keys::job(id))? {
+            Some(row) => jobs::read(row.value()),
+            None => Err(StoreError::row("jobs", format_args!("job {id} is missing"))),
+        }
+    }
+}
+
+type Bounds<const N: usize> = (Bound<[u8; N]>, Bound<[u8; N]>);
+
+/// What of the span comes after the cursor; `None` where nothing can.
+fn rest<const N: usize>(
+    (first, last): &Span<N>,
+    after: Option<[u8; N]>,
+    back: bool,
+) -> Option<Bounds<N>> {
+    let whole = (Bound::Included(*first), Bound::Included(*last));
+    match after {
+        None => Some(whole),
+        Some(after) if back => match after {
+            after if after <= *first => None,
+            after if after > *last => Some(whole),
+            after => Some((whole.0, Bound::Excluded(after))),
+        },
+        Some(after) => match after {
+            after if after >= *last => None,
+            after if after < *first => Some(whole),
+            after => Some((Bound::Excluded(after), whole.1)),
+        },
+    }
+}

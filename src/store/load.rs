@@ -1,0 +1,133 @@
+//! Answers to the core's questions, each from one index.
+
+use std::ops::Bound;
+
+use redb::ReadTransaction;
+
+use super::codec::decode;
+use super::commit::ClaimRow;
+use super::error::Result;
+use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, Rows, TIMERS};
+use super::{jobs, keys};
+use crate::broker::change::{Holder, Load, Loaded};
+use crate::broker::job::{JobId, Place, Priority, Seat, TargetId};
+use crate::broker::time::Wall;
+
+const LAST_JOB: JobId = JobId(u128::MAX);
+
+pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
+    Ok(match load {
+        Load::Ready { target, priority, after, limit } => {
+            let key = |seat| keys::ready(*target, *priority, seat);
+            let from =
+                after.map_or(Bound::Included(key(Seat(0))), |seat| Bound::Excluded(key(seat)));
+            let table = tables::read(txn, READY)?;
+            let (rows, exhausted) =
+                window(&table, from, key(Seat(u64::MAX)), *limit, |_, value| {
+                    decode("ready", value)
+                })?;
+            Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
+        }
+        Load::Timers { after, limit } => {
+            let table = tables::read(txn, TIMERS)?;
+            let (rows, exhausted) = window(&table, time(*after), LAST_TIME, *limit, |_, value| {
+                decode("timers", value)
+            })?;
+            Loaded::Timers { rows, exhausted }
+        }
+        Load::Deadlines { after, limit } => {
+            let table = tables::read(txn, DEADLINES)?;
+            let (rows, exhausted) =
+                window(&table, time(*after), LAST_TIME, *limit, |key, _| Ok(keys::read_time(key)))?;
+            Loaded::Deadlines { rows, exhausted }
+        }
+        Load::Job { id, ticket } => {
+            let job = tables::read(txn, JOBS)?.get(&keys::job(*id))?;
+            let job = match job {
+                Some(row) => {
+                    let (head, _) = jobs::read_head(row.value())?;
+                    Some((head.header.into_owned(), head.place))
+                }
+                None => None,
+            };
+            Loaded::Job { ticket: *ticket, job }
+        }
+        Load::Claim { key, ticket } => {
+            let holder = holder(txn, key.target, &key.name)?;
+            Loaded::Claim { ticket: *ticket, holder }
+        }
+        Load::Dead { target, after, limit, ticket } => {
+            let key = |(at, id)| keys::dead(*target, at, id);
+            let first = Bound::Included(key((Wall::EPOCH, JobId(0))));
+            let from = after.map_or(first, |after| Bound::Excluded(key(after)));
+            let table = tables::read(txn, DEAD)?;
+            let (rows, exhausted) =
+                window(&table, from, key((Wall::NEVER, LAST_JOB)), *limit, |_, value| {
+                    decode("dead", value)
+                })?;
+            Loaded::Dead { ticket: *ticket, rows, exhausted }
+        }
+        Load::Finished { before, limit } => finished(txn, *before, *limit)?,
+    })
+}
+
+const LAST_TIME: keys::TimeKey = [u8::MAX; 24];
+
+fn time(after: Option<(Wall, JobId)>) -> Bound<keys::TimeKey> {
+    after.map_or(Bound::Unbounded, |(at, id)| Bound::Excluded(keys::time(at, id)))
+}
+
+/// At most `limit` rows, and whether there are no more.
+fn window<const N: usize, R>(
+    table: &Rows<N>,
+    from: Bound<[u8; N]>,
+    to: [u8; N],
+    limit: usize,
+    mut read: impl FnMut(&[u8; N], &[u8]) -> Result<R>,
+) -> Result<(Vec<R>, bool)> {
+    let mut rows = Vec::with_capacity(limit.min(256));
+    // A cursor at the very end would make a range that redb takes for a mistake.
+    if from == Bound::Excluded(to) {
+        return Ok((rows, true));
+    }
+    let range = (from.as_ref(), Bound::Included(&to));
+    for row in table.range::<&[u8; N]>(range)? {
+        let (key, value) = row?;
+        if rows.len() == limit {
+            return Ok((rows, false));
+        }
+        rows.push(read(key.value(), value.value())?);
+    }
+    Ok((rows, true))
+}
+
+fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<Holder>> {
+    let mut key = Vec::with_capacity(4 + name.len());
+    keys::claim(target, name, &mut key);
+    let Some(row) = txn.open_table(CLAIMS)?.get(key.as_slice())? else {
+        return Ok(None);
+    };
+    let (id, digest, until): ClaimRow = decode("claims", row.value())?;
+    let ended = match tables::read(txn, JOBS)?.get(&keys::job(id))? {
+        Some(row) => jobs::read_head(row.value())?.0.place.is_ended(),
+        None => true,
+    };
+    Ok(Some(Holder { id, digest, until, ended }))
+}
+
+fn finished(txn: &ReadTransaction, before: Wall, limit: usize) -> Result<Loaded> {
+    let mut rows = Vec::new();
+    let mut next = None;
+    for row in tables::read(txn, FINISHED)?.range::<&keys::TimeKey>(..)? {
+        let (key, value) = row?;
+        let (at, id) = keys::read_time(key.value());
+        if at >= before || rows.len() == limit {
+            next = Some(at);
+            break;
+        }
+        let (target, priority, place): (TargetId, Priority, Place) =
+            decode("finished", value.value())?;
+        rows.push((id, target, priority, place));
+    }
+    Ok(Loaded::Finished { rows, next })
+}

@@ -1,0 +1,289 @@
+//! The store as it should be, over plain maps: what the real one is compared with, and the store
+//! of the simulated world.
+//!
+//! Every index is derived from the jobs themselves by a scan, so that nothing in here can agree
+//! with a wrong index of the real store by making the same mistake. A change that the real store
+//! would refuse as corruption panics here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::record::{JobRecord, cap_history};
+use crate::broker::change::{
+    Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
+    RecoveredTarget, Turn,
+};
+use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::payload::{Answer, Request};
+use crate::broker::time::Wall;
+
+/// Clone it to keep what a crash would leave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
+    jobs: BTreeMap<JobId, ModelJob>,
+    claims: BTreeMap<DedupKey, Claim>,
+    holders: BTreeMap<DedupKey, JobId>,
+    targets: BTreeMap<TargetId, ModelTarget>,
+    last_seat: Seat,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelJob {
+    pub(crate) record: JobRecord,
+    pub(crate) request: Arc<Request>,
+    pub(crate) answer: Option<Arc<Answer>>,
+    pub(crate) claimed: Option<DedupKey>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ModelTarget {
+    name: String,
+    paused: bool,
+    held_until: Option<Wall>,
+}
+
+impl Model {
+    /// Names that are new get the next free number. All known targets come back, by number.
+    pub(crate) fn add_targets(&mut self, names: &[String]) -> Vec<(TargetId, String)> {
+        for name in names {
+            if self.targets.values().all(|target| target.name != *name) {
+                let id = TargetId(self.targets.keys().next_back().map_or(0, |last| last.0 + 1));
+                let target = ModelTarget { name: name.clone(), paused: false, held_until: None };
+                self.targets.insert(id, target);
+            }
+        }
+        self.targets.iter().map(|(id, target)| (*id, target.name.clone())).collect()
+    }
+
+    pub(crate) fn recover(&self) -> Recovered {
+        let targets = self.targets.iter().map(|(id, target)| {
+            let mut counts = Counts::default();
+            for job in self.records().filter(|job| job.header.target == *id) {
+                counts.add(job.header.priority, job.place.state());
+            }
+            RecoveredTarget {
+                id: *id,
+                name: target.name.clone(),
+                paused: target.paused,
+                held_until: target.held_until,
+                counts,
+            }
+        });
+        let running = self.records().filter_map(|job| match job.place {
+            Place::Running { started } => Some((job.header.clone(), started)),
+            _ => None,
+        });
+        Recovered {
+            targets: targets.collect(),
+            running: running.collect(),
+            last_seat: self.last_seat,
+        }
+    }
+
+    /// Returns the request of each job that the turn moved into `Running`, in that order.
+    ///
+    /// # Panics
+    /// On a change that does not fit what is stored, or that the state diagram forbids.
+    pub(crate) fn commit(&mut self, _turn: Turn, changes: &[Change]) -> Vec<(JobId, Arc<Request>)> {
+        let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
+        for change in changes {
+            assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
+            match change {
+                Change::Insert(insert) => self.insert(insert),
+                Change::Move(step) => {
+                    self.step(step);
+                    let id = step.header.id;
+                    if matches!(step.to, Place::Running { .. })
+                        && started.iter().all(|(other, _)| *other != id)
+                    {
+                        started.push((id, self.jobs[&id].request.clone()));
+                    }
+                }
+                Change::Delete { id, target, priority, place } => {
+                    self.delete(*id, *target, *priority, place);
+                }
+                Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Held { target, until } => self.target(*target).held_until = Some(*until),
+            }
+        }
+        started
+    }
+
+    pub(crate) fn load(&self, load: &Load) -> Loaded {
+        match load {
+            Load::Ready { target, priority, after, limit } => {
+                let rows = self.records().filter(|job| {
+                    job.place == Place::Queued
+                        && job.header.target == *target
+                        && job.header.priority == *priority
+                        && after.is_none_or(|after| job.header.seat > after)
+                });
+                let rows = rows.map(|job| (job.header.seat, job.header.clone()));
+                let (rows, exhausted) = window(rows, *limit);
+                Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
+            }
+            Load::Timers { after, limit } => {
+                let rows = self.records().filter_map(|job| match job.place {
+                    Place::Scheduled { due } | Place::Waiting { due } => {
+                        Some(((due, job.header.id), (job.header.clone(), job.place)))
+                    }
+                    _ => None,
+                });
+                let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
+                let (rows, exhausted) = window(rows, *limit);
+                Loaded::Timers { rows, exhausted }
+            }
+            Load::Deadlines { after, limit } => {
+                let rows = self.records().filter(|job| !job.place.is_ended());
+                let rows = rows.filter_map(|job| Some((job.header.deadline?, job.header.id)));
+                let rows = rows.filter(|key| after.is_none_or(|after| *key > after));
+                let (rows, exhausted) = window(rows.map(|key| (key, key)), *limit);
+                Loaded::Deadlines { rows, exhausted }
+            }
+            Load::Job { id, ticket } => {
+                let job = self.jobs.get(id).map(|job| &job.record);
+                let job = job.map(|job| (job.header.clone(), job.place));
+                Loaded::Job { ticket: *ticket, job }
+            }
+            Load::Claim { key, ticket } => {
+                let holder = self.claims.get(key).map(|claim| {
+                    let id = self.holders[key];
+                    let ended = self.jobs.get(&id).is_none_or(|job| job.record.place.is_ended());
+                    Holder { id, digest: claim.digest, until: claim.until, ended }
+                });
+                Loaded::Claim { ticket: *ticket, holder }
+            }
+            Load::Dead { target, after, limit, ticket } => {
+                let rows = self.ended(true).filter(|(_, job)| job.header.target == *target);
+                let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
+                let rows = rows.map(|(key, job)| (key, (job.header.clone(), job.place)));
+                let (rows, exhausted) = window(rows, *limit);
+                Loaded::Dead { ticket: *ticket, rows, exhausted }
+            }
+            Load::Finished { before, limit } => {
+                let rows = self.ended(false).map(|(key, job)| (key, (key.0, job)));
+                let (all, _) = window(rows, usize::MAX);
+                let due = all.iter().take_while(|(at, _)| at < before).count().min(*limit);
+                let rows = all[..due].iter().map(|(_, job)| {
+                    (job.header.id, job.header.target, job.header.priority, job.place)
+                });
+                Loaded::Finished { rows: rows.collect(), next: all.get(due).map(|(at, _)| *at) }
+            }
+        }
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Option<&ModelJob> {
+        self.jobs.get(&id)
+    }
+
+    /// By id.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &ModelJob)> {
+        self.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    fn records(&self) -> impl Iterator<Item = &JobRecord> {
+        self.jobs.values().map(|job| &job.record)
+    }
+
+    /// Those that ended and are, or are not, dead; with when and who.
+    fn ended(&self, dead: bool) -> impl Iterator<Item = ((Wall, JobId), &JobRecord)> {
+        self.records().filter_map(move |job| match job.place {
+            Place::Ended { end, at } if end.is_dead() == dead => Some(((at, job.header.id), job)),
+            _ => None,
+        })
+    }
+
+    fn target(&mut self, id: TargetId) -> &mut ModelTarget {
+        self.targets.get_mut(&id).expect("the target was checked")
+    }
+
+    fn insert(&mut self, insert: &Insert) {
+        let header = &insert.header;
+        assert!(
+            matches!(insert.place, Place::Queued | Place::Scheduled { .. }),
+            "a job begins queued or scheduled: {insert:?}"
+        );
+        let claimed = insert.claim.as_ref().map(|claim| {
+            assert_eq!(claim.key.target, header.target, "a claim is within the job's own target");
+            self.holders.insert(claim.key.clone(), header.id);
+            self.claims.insert(claim.key.clone(), claim.clone());
+            claim.key.clone()
+        });
+        let mut record =
+            JobRecord { header: header.clone(), place: insert.place, history: Vec::new() };
+        record.history.clone_from(&insert.events);
+        cap_history(&mut record.history);
+        let job = ModelJob { record, request: insert.request.clone(), answer: None, claimed };
+        assert!(self.jobs.insert(header.id, job).is_none(), "the id is taken: {insert:?}");
+        self.seated(header, &insert.place);
+    }
+
+    fn step(&mut self, step: &Move) {
+        let job = self.jobs.get_mut(&step.header.id);
+        let job = job.unwrap_or_else(|| panic!("a job moves that is not there: {step:?}"));
+        let old = &job.record.header;
+        assert_eq!(job.record.place, step.from, "the job is somewhere else: {step:?}");
+        assert_eq!(old.priority, step.from_priority, "another priority: {step:?}");
+        assert_eq!(old.seat, step.from_seat, "another seat: {step:?}");
+        assert_eq!(old.target, step.header.target, "a job never changes its target: {step:?}");
+        assert_eq!(old.enqueued_at, step.header.enqueued_at, "a job is born once: {step:?}");
+        assert!(step.from.may_become(&step.to), "no legal move: {step:?}");
+        job.record.header = step.header.clone();
+        job.record.place = step.to;
+        job.record.history.extend_from_slice(&step.events);
+        cap_history(&mut job.record.history);
+        if let Some(answer) = &step.answer {
+            job.answer = Some(kept(answer));
+        }
+        self.seated(&step.header, &step.to);
+    }
+
+    fn delete(&mut self, id: JobId, target: TargetId, priority: Priority, place: &Place) {
+        let job = self.jobs.remove(&id);
+        let job = job.unwrap_or_else(|| panic!("a job is deleted that is not there: {id}"));
+        assert!(place.is_ended(), "a living job is deleted: {job:?}");
+        assert_eq!(job.record.place, *place, "the job is somewhere else");
+        assert_eq!(job.record.header.target, target, "the job has another target");
+        assert_eq!(job.record.header.priority, priority, "the job has another priority");
+        if let Some(key) = job.claimed
+            && self.holders.get(&key) == Some(&id)
+        {
+            self.holders.remove(&key);
+            self.claims.remove(&key);
+        }
+    }
+
+    /// No two jobs of a queue have one seat.
+    fn seated(&mut self, header: &Header, place: &Place) {
+        self.last_seat = self.last_seat.max(header.seat);
+        if *place == Place::Queued {
+            let twin = self.records().find(|other| {
+                other.place == Place::Queued
+                    && other.header.id != header.id
+                    && other.header.target == header.target
+                    && other.header.priority == header.priority
+                    && other.header.seat == header.seat
+            });
+            assert!(twin.is_none(), "two in one seat: {header:?} and {twin:?}");
+        }
+    }
+}
+
+/// The first `limit` by key, and whether there are no more.
+fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<R>, bool) {
+    let mut rows: Vec<(K, R)> = rows.collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    let exhausted = rows.len() <= limit;
+    rows.truncate(limit);
+    (rows.into_iter().map(|(_, row)| row).collect(), exhausted)
+}
+
+fn kept(answer: &Arc<Answer>) -> Arc<Answer> {
+    if answer.body.len() <= Answer::KEPT {
+        return answer.clone();
+    }
+    let mut kept = Answer::clone(answer);
+    kept.body.truncate(Answer::KEPT);
+    kept.truncated = true;
+    Arc::new(kept)
+}

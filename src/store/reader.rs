@@ -1,0 +1,100 @@
+//! What the rest of the daemon reads of the store, past its thread.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redb::{Database, ReadTransaction, ReadableDatabase};
+
+use super::cursor::Cursor;
+use super::disk::Disk;
+use super::error::StoreError;
+use super::record::{Filter, JobRecord, Page};
+use super::{bodies, error, jobs, keys, list, tables};
+use crate::broker::job::{JobId, TargetId};
+use crate::broker::payload::{Answer, Request};
+
+/// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
+#[derive(Clone)]
+pub struct Reader {
+    database: Arc<Database>,
+    disk: Arc<Disk>,
+}
+
+impl Reader {
+    pub(super) fn new(database: Arc<Database>, disk: Arc<Disk>) -> Reader {
+        Reader { database, disk }
+    }
+
+    pub fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.read(|txn| {
+            let row = tables::read(txn, tables::JOBS)?.get(&keys::job(id))?;
+            row.map(|row| jobs::read(row.value())).transpose()
+        })
+    }
+
+    /// The kept part of the last answer.
+    pub fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
+        self.read(|txn| bodies::answer(txn, id))
+    }
+
+    pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
+        self.read(|txn| bodies::request(txn, id))
+    }
+
+    /// The order is that of the index that answers best: queued jobs by target, priority and seat;
+    /// scheduled and waiting ones by their time; succeeded and cancelled ones by their end; dead
+    /// ones by target and death; running ones, and all where no state is asked for, by id.
+    ///
+    /// At most 1,000 jobs a page. A bounded number of rows is looked at, so a page can be short,
+    /// even empty, and still have a `next`. A job that moves between two pages may be in both or
+    /// in neither.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] for a cursor that came of another state's listing.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.read(|txn| list::list(txn, filter, after, limit, list::LOOKED_AT))
+    }
+
+    /// The dead jobs of a target, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] for a cursor that came of another listing.
+    pub fn dead(
+        &self,
+        target: TargetId,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.read(|txn| list::dead(txn, target, after, limit))
+    }
+
+    /// The size of the file, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.disk.bytes()
+    }
+
+    /// Whether new jobs may come in: the disk has room (`min_free_disk`). The disk is asked once a
+    /// second at most.
+    pub fn has_room(&self) -> bool {
+        self.disk.has_room()
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> error::Result<T>,
+    ) -> Result<T, StoreError> {
+        let txn = self.database.begin_read().map_err(StoreError::from);
+        txn.and_then(|txn| read(&txn)).map_err(|error| error.of(self.disk.path()))
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reader").field(&self.disk.path()).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! The tables of the file. What a row is keyed by stands in [`super::keys`], what it holds here.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `jobs` | id | place, header, history: see [`super::jobs`] |
+//! | `requests`, `answers` | id | see [`super::bodies`] |
+//! | `ready` | target, priority, seat | `Header` |
+//! | `timers` | due, id | `(Header, Place)` |
+//! | `deadlines` | deadline, id | nothing; of jobs that have not ended |
+//! | `running` | id | `(Header, Wall)`: when it was started |
+//! | `finished` | end, id | `(TargetId, Priority, Place)`; of succeeded and cancelled ones |
+//! | `dead` | target, end, id | `(Header, Place)`; of failed and expired ones |
+//! | `claims` | target and name | `(JobId, [u8; 32], Wall)`: holder, digest, until |
+//! | `targets` | number | `(String, bool, Option<Wall>)`: name, paused, held until |
+//! | `counts` | target, priority, state | how many, big-endian |
+//! | `meta` | name | `format` and `last_seat` |
+//!
+//! A job has one row in `jobs`, one in `requests`, and one in the table of its place.
+
+use redb::{
+    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
+
+use super::error::{Result, StoreError};
+
+pub(super) type Definition<const N: usize> =
+    TableDefinition<'static, &'static [u8; N], &'static [u8]>;
+pub(super) type Rows<const N: usize> = ReadOnlyTable<&'static [u8; N], &'static [u8]>;
+pub(super) type Guard<'a> = AccessGuard<'a, &'static [u8]>;
+
+pub(super) const JOBS: Definition<16> = TableDefinition::new("jobs");
+pub(super) const REQUESTS: Definition<16> = TableDefinition::new("requests");
+pub(super) const ANSWERS: Definition<16> = TableDefinition::new("answers");
+pub(super) const READY: Definition<13> = TableDefinition::new("ready");
+pub(super) const TIMERS: Definition<24> = TableDefinition::new("timers");
+pub(super) const DEADLINES: Definition<24> = TableDefinition::new("deadlines");
+pub(super) const RUNNING: Definition<16> = TableDefinition::new("running");
+pub(super) const FINISHED: Definition<24> = TableDefinition::new("finished");
+pub(super) const DEAD: Definition<28> = TableDefinition::new("dead");
+pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
+pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
+pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
+    TableDefinition::new("counts");
+pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+
+pub(super) const META_FORMAT: &str = "format";
+pub(super) const META_LAST_SEAT: &str = "last_seat";
+
+/// So that no reader ever misses a table.
+pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
+    for table in [JOBS, REQUESTS, ANSWERS, RUNNING] {
+        txn.open_table(table)?;
+    }
+    for table in [TIMERS, DEADLINES, FINISHED] {
+        txn.open_table(table)?;
+    }
+    txn.open_table(READY)?;
+    txn.open_table(DEAD)?;
+    txn.open_table(TARGETS)?;
+    txn.open_table(CLAIMS)?;
+    txn.open_table(COUNTS)?;
+    txn.open_table(META)?;
+    Ok(())
+}
+
+pub(super) fn read<const N: usize>(txn: &ReadTransaction, table: Definition<N>) -> Result<Rows<N>> {
+    Ok(txn.open_table(table)?)
+}
+
+/// A table within a commit. A row that is there against expectation, or is missing, fails the
+/// commit: it is never quietly mended.
+pub(super) struct Writer<'txn, const N: usize> {
+    name: &'static str,
+    table: Table<'txn, &'static [u8; N], &'static [u8]>,
+}
+
+impl<'txn, const N: usize> Writer<'txn, N> {
+    pub(super) fn open(
+        txn: &'txn WriteTransaction,
+        definition: Definition<N>,
+        name: &'static str,
+    ) -> Result<Writer<'txn, N>> {
+        Ok(Writer { name, table: txn.open_table(definition)? })
+    }
+
+    /// A row that is not there yet.
+    pub(super) fn add(&mut self, key: &[u8; N], value: &[u8]) -> Result<()> {
+        let old = self.table.insert(key, value)?.is_some();
+        if old { Err(self.wrong(key, "is there already")) } else { Ok(()) }
+    }
+
+    /// A row that is there.
+    pub(super) fn replace(&mut self, key: &[u8; N], value: &[u8]) -> Result<()> {
+        let old = self.table.insert(key, value)?.is_some();
+        if old { Ok(()) } else { Err(self.wrong(key, "is missing")) }
+    }
+
+    /// A row, be it there or not.
+    pub(super) fn put(&mut self, key: &[u8; N], value: &[u8]) -> Result<()> {
+        self.table.insert(key, value)?;
+        Ok(())
+    }
+
+    pub(super) fn get(&self, key: &[u8; N]) -> Result<Guard<'_>> {
+        self.table.get(key)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
+    /// A row that is there.
+    pub(super) fn remove(&mut self, key: &[u8; N]) -> Result<Guard<'_>> {
+        // Not `ok_or_else`: the guard borrows the table that the error names.
+        let name = self.name;
+        self.table.remove(key)?.ok_or_else(|| wrong(name, key, "is missing"))
+    }
+
+    /// Whether it was there.
+    pub(super) fn discard(&mut self, key: &[u8; N]) -> Result<bool> {
+        Ok(self.table.remove(key)?.is_some())
+    }
+
+    fn wrong(&self, key: &[u8; N], what: &str) -> StoreError {
+        wrong(self.name, key, what)
+    }
+}
+
+fn wrong(table: &str, key: &[u8], what: &str) -> StoreError {
+    let mut hex = String::with_capacity(key.len() * 2);
+    for byte in key {
+        hex.push_str(&format!("{byte:02x}"));
+    }
+    StoreError::row(table, format_args!("row {hex} {what}"))
+}

@@ -1,0 +1,87 @@
+//! Tests of the store as a whole.
+
+mod against_model;
+mod figures;
+mod file;
+mod format;
+mod refusals;
+mod weather;
+mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Options, Store};
+use crate::broker::change::{Change, Insert, Move, Recovered};
+use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::payload::Request;
+use crate::broker::time::Wall;
+
+const ERP: TargetId = TargetId(0);
+
+fn options(path: impl AsRef<Path>) -> Options {
+    Options { path: path.as_ref().to_owned(), cache: 8 << 20, min_free_disk: 0 }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn open(path: impl AsRef<Path>) -> (Store, Recovered) {
+    Store::open(&options(path), &names(&["erp"])).unwrap()
+}
+
+fn at(millis: u64) -> Wall {
+    Wall::from_millis(millis)
+}
+
+fn header(id: u128) -> Header {
+    Header {
+        id: JobId(id),
+        target: ERP,
+        priority: Priority::Normal,
+        seat: Seat(id as u64),
+        enqueued_at: at(1_000),
+        deadline: None,
+        attempts: 0,
+        spent: 0,
+        refusals: 0,
+        first_sent_at: None,
+        max_attempts: None,
+    }
+}
+
+fn request(body: usize) -> Arc<Request> {
+    Arc::new(Request {
+        method: "POST".into(),
+        path: "/orders".into(),
+        headers: vec![("content-type".into(), Bytes::from_static(b"application/json"))],
+        body: Bytes::from(vec![b'x'; body]),
+        idempotency_key: None,
+        live: false,
+    })
+}
+
+fn insert(header: Header) -> Change {
+    let events = vec![Event { at: header.enqueued_at, what: Happening::Enqueued }];
+    let (place, request) = (Place::Queued, request(10));
+    Change::Insert(Box::new(Insert { header, place, request, claim: None, events }))
+}
+
+/// Of a job that keeps its seat and priority.
+fn step(header: Header, from: Place, to: Place) -> Change {
+    Change::Move(Box::new(Move {
+        from,
+        from_priority: header.priority,
+        from_seat: header.seat,
+        to,
+        header,
+        events: vec![Event { at: at(2_000), what: Happening::Due }],
+        answer: None,
+    }))
+}
+
+const RUNNING: Place = Place::Running { started: Wall::EPOCH };
+const SUCCEEDED: Place = Place::Ended { end: End::Succeeded, at: Wall::EPOCH };

@@ -1,0 +1,159 @@
+//! The store does what the model does, turn by turn, over closings and crashes.
+
+use std::path::Path;
+
+use super::weather::{CLAIMED, Weather};
+use super::{names, options};
+use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
+use crate::broker::job::{JobId, JobState, Priority, TargetId};
+use crate::store::model::Model;
+use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
+
+#[test]
+fn the_store_does_what_the_model_does() {
+    for seed in 0..6 {
+        run(seed, 120);
+    }
+}
+
+/// `TOLLGATE_SEEDS=1000..2000 cargo test --lib store::tests::against_model -- --ignored`
+#[test]
+#[ignore = "as many seeds as one likes"]
+fn the_store_does_what_the_model_does_for_many_seeds() {
+    let seeds = std::env::var("TOLLGATE_SEEDS").unwrap_or_else(|_| "0..100".into());
+    let (from, to) = seeds.split_once("..").unwrap();
+    for seed in from.parse().unwrap()..to.parse().unwrap() {
+        run(seed, 300);
+    }
+}
+
+fn run(seed: u64, turns: u64) {
+    // Shown only if the test fails.
+    println!("seed {seed}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b/store.redb");
+    let mut weather = Weather::new(seed);
+    let mut model = Model::default();
+    let mut known = names(&["erp"]);
+    model.add_targets(&known);
+    let (mut store, recovered) = Store::open(&options(&path), &known).unwrap();
+    assert_eq!(recovered, model.recover());
+    for turn in 0..turns {
+        if weather.dice.one_in(30) {
+            weather.targets += 1;
+            known.push(format!("target {}", weather.targets));
+            assert_eq!(store.add_targets(&known).unwrap(), model.add_targets(&known));
+        }
+        let changes = weather.turn(&model);
+        let started = store.commit(Turn(turn), &changes).unwrap();
+        assert_eq!(started, model.commit(Turn(turn), &changes), "turn {turn}");
+        same_answers(&store, &model, &mut weather);
+        if weather.dice.one_in(15) {
+            let copy = directory.path().join("copy.redb");
+            std::fs::copy(&path, &copy).unwrap();
+            let recovered = same_after_opening(&copy, &model);
+            assert_eq!(recovered, model.recover(), "turn {turn}, killed");
+            std::fs::remove_file(copy).unwrap();
+        }
+        if weather.dice.one_in(15) {
+            drop(store);
+            let recovered;
+            // A target that the configuration has forgotten is still there.
+            (store, recovered) = Store::open(&options(&path), &known[..1]).unwrap();
+            assert_eq!(recovered, model.recover(), "turn {turn}, closed");
+        }
+    }
+    drop(store);
+    assert_eq!(same_after_opening(&path, &model), model.recover());
+}
+
+fn same_after_opening(path: &Path, model: &Model) -> Recovered {
+    let (store, recovered) = Store::open(&options(path), &[]).unwrap();
+    let reader = store.reader();
+    for (id, job) in model.jobs() {
+        assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
+        assert_eq!(reader.request(id).unwrap().as_ref(), Some(&*job.request));
+        assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
+    }
+    same_lists(&reader, model);
+    recovered
+}
+
+fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
+    let ticket = Ticket(7);
+    let limit = weather.dice.roll(6) as usize;
+    let ids: Vec<JobId> = model.jobs().map(|(id, _)| id).chain([JobId(0)]).collect();
+    let id = *weather.dice.pick(&ids);
+    let seat = model.job(id).map(|job| job.record.header.seat);
+    let after = weather.dice.one_in(2).then(|| (weather.time(), id));
+    let target = weather.target();
+    let mut loads = vec![
+        Load::Timers { after, limit },
+        Load::Deadlines { after, limit },
+        Load::Dead { target, after, limit, ticket },
+        Load::Finished { before: weather.time(), limit },
+        Load::Job { id, ticket },
+        Load::Job { id: JobId(u128::MAX), ticket },
+    ];
+    for priority in Priority::ALL {
+        loads.push(Load::Ready { target, priority, after: seat, limit });
+        loads.push(Load::Ready { target, priority, after: None, limit: 1_000 });
+    }
+    for name in CLAIMED.into_iter().chain(["never"]) {
+        let key = DedupKey { target, name: name.into() };
+        loads.push(Load::Claim { key, ticket });
+    }
+    for load in loads {
+        assert_eq!(store.load(&load).unwrap(), model.load(&load), "{load:?}");
+    }
+    let reader = store.reader();
+    let job = model.job(id);
+    assert_eq!(reader.job(id).unwrap(), job.map(|job| job.record.clone()));
+    assert_eq!(reader.request(id).unwrap(), job.map(|job| (*job.request).clone()));
+    assert_eq!(reader.answer(id).unwrap().as_ref(), job.and_then(|job| job.answer.as_deref()));
+}
+
+/// Every filter lists exactly the jobs that it allows.
+fn same_lists(reader: &Reader, model: &Model) {
+    let some = |of: &[JobState]| -> Vec<Option<JobState>> {
+        [None].into_iter().chain(of.iter().copied().map(Some)).collect()
+    };
+    for target in [None, Some(TargetId(0)), Some(TargetId(1)), Some(TargetId(99))] {
+        for state in some(&JobState::ALL) {
+            for priority in [None, Some(Priority::High), Some(Priority::Batch)] {
+                let filter = Filter { target, state, priority };
+                let mut listed = walk(|after| reader.list(&filter, after, 3).unwrap());
+                listed.sort_by_key(|job| job.header.id);
+                let fits = |job: &&JobRecord| {
+                    target.is_none_or(|target| target == job.header.target)
+                        && state.is_none_or(|state| state == job.place.state())
+                        && priority.is_none_or(|priority| priority == job.header.priority)
+                };
+                let records = model.jobs().map(|(_, job)| &job.record).filter(fits);
+                assert_eq!(listed.iter().collect::<Vec<_>>(), records.collect::<Vec<_>>());
+            }
+        }
+    }
+    let newest_first = walk(|after| reader.dead(TargetId(0), after, 2).unwrap());
+    let load =
+        Load::Dead { target: TargetId(0), after: None, limit: usize::MAX, ticket: Ticket(0) };
+    let crate::broker::change::Loaded::Dead { rows, .. } = model.load(&load) else {
+        panic!("another answer than was asked for");
+    };
+    let ids = newest_first.iter().map(|job| job.header.id);
+    assert_eq!(ids.collect::<Vec<_>>(), rows.iter().rev().map(|(h, _)| h.id).collect::<Vec<_>>());
+}
+
+/// All pages, their cursors carried as text.
+fn walk(page: impl Fn(Option<&Cursor>) -> Page) -> Vec<JobRecord> {
+    let mut jobs = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = page(after.as_ref());
+        jobs.extend(page.jobs);
+        match page.next {
+            Some(next) => after = Some(next.to_string().parse().unwrap()),
+            None => return jobs,
+        }
+    }
+}

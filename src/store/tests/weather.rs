@@ -1,0 +1,223 @@
+//! Seeded turns of valid changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
+use crate::broker::job::{
+    End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
+};
+use crate::broker::payload::{Answer, Request};
+use crate::broker::time::Wall;
+use crate::store::model::{Model, ModelJob};
+
+/// splitmix64.
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % sides
+    }
+
+    pub(super) fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.roll(of.len() as u64) as usize]
+    }
+}
+
+pub(super) const CLAIMED: [&str; 4] = ["a", "b", "order 7", "ünïcode"];
+
+#[derive(Debug)]
+pub(super) struct Weather {
+    pub(super) dice: Dice,
+    /// Of targets that there are.
+    pub(super) targets: u32,
+    jobs: u128,
+    seats: u64,
+}
+
+impl Weather {
+    pub(super) fn new(seed: u64) -> Weather {
+        Weather { dice: Dice(seed), targets: 1, jobs: 0, seats: 0 }
+    }
+
+    /// Some changes, each valid after those before it.
+    pub(super) fn turn(&mut self, model: &Model) -> Vec<Change> {
+        let mut scratch = model.clone();
+        let count = 1 + self.dice.roll(8);
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let change = self.change(&scratch);
+            scratch.commit(Turn(0), std::slice::from_ref(&change));
+            changes.push(change);
+        }
+        changes
+    }
+
+    pub(super) fn time(&mut self) -> Wall {
+        // Few times, so that many fall together; some at the ends of the scale.
+        match self.dice.roll(12) {
+            0 => Wall::EPOCH,
+            1 => Wall::NEVER,
+            other => Wall::from_millis(1_700_000_000_000 + other),
+        }
+    }
+
+    pub(super) fn target(&mut self) -> TargetId {
+        TargetId(self.dice.roll(u64::from(self.targets)) as u32)
+    }
+
+    pub(super) fn priority(&mut self) -> Priority {
+        *self.dice.pick(&Priority::ALL)
+    }
+
+    fn change(&mut self, model: &Model) -> Change {
+        let jobs: Vec<&ModelJob> = model.jobs().map(|(_, job)| job).collect();
+        match self.dice.roll(20) {
+            0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
+            1 => Change::Held { target: self.target(), until: self.time() },
+            2..=7 => self.insert(),
+            8 | 9 => self.delete(&jobs).unwrap_or_else(|| self.insert()),
+            _ => self.step(&jobs).unwrap_or_else(|| self.insert()),
+        }
+    }
+
+    fn seat(&mut self) -> Seat {
+        self.seats += 1;
+        Seat(self.seats)
+    }
+
+    fn insert(&mut self) -> Change {
+        self.jobs += 1;
+        let queued = !self.dice.one_in(4);
+        let header = Header {
+            // Not in order of birth, and of every length.
+            id: JobId(self.jobs << (self.dice.roll(12) * 10) | 1 << 127 | self.jobs),
+            target: self.target(),
+            priority: self.priority(),
+            seat: if queued { self.seat() } else { Seat(0) },
+            enqueued_at: self.time(),
+            deadline: self.dice.one_in(3).then(|| self.time()),
+            attempts: 0,
+            spent: 0,
+            refusals: 0,
+            first_sent_at: None,
+            max_attempts: self.dice.one_in(3).then_some(3),
+        };
+        let claim = self.dice.one_in(3).then(|| Claim {
+            key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
+            digest: [self.dice.roll(256) as u8; 32],
+            until: self.time(),
+        });
+        let place = if queued { Place::Queued } else { Place::Scheduled { due: self.time() } };
+        let request = Arc::new(Request {
+            method: "PUT".into(),
+            path: format!("/{}", self.jobs),
+            headers: vec![("x".into(), Bytes::from_static(b"\x00\xff"))],
+            body: self.body(),
+            idempotency_key: self.dice.one_in(2).then(|| "key".into()),
+            live: self.dice.one_in(2),
+        });
+        let events = self.events();
+        Change::Insert(Box::new(Insert { header, place, request, claim, events }))
+    }
+
+    fn step(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
+        let job = self.any(jobs)?;
+        let from = job.record.place;
+        let places = [
+            Place::Scheduled { due: self.time() },
+            Place::Queued,
+            Place::Running { started: self.time() },
+            Place::Waiting { due: self.time() },
+            Place::Ended { end: End::Succeeded, at: self.time() },
+            Place::Ended { end: End::Cancelled, at: self.time() },
+            Place::Ended { end: End::Expired, at: self.time() },
+            Place::Ended { end: End::Failed(Failure::RetriesExhausted), at: self.time() },
+            Place::Ended { end: End::Failed(Failure::Rejected { status: 404 }), at: self.time() },
+        ];
+        let legal: Vec<&Place> = places.iter().filter(|to| from.may_become(to)).collect();
+        let to = **legal.get(self.dice.roll(legal.len().max(1) as u64) as usize)?;
+        let old = &job.record.header;
+        let mut header = old.clone();
+        header.attempts += u32::from(matches!(to, Place::Running { .. }));
+        header.refusals += u32::from(self.dice.one_in(5));
+        let redriven = from.is_ended();
+        if redriven {
+            header.spent = 0;
+            header.deadline = header.deadline.filter(|_| self.dice.one_in(2));
+        }
+        if self.dice.one_in(4) || redriven {
+            header.priority = self.priority();
+        }
+        // A seat of its own wherever another job could sit in the old one.
+        if to == Place::Queued && (header.priority != old.priority || redriven || old.seat.0 == 0) {
+            header.seat = self.seat();
+        }
+        Some(Change::Move(Box::new(Move {
+            header,
+            from,
+            from_priority: old.priority,
+            from_seat: old.seat,
+            to,
+            events: self.events(),
+            answer: self.dice.one_in(3).then(|| Arc::new(self.answer())),
+        })))
+    }
+
+    fn delete(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
+        let ended: Vec<&ModelJob> =
+            jobs.iter().copied().filter(|job| job.record.place.is_ended()).collect();
+        let record = &self.any(&ended)?.record;
+        Some(Change::Delete {
+            id: record.header.id,
+            target: record.header.target,
+            priority: record.header.priority,
+            place: record.place,
+        })
+    }
+
+    fn any<'a>(&mut self, jobs: &[&'a ModelJob]) -> Option<&'a ModelJob> {
+        jobs.get(self.dice.roll(jobs.len().max(1) as u64) as usize).copied()
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        // Now and then so many that the history is cut.
+        let count = if self.dice.one_in(10) { 60 } else { self.dice.roll(3) };
+        let event = |at| Event {
+            at,
+            what: Happening::Refused {
+                attempt: 1,
+                status: Some(503),
+                reason: Some("busy".into()),
+                until: Wall::NEVER,
+            },
+        };
+        (0..count).map(|_| event(Wall::from_millis(self.dice.roll(1 << 40)))).collect()
+    }
+
+    fn answer(&mut self) -> Answer {
+        let body = if self.dice.one_in(20) {
+            Bytes::from(vec![b'l'; Answer::KEPT + self.dice.roll(2) as usize])
+        } else {
+            self.body()
+        };
+        let status = 200 + self.dice.roll(300) as u16;
+        Answer { status, headers: vec![("y".into(), body.slice(..1))], body, truncated: false }
+    }
+
+    /// From one byte to more than a page.
+    fn body(&mut self) -> Bytes {
+        let length = 1 + self.dice.roll(10).pow(4);
+        Bytes::from(vec![self.dice.roll(256) as u8; length as usize])
+    }
+}

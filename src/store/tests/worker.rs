@@ -1,0 +1,123 @@
+//! The store's thread: order, and what happens when the disk fails.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+
+use redb::backends::InMemoryBackend;
+use redb::{Database, StorageBackend};
+
+use super::{RUNNING, header, insert, names, open, step};
+use crate::broker::change::{Change, Load, Loaded, Ticket, Turn};
+use crate::broker::job::{JobId, Place};
+use crate::store::disk::Disk;
+use crate::store::open::check_format;
+use crate::store::{Done, Store, StoreError, Work, spawn};
+
+fn commit(turn: u64, changes: Vec<Change>) -> Work {
+    Work::Commit { turn: Turn(turn), changes }
+}
+
+#[test]
+fn everything_is_answered_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open(directory.path().join("store"));
+    let (told, done) = channel();
+    let (work, thread) = spawn(store, move |done| told.send(done).unwrap()).unwrap();
+    let load = |ticket| Work::Load(Load::Job { id: JobId(1), ticket: Ticket(ticket) });
+    let (answer, targets) = channel();
+    for next in [
+        load(1),
+        commit(1, vec![insert(header(1))]),
+        load(2),
+        commit(2, vec![step(header(1), Place::Queued, RUNNING)]),
+        Work::AddTargets {
+            names: names(&["new"]),
+            answer: Box::new(move |result| answer.send(result).unwrap()),
+        },
+        Work::Stop,
+    ] {
+        work.send(next).unwrap();
+    }
+    thread.join().unwrap();
+    let done: Vec<Done> = done.iter().collect();
+    assert!(matches!(&done[0], Done::Loaded(Loaded::Job { job: None, .. })), "{done:?}");
+    assert!(matches!(&done[1], Done::Committed { turn: Turn(1), .. }), "{done:?}");
+    assert!(
+        matches!(&done[2], Done::Loaded(Loaded::Job { job: Some((_, Place::Queued)), .. })),
+        "{done:?}"
+    );
+    let Done::Committed { turn: Turn(2), requests } = &done[3] else { panic!("{done:?}") };
+    assert_eq!((done.len(), requests[0].0), (4, JobId(1)));
+    assert_eq!(targets.recv().unwrap().unwrap().len(), 2);
+}
+
+/// A disk in memory that can be told to be full.
+#[derive(Debug)]
+struct Full(InMemoryBackend, Arc<AtomicBool>);
+
+impl StorageBackend for Full {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write(offset, data)
+    }
+}
+
+fn on_a_disk_that_fills_up() -> (Store, Arc<AtomicBool>) {
+    let full = Arc::new(AtomicBool::new(false));
+    let backend = Full(InMemoryBackend::new(), full.clone());
+    let database = Database::builder().create_with_backend(backend).unwrap();
+    check_format("memory".as_ref(), &database).unwrap();
+    let disk = Disk::new("memory".into(), 0);
+    let (store, _) = Store::over(database, disk, &names(&["erp"])).unwrap();
+    (store, full)
+}
+
+#[test]
+fn a_full_disk_has_a_word_of_its_own() {
+    let (mut store, full) = on_a_disk_that_fills_up();
+    store.commit(Turn(1), &[insert(header(1))]).unwrap();
+    full.store(true, Ordering::Relaxed);
+    let error = store.commit(Turn(2), &[insert(header(2))]).unwrap_err();
+    assert!(matches!(error, StoreError::Full(_)), "{error}");
+    // That there is room again changes nothing: nobody knows what the failed commit left.
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(store.commit(Turn(3), &[insert(header(3))]), Err(error));
+}
+
+#[test]
+fn after_a_failed_write_the_thread_says_so_once_and_then_nothing() {
+    let (store, full) = on_a_disk_that_fills_up();
+    let (told, done): (_, Receiver<Done>) = channel();
+    let (work, thread) = spawn(store, move |done| told.send(done).unwrap()).unwrap();
+    work.send(commit(1, vec![insert(header(1))])).unwrap();
+    assert!(matches!(done.recv().unwrap(), Done::Committed { .. }));
+    full.store(true, Ordering::Relaxed);
+    work.send(commit(2, vec![insert(header(2))])).unwrap();
+    assert!(matches!(done.recv().unwrap(), Done::Failed(StoreError::Full(_))));
+    full.store(false, Ordering::Relaxed);
+    work.send(commit(3, vec![insert(header(3))])).unwrap();
+    work.send(Work::Load(Load::Job { id: JobId(1), ticket: Ticket(1) })).unwrap();
+    let (answer, targets) = channel();
+    let answer = Box::new(move |result| answer.send(result).unwrap());
+    work.send(Work::AddTargets { names: names(&["new"]), answer }).unwrap();
+    assert!(targets.recv().is_err(), "answered after a failed write");
+    work.send(Work::Stop).unwrap();
+    thread.join().unwrap();
+    assert!(done.recv().is_err(), "answered after a failed write");
+}
