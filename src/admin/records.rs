@@ -2,7 +2,7 @@
 
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Filter, JobRecord, Reader, StoreError};
+use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
 
 use super::AdminState;
 use super::error::AdminError;
@@ -40,8 +40,21 @@ pub(super) trait Records: Send + Sync {
 
 impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> ReadError {
-        ReadError::Store(error.to_string())
+        match error {
+            StoreError::Cursor => ReadError::Cursor,
+            error => ReadError::Store(error.to_string()),
+        }
     }
+}
+
+impl From<Page> for Part {
+    fn from(page: Page) -> Part {
+        Part { jobs: page.jobs, next: page.next.map(|next| next.to_string()) }
+    }
+}
+
+fn cursor(after: Option<&str>) -> Result<Option<Cursor>, ReadError> {
+    after.map(str::parse).transpose().map_err(|NotACursor| ReadError::Cursor)
 }
 
 impl Records for Reader {
@@ -58,15 +71,11 @@ impl Records for Reader {
     }
 
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
-        let after = after.map(str::parse).transpose().map_err(|_| ReadError::Cursor)?;
-        let page = Reader::list(self, filter, after, limit)?;
-        Ok(Part { jobs: page.jobs, next: page.next.map(|next| next.to_string()) })
+        Ok(Reader::list(self, filter, cursor(after)?.as_ref(), limit)?.into())
     }
 
     fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
-        let state = Some(crate::broker::job::JobState::Failed);
-        let filter = Filter { target: Some(target), state, priority: None };
-        Records::list(self, &filter, after, limit)
+        Ok(Reader::dead(self, target, cursor(after)?.as_ref(), limit)?.into())
     }
 
     fn bytes(&self) -> u64 {

@@ -4,6 +4,7 @@ mod documents;
 mod guard;
 mod health;
 mod jobs;
+mod on_disk;
 mod pages;
 mod targets;
 mod world;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tempfile::TempDir;
 use tower_service::Service;
 
 use crate::admin::held_back::Recent;
@@ -31,7 +32,7 @@ use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
-use crate::store::{Filter, JobRecord, Reader};
+use crate::store::{Filter, JobRecord, Options, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -275,6 +276,12 @@ impl Records for Shelf {
     }
 }
 
+fn store(dir: &TempDir) -> Store {
+    let options = Options { path: dir.path().join("store"), cache: 1 << 20, min_free_disk: 0 };
+    // Targets are numbered from 0 as they are named.
+    Store::open(&options, &["another".into(), "erp".into()]).unwrap().0
+}
+
 /// What the loop was asked to do, in a few words, and what it says to each.
 type Script = dyn FnMut(&Input) -> Reply + Send;
 
@@ -283,6 +290,7 @@ pub(super) struct World {
     pub(super) shelf: Arc<Shelf>,
     pub(super) readiness: SharedReadiness,
     pub(super) asked: Arc<Mutex<Vec<Input>>>,
+    dir: TempDir,
 }
 
 impl World {
@@ -341,6 +349,18 @@ impl World {
         World::on(sender, asked)
     }
 
+    /// No loop, and a real store that `fill` puts jobs into.
+    pub(super) fn on_disk(fill: impl FnOnce(&mut Store)) -> World {
+        let mut world = World::stopped();
+        world.dir = tempfile::tempdir().unwrap();
+        let mut store = store(&world.dir);
+        fill(&mut store);
+        let handle = Handle::new(mpsc::channel().0, store.reader(), directory(), Instant::now());
+        let readiness = world.readiness.clone();
+        world.router = router(AdminState::new(handle, Metrics, Reloader, readiness));
+        world
+    }
+
     /// A loop that has ended.
     pub(super) fn stopped() -> World {
         World::on(mpsc::channel().0, Arc::default())
@@ -353,7 +373,8 @@ impl World {
     }
 
     fn on(loop_: mpsc::Sender<Message>, asked: Arc<Mutex<Vec<Input>>>) -> World {
-        let handle = Handle::new(loop_, Reader, directory(), Instant::now());
+        let dir = tempfile::tempdir().unwrap();
+        let handle = Handle::new(loop_, store(&dir).reader(), directory(), Instant::now());
         let shelf = Arc::new(Shelf::default());
         let readiness = SharedReadiness::default();
         let state = AdminState {
@@ -364,7 +385,7 @@ impl World {
             records: shelf.clone(),
             recent: Recent::default(),
         };
-        World { router: router(state), shelf, readiness, asked }
+        World { router: router(state), shelf, readiness, asked, dir }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answered {
