@@ -1,0 +1,287 @@
+//! Jobs: finding them, and what people can do to one.
+
+use axum::body::Body;
+use axum::extract::State;
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::broker::io::{CommandError, JobCommand};
+use crate::broker::job::{Header, JobId, JobState, Place, Priority};
+use crate::http_api::json::JobJson;
+use crate::store::{Filter, JobRecord};
+
+use super::AdminState;
+use super::answer::Json;
+use super::error::AdminError;
+use super::pages::{self, JobPage};
+use super::params::{FromParams, JobSegment, Nothing, Paging, Params, Strict};
+use super::request_json::RequestJson;
+
+/// Which jobs to list.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // documents what `Listing` reads
+pub(super) struct ListingParams {
+    /// Only this target's.
+    target: Option<String>,
+    /// Only in this state: `scheduled`, `queued`, `running`, `waiting`, `succeeded`, `failed`,
+    /// `expired` or `cancelled`.
+    state: Option<String>,
+    /// Only of this priority: `HIGH`, `NORMAL` or `BATCH`, in any case.
+    priority: Option<String>,
+    /// At most so many, up to 500.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+pub(super) struct Listing {
+    target: Option<String>,
+    state: Option<JobState>,
+    priority: Option<Priority>,
+    paging: Paging,
+}
+
+impl FromParams for Listing {
+    const NAMES: &'static [&'static str] =
+        &["target", "state", "priority", "group", "limit", "after"];
+
+    fn from_params(params: &Params) -> Result<Listing, AdminError> {
+        if params.text("group").is_some() {
+            return Err(AdminError::GroupsComeLater);
+        }
+        Ok(Listing {
+            target: params.text("target").map(str::to_owned),
+            state: params.state()?,
+            priority: params.parse("priority", "HIGH, NORMAL or BATCH")?,
+            paging: Paging::from_params(params)?,
+        })
+    }
+}
+
+#[utoipa::path(
+    get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
+    summary = "Jobs",
+    description = "In the order of the store's index for the state that is asked for: `queued` by \
+        target, priority and place in line; `scheduled` and `waiting` by their time; those that \
+        ended by the time of their end; `running`, and all without a state, by submission. A page can be shorter than `limit`, even empty, while `next` says that there \
+        is more: a filter that few jobs pass is not searched for ever.",
+    params(ListingParams),
+    responses((status = 200, body = JobPage)),
+)]
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    Strict(listing): Strict<Listing>,
+) -> Result<Json<JobPage>, AdminError> {
+    let target = listing.target.map(|name| state.target_id(&name)).transpose()?;
+    let filter = Filter { target, state: listing.state, priority: listing.priority };
+    let paging = listing.paging;
+    let page = state
+        .look(move |records| {
+            pages::fill(paging, |after, limit| records.list(&filter, after, limit))
+        })
+        .await?;
+    Ok(Json(JobPage::new(&page, &state.handle.directory())))
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // documents what `Detail` reads
+pub(super) struct DetailParams {
+    /// Whether to show the request too, less what looks like a secret.
+    #[param(default = false)]
+    request: Option<bool>,
+}
+
+pub(super) struct Detail {
+    request: bool,
+}
+
+impl FromParams for Detail {
+    const NAMES: &'static [&'static str] = &["request"];
+    fn from_params(params: &Params) -> Result<Detail, AdminError> {
+        Ok(Detail { request: params.parse("request", "true or false")?.unwrap_or(false) })
+    }
+}
+
+/// A job, with its request where that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobDetail {
+    #[serde(flatten)]
+    job: JobJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestJson>,
+}
+
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "show_job",
+    summary = "One job with its history and the last answer",
+    params(("id" = String, Path, description = "The job's id"), DetailParams),
+    responses((status = 200, body = JobDetail)),
+)]
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    JobSegment(id): JobSegment,
+    Strict(detail): Strict<Detail>,
+) -> Result<Json<JobDetail>, AdminError> {
+    let (record, answer, request) = state
+        .look(move |records| {
+            let request = if detail.request { records.request(id)? } else { None };
+            Ok((records.job(id)?, records.answer(id)?, request))
+        })
+        .await?;
+    let record = record.ok_or(AdminError::NoSuchJob(id))?;
+    let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    Ok(Json(JobDetail { job, request: request.map(RequestJson::new) }))
+}
+
+/// What can be changed of a job.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobPatch {
+    /// `HIGH`, `NORMAL` or `BATCH`, in any case.
+    #[schema(example = "HIGH")]
+    priority: String,
+}
+
+impl JobPatch {
+    /// Of a body, in bytes.
+    const MOST: usize = 4 * 1024;
+
+    async fn read(body: Body) -> Result<Priority, AdminError> {
+        // A length that is announced is refused before the body comes.
+        if body.size_hint().lower() > JobPatch::MOST as u64 {
+            return Err(AdminError::BodyTooLarge(JobPatch::MOST));
+        }
+        let body = Limited::new(body, JobPatch::MOST).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                AdminError::BodyTooLarge(JobPatch::MOST)
+            } else {
+                AdminError::Body(error.to_string())
+            }
+        })?;
+        let body = body.to_bytes();
+        // serde would also take an array of the fields' values.
+        let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body);
+        let patch = object.and_then(|_| serde_json::from_slice::<JobPatch>(&body));
+        let patch = patch.map_err(|error| {
+            if error.is_data() {
+                AdminError::Senseless(error.to_string())
+            } else {
+                AdminError::NotJson(error.to_string())
+            }
+        })?;
+        let priority = patch.priority.parse();
+        priority
+            .map_err(|error| AdminError::Senseless(format!("{error}, not {:?}", patch.priority)))
+    }
+}
+
+#[utoipa::path(
+    patch, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "change_job",
+    summary = "Change the priority of a job that has not been sent",
+    params(("id" = String, Path, description = "The job's id")),
+    request_body = JobPatch,
+    responses((status = 200, body = JobJson)),
+)]
+pub(super) async fn patch(
+    State(state): State<AdminState>,
+    JobSegment(job): JobSegment,
+    _: Strict<Nothing>,
+    body: Body,
+) -> Result<Json<JobJson>, AdminError> {
+    let priority = JobPatch::read(body).await?;
+    state.change(JobCommand::Reprioritize { job, priority }).await
+}
+
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/redrive", tag = "jobs", operation_id = "redrive_job",
+    summary = "Put a dead job at the end of its queue, with all its attempts before it",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, body = JobJson)),
+)]
+pub(super) async fn redrive(
+    State(state): State<AdminState>,
+    JobSegment(job): JobSegment,
+    _: Strict<Nothing>,
+) -> Result<Json<JobJson>, AdminError> {
+    state.change(JobCommand::Redrive { job }).await
+}
+
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
+    summary = "Cancel a job that is not being sent",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, body = JobJson)),
+)]
+pub(super) async fn cancel(
+    State(state): State<AdminState>,
+    JobSegment(job): JobSegment,
+    _: Strict<Nothing>,
+) -> Result<Json<JobJson>, AdminError> {
+    let reason = Some("cancelled over the admin address".to_owned());
+    state.change(JobCommand::Cancel { job, reason }).await
+}
+
+/// How many dead jobs were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Purged {
+    pub(super) purged: u64,
+}
+
+#[utoipa::path(
+    delete, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "purge_job",
+    summary = "Forget a dead job",
+    description = "At the data address the same method cancels a job; here it takes only a dead \
+        one, and nothing of it is left.",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, body = Purged)),
+)]
+pub(super) async fn purge(
+    State(state): State<AdminState>,
+    JobSegment(job): JobSegment,
+    _: Strict<Nothing>,
+) -> Result<Json<Purged>, AdminError> {
+    state.command(JobCommand::Purge { job }).await?;
+    Ok(Json(Purged { purged: 1 }))
+}
+
+impl AdminState {
+    async fn command(&self, command: JobCommand) -> Result<(Header, Place), AdminError> {
+        let id = command.job();
+        let rule = rule(&command);
+        self.handle.command(command).await?.map_err(|error| match error {
+            CommandError::NoSuchJob => AdminError::NoSuchJob(id),
+            CommandError::Conflict { state } => AdminError::Conflict { id, state, rule },
+            CommandError::Draining => AdminError::Draining,
+        })
+    }
+
+    /// Answers with the job as it is once the change is durable.
+    async fn change(&self, command: JobCommand) -> Result<Json<JobJson>, AdminError> {
+        let id: JobId = command.job();
+        let (header, place) = self.command(command).await?;
+        // It is changed: that its history cannot be read must not look like a failure.
+        let read = self.look(move |records| Ok((records.job(id)?, records.answer(id)?))).await;
+        let (record, answer) = read.unwrap_or_default();
+        let record = record.unwrap_or(JobRecord { header, place, history: Vec::new() });
+        Ok(Json(JobJson::new(&record, &self.handle.directory(), answer.as_ref())))
+    }
+}
+
+/// Ends the sentence that begins with the job's state.
+fn rule(command: &JobCommand) -> &'static str {
+    match command {
+        JobCommand::Cancel { .. } => {
+            "one that is being sent, or has ended, cannot be cancelled any more"
+        }
+        JobCommand::Reprioritize { .. } => {
+            "the priority of one that is being sent, or has ended, cannot be changed any more"
+        }
+        JobCommand::Redrive { .. } => "only a dead one (failed or expired) can be redriven",
+        JobCommand::Purge { .. } => "only a dead one (failed or expired) can be purged",
+    }
+}

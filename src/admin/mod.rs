@@ -1,0 +1,94 @@
+//! The admin address (CONTRACT §6): for the people who run this and for their machines.
+//!
+//! It reads the loop's view and the store, and asks the loop for every change; it decides nothing
+//! itself. Every answer is JSON but for the page at `/`, the metrics and the two health checks;
+//! every error is a problem (RFC 9457). [`guard`] stands before all routes.
+
+mod answer;
+mod console;
+mod dead;
+mod error;
+mod guard;
+mod health;
+mod held_back;
+mod jobs;
+mod openapi;
+mod pages;
+mod params;
+mod rate;
+mod readiness;
+mod records;
+mod reload;
+mod request_json;
+mod target_json;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+pub use readiness::{Readiness, SharedReadiness};
+
+use crate::handle::Handle;
+use crate::http_api::problem;
+use crate::metrics::Metrics;
+use crate::reload::Reloader;
+use held_back::Recent;
+use records::Records;
+
+/// What the routes work with; cheap to clone.
+#[derive(Clone)]
+pub struct AdminState {
+    handle: Handle,
+    metrics: Metrics,
+    reloader: Reloader,
+    readiness: SharedReadiness,
+    records: Arc<dyn Records>,
+    recent: Recent,
+}
+
+impl AdminState {
+    /// The daemon keeps a clone of `readiness` and sets it.
+    pub fn new(
+        handle: Handle,
+        metrics: Metrics,
+        reloader: Reloader,
+        readiness: SharedReadiness,
+    ) -> AdminState {
+        let records = Arc::new(handle.reader().clone());
+        AdminState { handle, metrics, reloader, readiness, records, recent: Recent::default() }
+    }
+}
+
+/// Every route of the admin address. Limits on connections, header sizes and time are the
+/// server's.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/", get(console::page))
+        .route("/console/console.css", get(console::style))
+        .route("/console/console.js", get(console::script))
+        .route("/console/icon.svg", get(console::icon))
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::document))
+        .route("/v1/targets", get(targets::list))
+        .route("/v1/targets/{target}", get(targets::show))
+        .route("/v1/targets/{target}/pause", post(targets::pause))
+        .route("/v1/targets/{target}/resume", post(targets::resume))
+        .route("/v1/targets/{target}/dead", get(dead::list).delete(dead::purge))
+        .route("/v1/targets/{target}/dead/redrive", post(dead::redrive))
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
+        .route("/v1/jobs/{id}/redrive", post(jobs::redrive))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/reload", post(reload::reload))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn(guard::guard))
+        .with_state(state)
+}

@@ -1,0 +1,37 @@
+//! Reloading the configuration.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::reload::ReloadError;
+
+use super::AdminState;
+use super::answer::Json;
+use super::error::AdminError;
+use super::params::{Nothing, Strict};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reloaded {
+    #[schema(example = true)]
+    reloaded: bool,
+}
+
+#[utoipa::path(
+    post, path = "/v1/reload", tag = "configuration", operation_id = "reload",
+    summary = "Read the configuration file again and apply it, all of it or nothing",
+    description = "422 where the file is not valid: `detail` says everything that is wrong with \
+        it, `errors` the same line by line, and nothing has changed.",
+    responses((status = 200, body = Reloaded)),
+)]
+pub(super) async fn reload(
+    State(state): State<AdminState>,
+    _: Strict<Nothing>,
+) -> Result<Json<Reloaded>, AdminError> {
+    answer(state.reloader.reload().await)
+}
+
+pub(super) fn answer(result: Result<(), ReloadError>) -> Result<Json<Reloaded>, AdminError> {
+    result?;
+    Ok(Json(Reloaded { reloaded: true }))
+}

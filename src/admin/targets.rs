@@ -1,0 +1,118 @@
+//! Targets: how they stand, pausing and resuming them.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::broker::io::UnknownTarget;
+use crate::broker::job::TargetId;
+use crate::handle::Directory;
+
+use super::AdminState;
+use super::answer::Json;
+use super::error::AdminError;
+use super::params::{Nothing, Segment, Strict};
+use super::target_json::TargetJson;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Targets {
+    /// By name.
+    targets: Vec<TargetJson>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Paused {
+    #[schema(example = "erp")]
+    target: String,
+    paused: bool,
+}
+
+impl AdminState {
+    async fn targets(&self) -> Result<Vec<TargetJson>, AdminError> {
+        let view = self.handle.view().await?;
+        let since = self.recent.observe(&view);
+        let directory = self.handle.directory();
+        let mut all: Vec<_> = view.targets.iter().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let shown = all
+            .into_iter()
+            .map(|target| TargetJson::new(target, view.now, &since, directory.target(target.id)));
+        Ok(shown.collect())
+    }
+
+    /// A target that has or had jobs here, configured or not.
+    pub(super) fn target_id(&self, name: &str) -> Result<TargetId, AdminError> {
+        let directory = self.handle.directory();
+        directory.known(name).ok_or_else(|| no_such_target(name, &directory))
+    }
+
+    async fn set_paused(&self, name: String, paused: bool) -> Result<Json<Paused>, AdminError> {
+        let id = self.target_id(&name)?;
+        match self.handle.pause(id, paused).await? {
+            Ok(()) => Ok(Json(Paused { target: name, paused })),
+            Err(UnknownTarget) => Err(no_such_target(&name, &self.handle.directory())),
+        }
+    }
+}
+
+fn no_such_target(name: &str, directory: &Directory) -> AdminError {
+    let known = directory.configured_names().map(str::to_owned).collect();
+    AdminError::NoSuchTarget { name: name.to_owned(), known }
+}
+
+#[utoipa::path(
+    get, path = "/v1/targets", tag = "targets", operation_id = "list_targets",
+    summary = "All targets: limits, depths, ages, state, estimated time to drain",
+    responses((status = 200, body = Targets)),
+)]
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    _: Strict<Nothing>,
+) -> Result<Json<Targets>, AdminError> {
+    Ok(Json(Targets { targets: state.targets().await? }))
+}
+
+#[utoipa::path(
+    get, path = "/v1/targets/{target}", tag = "targets", operation_id = "show_target",
+    summary = "One target",
+    params(("target" = String, Path, description = "The target's name")),
+    responses((status = 200, body = TargetJson)),
+)]
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    Segment(name): Segment,
+    _: Strict<Nothing>,
+) -> Result<Json<TargetJson>, AdminError> {
+    let shown = state.targets().await?.into_iter().find(|target| target.is_named(&name));
+    shown.map(Json).ok_or_else(|| no_such_target(&name, &state.handle.directory()))
+}
+
+#[utoipa::path(
+    post, path = "/v1/targets/{target}/pause", tag = "targets", operation_id = "pause_target",
+    summary = "Send nothing more to a target until it is resumed; its jobs wait",
+    description = "Requests under way end as they would. Survives a restart. Pausing a paused \
+        target changes nothing.",
+    params(("target" = String, Path, description = "The target's name")),
+    responses((status = 200, body = Paused)),
+)]
+pub(super) async fn pause(
+    State(state): State<AdminState>,
+    Segment(name): Segment,
+    _: Strict<Nothing>,
+) -> Result<Json<Paused>, AdminError> {
+    state.set_paused(name, true).await
+}
+
+#[utoipa::path(
+    post, path = "/v1/targets/{target}/resume", tag = "targets", operation_id = "resume_target",
+    summary = "Send to a paused target again",
+    params(("target" = String, Path, description = "The target's name")),
+    responses((status = 200, body = Paused)),
+)]
+pub(super) async fn resume(
+    State(state): State<AdminState>,
+    Segment(name): Segment,
+    _: Strict<Nothing>,
+) -> Result<Json<Paused>, AdminError> {
+    state.set_paused(name, false).await
+}

@@ -1,0 +1,94 @@
+use std::sync::atomic::Ordering;
+
+use super::world::World;
+use crate::admin::error::AdminError;
+use crate::admin::{Readiness, reload};
+use crate::http_api::problem::Problem;
+use crate::reload::ReloadError;
+
+#[tokio::test]
+async fn a_daemon_that_takes_jobs_is_alive_and_ready() {
+    let world = World::new();
+    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let answer = world.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, text));
+        assert_eq!(answer.kind(), "text/plain; charset=utf-8");
+    }
+}
+
+#[tokio::test]
+async fn draining_is_alive_but_not_ready() {
+    let world = World::new();
+    world.readiness.set(Readiness::Draining);
+    world.get("/readyz").await.problem(503);
+    assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_failed_store_is_not_ready_and_says_why() {
+    let world = World::new();
+    world.readiness.set(Readiness::StoreFailed("fdatasync: EIO".into()));
+    assert!(world.get("/readyz").await.detail(503).contains("fdatasync: EIO"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_ready() {
+    let world = World::new();
+    world.shelf.full.store(true, Ordering::SeqCst);
+    assert!(world.get("/readyz").await.detail(503).contains("min_free_disk"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_is_not_ready() {
+    let (world, _messages) = World::hanging();
+    assert!(world.get("/readyz").await.detail(503).contains("has not answered"));
+}
+
+#[tokio::test]
+async fn what_needs_the_loop_is_503_once_it_has_stopped() {
+    let world = World::stopped();
+    let job = super::world::id(1);
+    for (method, path) in [
+        ("GET", "/readyz".to_owned()),
+        ("GET", "/metrics".to_owned()),
+        ("GET", "/v1/targets".to_owned()),
+        ("GET", "/v1/targets/erp".to_owned()),
+        ("POST", "/v1/targets/erp/pause".to_owned()),
+        ("POST", "/v1/targets/erp/dead/redrive".to_owned()),
+        ("DELETE", "/v1/targets/erp/dead".to_owned()),
+        ("POST", format!("/v1/jobs/{job}/cancel")),
+        ("DELETE", format!("/v1/jobs/{job}")),
+    ] {
+        let answer = world.send(method, &path, "").await;
+        assert!(answer.detail(503).contains("stopped"), "{method} {path}: {answer:?}");
+        assert!(answer.headers.contains_key("retry-after"), "{method} {path}");
+    }
+    assert_eq!(world.get("/healthz").await.status, 200);
+    assert_eq!(world.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_prometheus_text_format() {
+    let answer = World::new().get("/metrics").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.kind(), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[tokio::test]
+async fn a_reload_that_worked_says_so() {
+    let reloaded = World::new().post("/v1/reload").await.json();
+    assert_eq!(reloaded, serde_json::json!({"reloaded": true}));
+}
+
+#[test]
+fn a_reload_that_failed_carries_every_error() {
+    let faults = "tollgate.toml:3:1: targets.erp.urll: unknown key\ntollgate.toml:9:8: bad rate";
+    let Err(error) = reload::answer(Err(ReloadError(faults.into()))) else {
+        panic!("an error is no answer");
+    };
+    let AdminError::Reload(_) = &error else { panic!("{error:?}") };
+    let problem = serde_json::to_value(Problem::from(error)).unwrap();
+    assert_eq!(problem["status"], 422);
+    assert!(problem["detail"].as_str().unwrap().contains(faults));
+    assert_eq!(problem["errors"][1], "tollgate.toml:9:8: bad rate");
+}

@@ -1,0 +1,12 @@
+//! The router called as a service, with a loop and a store that are made up.
+
+mod documents;
+mod guard;
+mod health;
+mod jobs;
+mod on_disk;
+mod pages;
+mod targets;
+mod world;
+
+pub(super) use world::target_view;
