@@ -301,6 +301,19 @@ fn a_daemon_that_says_no_is_quoted() {
 }
 
 #[test]
+fn targets_are_a_table_or_the_daemons_json() {
+    let json = r#"{"targets":[{"name":"erp","in_flight":1,"new":{"a":1e2}}]}"#;
+    let (said, requests) = Script::new(&[("200 OK", json)]).run(&["targets", "--json"]);
+    assert_eq!((said.code, said.out), (Some(0), format!("{json}\n")), "{}", said.err);
+    assert_eq!(requests, ["GET /v1/targets"]);
+    let one = ("200 OK", r#"{"name":"erp","paused":true}"#);
+    let (said, requests) = Script::new(&[one]).run(&["targets", "erp"]);
+    assert_eq!((said.code, said.out.lines().count()), (Some(0), 2), "{}", said.err);
+    assert!(said.out.lines().nth(1).unwrap().starts_with("erp     paused "), "{}", said.out);
+    assert_eq!(requests, ["GET /v1/targets/erp"]);
+}
+
+#[test]
 fn lists_follow_their_pages() {
     let pages = [
         ("200 OK", r#"{"jobs":[{"id":"a","state":"queued"}],"next":"a"}"#),

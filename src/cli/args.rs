@@ -78,7 +78,7 @@ pub struct AdminAddress {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Format {
-    /// Print the daemon's JSON; lists print one object a line
+    /// Print the daemon's JSON; lists of jobs print one a line
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -132,6 +132,7 @@ Examples:
   tollgate submit erp PUT /files/7 --data @scan.pdf --content-type application/pdf --delay 5m"
 )]
 pub struct SubmitArgs {
+    /// The target's name in the configuration
     #[arg(value_name = "TARGET", value_parser = target_name)]
     pub target: TargetName,
     /// The method (POST if left out), and the path below the target's url
@@ -297,6 +298,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct DeadListArgs {
+    /// The target's name in the configuration
     #[arg(value_name = "TARGET", value_parser = target_name)]
     pub target: TargetName,
     #[command(flatten)]
@@ -340,6 +342,7 @@ pub struct TargetsArgs {
 
 #[derive(Debug, Args)]
 pub struct PauseArgs {
+    /// The target's name in the configuration
     #[arg(value_name = "TARGET", value_parser = target_name)]
     pub target: TargetName,
     #[command(flatten)]

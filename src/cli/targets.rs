@@ -13,23 +13,18 @@ use super::{Outside, ages};
 
 pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result<(), CliError> {
     let client = outside.client(&args.at.admin_url.0)?;
-    let raw = match &args.name {
-        Some(name) => {
-            let one = client.get(&format!("/v1/targets/{}", name.encoded())).await?;
-            vec![one.read()?]
-        }
-        None => client.get("/v1/targets").await?.read::<Targets>()?.targets,
+    let path = match &args.name {
+        Some(name) => format!("/v1/targets/{}", name.encoded()),
+        None => "/v1/targets".into(),
     };
+    let answer = client.get(&path).await?;
     if args.format.json {
-        let lines: String = raw.iter().map(|target| one_line(target.get()) + "\n").collect();
-        return outside.terminal.print(&lines);
+        return outside.terminal.print(&one_line(answer.text()));
     }
-    let mut targets = Vec::new();
-    for json in &raw {
-        targets.push(serde_json::from_str(json.get()).map_err(|error| {
-            CliError::Failed(format!("a target in the answer cannot be read: {error}"))
-        })?);
-    }
+    let targets = match &args.name {
+        Some(_) => vec![answer.read::<Target>()?],
+        None => answer.read::<Targets>()?.targets,
+    };
     let text = render(&targets, Timestamp::now(), outside.terminal.paint);
     outside.terminal.print(&text)
 }
@@ -151,8 +146,6 @@ mod tests {
 
     fn rendered(json: &str) -> String {
         let Targets { targets } = serde_json::from_str(json).unwrap();
-        let targets: Vec<Target> =
-            targets.iter().map(|raw| serde_json::from_str(raw.get()).unwrap()).collect();
         render(&targets, NOW.parse().unwrap(), Paint::NONE)
     }
 

@@ -139,7 +139,7 @@ pub(super) struct Page {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Targets {
-    pub(super) targets: Vec<Box<RawValue>>,
+    pub(super) targets: Vec<Target>,
 }
 
 #[derive(Debug, Deserialize)]
