@@ -27,7 +27,7 @@ const AT_ONCE: usize = 512;
 
 /// Whether the loop can still promise anything.
 #[derive(Clone, Debug)]
-pub enum Health {
+pub(crate) enum Health {
     Running,
     /// The store failed: nothing is taken in, nothing is sent.
     Failed(StoreError),

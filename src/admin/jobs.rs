@@ -223,7 +223,7 @@ pub(super) async fn cancel(
     _: Strict<Nothing>,
 ) -> Result<Json<JobJson>, AdminError> {
     let reason = Some("cancelled over the admin address".to_owned());
-    state.change(JobCommand::Cancel { job, reason }).await
+    state.change(JobCommand::Cancel { job, even_if_tried: true, reason }).await
 }
 
 /// How many dead jobs were forgotten.

@@ -56,7 +56,7 @@ impl Bound {
     pub(super) fn serve(self, handle: &Handle, state: AdminState, sidecars: Sidecars) -> Listeners {
         let (stage, stages) = watch::channel(Stage::Open);
         let data = jobs_api::router(handle.clone(), self.max_body)
-            .merge(proxy::router(handle.clone(), self.max_body));
+            .merge(proxy::router(handle.clone()));
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(ADMIN_CONNECTIONS));
         let tasks = vec![
             self.data.serve(data, sidecars.limits(), stages.clone()),
@@ -139,8 +139,7 @@ impl Sidecars {
     pub(crate) fn serve(&self, name: String, bound: server::Bound) {
         let (stage, stages) = watch::channel(Stage::Open);
         let address = bound.address();
-        let router =
-            proxy::sidecar_router(self.0.handle.clone(), name.clone(), self.0.limits.max_body);
+        let router = proxy::sidecar_router(self.0.handle.clone(), name.clone());
         drop(bound.serve(router, self.limits(), stages));
         let before = self.open().insert(name, Sidecar { address, stage });
         if let Some(before) = before {

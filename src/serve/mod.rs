@@ -24,10 +24,10 @@ use crate::broker::time::Now;
 use crate::config::{Config, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
-use crate::handle::{Directory, Handle, Message};
+use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
-use crate::store::{self, Store, Work};
+use crate::store::{self, Store};
 
 pub(crate) use listeners::Sidecars;
 use listeners::Listeners;
@@ -166,7 +166,7 @@ impl Running {
     pub async fn drain(self) -> anyhow::Result<()> {
         self.readiness.set(Readiness::Draining);
         let (done, drained) = oneshot::channel();
-        self.loop_.send(Message::Drain(done)).context("the broker's loop has stopped")?;
+        self.loop_.send(Message::Drain(done)).map_err(|_| Stopped)?;
         if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
             tracing::warn!(
                 "attempts were still under way after {:?}; they count as unknown at the next start",
@@ -175,7 +175,7 @@ impl Running {
         }
         // Callers that wait for a job which will not run any more are let go.
         self.listeners.close().await;
-        self.loop_.send(Message::Stop).context("the broker's loop has stopped")?;
+        self.loop_.send(Message::Stop).map_err(|_| Stopped)?;
         let threads = self.threads;
         let ends = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
         anyhow::ensure!(

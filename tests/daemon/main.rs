@@ -1,0 +1,12 @@
+//! The daemon from outside: the real program, a fake API that keeps books, and nothing in between
+//! that either of them could hide behind.
+//!
+//! `cargo test --release --test daemon -- --ignored --nocapture --test-threads=1` runs the long
+//! ones and prints what they measured.
+
+mod crash;
+mod idle;
+mod outcomes;
+mod priority;
+mod reload;
+mod support;

@@ -1,0 +1,108 @@
+//! HIGH through a backlog of BATCH, and BATCH under a flood of HIGH. Decided by counting requests
+//! at the API: what was sent between two moments, not how long it took.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tollgate::broker::job::Priority;
+use tollgate::demo::fragile_api::{FragileApi, Fragility};
+
+use crate::support::{Client, Daemon, erp};
+
+fn jobs(count: usize, priority: &str) -> String {
+    let job = json!({"target": "erp", "priority": priority, "path": "/x"});
+    Value::from(vec![job; count]).to_string()
+}
+
+async fn fill(client: &Client, daemon: &Daemon, count: usize, priority: &str) {
+    for _ in 0..count / 1_000 {
+        let batch = jobs(1_000, priority);
+        let answer = client.send("POST", daemon.data, "/v1/jobs/batch", &[], batch).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+}
+
+async fn high_through_batch(backlog: usize, rate: usize, trials: usize) {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let targets = erp(api.address(), &format!("{rate}/s"), "");
+    let daemon = Daemon::start(&targets);
+    let client = Client::new();
+    fill(&client, &daemon, backlog, "BATCH").await;
+    let mut passed = Vec::new();
+    let mut waits = Vec::new();
+    for trial in 0..trials {
+        // Apart by a number of tokens that drifts against their rhythm.
+        let pause = Duration::from_micros(90_000 + 1_370 * trial as u64);
+        tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+        let body = json!({"target": "erp", "priority": "HIGH", "path": "/high"});
+        let id = client.submit(daemon.data, &body).await.parse().unwrap();
+        let acknowledged = api.auditor().now();
+        let ended = client.ended(daemon.data, &format!("{id}")).await;
+        assert_eq!(ended["state"], "succeeded");
+        let first = api.auditor().read(|books| books.job(id).unwrap().first_at);
+        let before = api.auditor().read(|books| {
+            let between = books.arrivals().iter().filter(|a| a.at > acknowledged && a.at < first);
+            between.count()
+        });
+        passed.push(before);
+        waits.push(first.since(acknowledged));
+    }
+    passed.sort_unstable();
+    waits.sort_unstable();
+    let token = Duration::from_secs(1) / u32::try_from(rate).unwrap();
+    println!(
+        "HIGH through {backlog} BATCH at {rate}/s, {trials} trials: wait p50 {:?} p99 {:?} (a token \
+         is {token:?}); requests sent in between: at most {}",
+        waits[trials / 2],
+        waits[trials * 99 / 100],
+        passed[trials - 1],
+    );
+    // One that was chosen already; so HIGH goes with the second token at the latest.
+    assert!(passed[trials - 1] <= 1, "{passed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn high_goes_with_the_second_token_at_the_latest() {
+    high_through_batch(5_000, 50, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "half a minute"]
+async fn high_through_fifty_thousand_batch() {
+    high_through_batch(50_000, 50, 100).await;
+}
+
+async fn batch_under_a_flood(rate: usize, sent: usize) {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let more = "max_concurrent = 20\n[targets.erp.priority]\nmax_deferrals = 20\n";
+    let daemon = Daemon::start(&erp(api.address(), &format!("{rate}/s"), more));
+    let client = Client::new();
+    client.post(daemon.admin, "/v1/targets/erp/pause", &json!({})).await;
+    for priority in ["HIGH", "NORMAL", "BATCH"] {
+        fill(&client, &daemon, sent.next_multiple_of(1_000), priority).await;
+    }
+    client.post(daemon.admin, "/v1/targets/erp/resume", &json!({})).await;
+    client
+        .until(daemon.admin, "/v1/targets/erp", |_| {
+            api.auditor().read(|books| books.total()) >= sent as u64
+        })
+        .await;
+    let order: Vec<Priority> = api.auditor().read(|books| {
+        books.arrivals().iter().take(sent).map(|arrival| arrival.caller.priority.unwrap()).collect()
+    });
+    for lower in [Priority::Normal, Priority::Batch] {
+        let turns: Vec<usize> = (0..sent).filter(|turn| order[*turn] == lower).collect();
+        println!("{lower}: {} of {sent} under a flood of HIGH", turns.len());
+        for pair in turns.windows(2) {
+            let higher = order[pair[0]..pair[1]].iter().filter(|other| **other < lower).count();
+            // Requests that are under way together may arrive in another order.
+            assert!(higher <= 20 + 20, "{lower} was passed over {higher} times");
+        }
+        assert!(turns.len() >= sent / 24, "{lower} had {} of {sent}", turns.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batch_has_its_share_under_a_flood_of_high() {
+    batch_under_a_flood(500, 1_000).await;
+}

@@ -1,0 +1,46 @@
+//! A new configuration for a running daemon.
+
+use serde_json::json;
+use tollgate::demo::fragile_api::{FragileApi, Fragility};
+
+use crate::support::{Client, Daemon, erp};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_applies_all_of_a_file_or_nothing() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let mut daemon = Daemon::start(&erp(api.address(), "1/90s", ""));
+    let client = Client::new();
+    let slow = json!({"target": "erp", "path": "/slow"});
+    let id = client.submit(daemon.data, &slow).await;
+
+    daemon.configure(&erp(api.address(), "10/fortnight", "bursts = 3\n"));
+    let refused = client.post(daemon.admin, "/v1/reload", &json!({})).await;
+    assert_eq!(refused.status, 422);
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("fortnight") && detail.contains("bursts"), "{detail}");
+    let target = client.get(daemon.admin, "/v1/targets/erp").await.json();
+    assert_eq!(target["limit"]["rate"], "1/90s");
+
+    // By its file alone: nobody asks for it.
+    let crm = erp(api.address(), "100/s", "").replace("erp", "crm");
+    daemon.configure(&(erp(api.address(), "100/s", "") + &crm));
+    client.until(daemon.admin, "/v1/targets", |all| all.to_string().contains("crm")).await;
+    assert_eq!(client.ended(daemon.data, &id).await["state"], "succeeded");
+    let other = client.submit(daemon.data, &json!({"target": "crm", "path": "/new"})).await;
+    assert_eq!(client.ended(daemon.data, &other).await["state"], "succeeded");
+
+    // A target that was removed keeps its jobs until it is back.
+    client.post(daemon.admin, "/v1/targets/crm/pause", &json!({})).await;
+    let kept = client.submit(daemon.data, &json!({"target": "crm", "path": "/kept"})).await;
+    daemon.configure(&erp(api.address(), "100/s", ""));
+    daemon.signal("-HUP");
+    client.until(daemon.data, "/v1/jobs/00000000-0000-7000-8000-000000000000", |_| true).await;
+    let gone = json!({"target": "crm", "path": "/gone"});
+    while client.post(daemon.data, "/v1/jobs", &gone).await.status != 404 {}
+    assert_eq!(client.get(daemon.data, &format!("/v1/jobs/{kept}")).await.status, 200);
+    daemon.configure(&(erp(api.address(), "100/s", "") + &crm));
+    assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
+    client.post(daemon.admin, "/v1/targets/crm/resume", &json!({})).await;
+    assert_eq!(client.ended(daemon.data, &kept).await["state"], "succeeded");
+    assert!(daemon.terminate().success());
+}

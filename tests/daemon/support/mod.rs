@@ -1,0 +1,115 @@
+//! A daemon as a process of its own, and a client that trusts nothing but what it was told.
+
+mod client;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+pub use client::{Answer, Client};
+
+/// The daemon's directory outlives its processes.
+pub struct Daemon {
+    directory: tempfile::TempDir,
+    process: Option<Child>,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Daemon {
+    /// With the `[targets.…]` part of a configuration; addresses and the store are its own.
+    pub fn start(targets: &str) -> Daemon {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut daemon = Daemon { directory, process: None, data: nowhere, admin: nowhere };
+        daemon.configure(targets);
+        daemon.restart();
+        daemon
+    }
+
+    pub fn configure(&self, targets: &str) {
+        let store = self.directory.path().join("tollgate.redb");
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             [store]\npath = {:?}\nmin_free_disk = \"1MiB\"\n{targets}",
+            store.display().to_string()
+        );
+        std::fs::write(self.directory.path().join("tollgate.toml"), text).unwrap();
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Returns once it said where it listens.
+    pub fn restart(&mut self) {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["serve", "--config"])
+            .arg(self.directory.path().join("tollgate.toml"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(self.directory.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |which: &str| {
+            let line = lines.next().and_then(Result::ok).unwrap_or_else(|| {
+                let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
+                panic!("the daemon does not start: {log}")
+            });
+            let address = line.strip_prefix("listening on http://").expect(&line);
+            address.strip_suffix(&format!(" ({which})")).expect(&line).parse().unwrap()
+        };
+        self.data = address("data");
+        self.admin = address("admin");
+        self.process = Some(process);
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL: no chance to write anything.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM; returns with the code it exits with.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.process.take().unwrap().wait().unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}", self.log());
+        }
+    }
+}
+
+/// The `[targets.erp]` part: `rate`, then whatever else is wanted in it.
+pub fn erp(api: SocketAddr, rate: &str, more: &str) -> String {
+    format!(
+        "[targets.erp]\nurl = \"http://{api}/api\"\ntimeout = \"2s\"\n\
+         [targets.erp.limit]\nrate = \"{rate}\"\n{more}"
+    )
+}
