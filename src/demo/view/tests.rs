@@ -1,5 +1,6 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 
 use super::*;
 use crate::broker::job::JobId;
@@ -45,7 +46,7 @@ fn drawn(width: u16, height: u16, now: &Snapshot) -> Vec<String> {
     terminal.draw(|frame| draw(frame, &scene(), now)).unwrap();
     let buffer = terminal.backend().buffer();
     let cells = buffer.content.chunks(usize::from(width));
-    cells.map(|row| row.iter().map(|cell| cell.symbol()).collect()).collect()
+    cells.map(|row| row.iter().map(Cell::symbol).collect()).collect()
 }
 
 #[test]
