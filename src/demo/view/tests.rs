@@ -81,7 +81,7 @@ fn only_what_is_over_the_limit_reaches_above_its_line() {
     now.per_second = vec![0, 19, 20, 20, 1];
     assert_eq!(limit_row(&now), 0);
     now.per_second = vec![0, 19, 24, 20, 25];
-    assert_eq!(limit_row(&now), 2);
+    assert_eq!(limit_row(&now), 2 * BAR);
 }
 
 #[test]
