@@ -135,6 +135,7 @@ pub enum Fault {
 pub struct Books {
     arrivals: VecDeque<Arrival>,
     total: u64,
+    first_at: Option<Mono>,
     /// Those of the last second, the newest included.
     second: VecDeque<Mono>,
     peak: Peak,
@@ -169,6 +170,7 @@ impl Books {
         let at = self.second.back().map_or(at, |last| at.max(*last));
         let number = self.total;
         self.total += 1;
+        self.first_at.get_or_insert(at);
         self.second.push_back(at);
         // Two arrivals exactly a second apart are not within one second.
         while self.second.front().is_some_and(|oldest| at.since(*oldest) >= SECOND) {
@@ -301,7 +303,7 @@ impl Books {
     }
 
     pub fn first_at(&self) -> Option<Mono> {
-        self.arrivals.front().map(|arrival| arrival.at)
+        self.first_at
     }
 
     pub fn last_at(&self) -> Option<Mono> {

@@ -55,7 +55,12 @@ impl Fragility {
         retry_after: Duration::from_secs(1),
     };
 
-    /// What becomes of the `number`th request, but for the limit.
+    /// What becomes of the `number`th request, from 0, unless it is over the limit or asks for
+    /// what there is not.
+    pub fn fate(&self, number: u64) -> Fate {
+        self.draw(number).fate
+    }
+
     fn draw(&self, number: u64) -> Drawn {
         let mut rng = Rng::nth(self.seed, number);
         let fate = self.failures.pick(rng.below(1000));
@@ -263,7 +268,7 @@ impl Service {
             } else if nowhere {
                 Fate::Missing
             } else {
-                self.fragility.draw(number).fate
+                self.fragility.fate(number)
             }
         });
         let drawn = self.fragility.draw(receipt.number);

@@ -102,9 +102,10 @@ impl Summary {
         match self.ending {
             Ending::Finished | Ending::Stopped => {}
             Ending::GaveUp => complaints.push(format!(
-                "{} jobs had not ended {} after the time was over",
+                "{} after the time was over {} jobs had not ended and {} submissions had no answer",
+                seconds(self.overtime),
                 self.waiting(),
-                seconds(self.overtime)
+                self.tally.unclear
             )),
             Ending::DaemonGone => complaints.push("the daemon stopped by itself".into()),
         }

@@ -91,7 +91,7 @@ async fn play(producer: Producer, plan: Plan, mut told: watch::Receiver<Pace>) {
 /// Until the producers are told so much; for ever where nobody can tell them any more.
 async fn at_least(told: &mut watch::Receiver<Pace>, pace: Pace) {
     if told.wait_for(|now| *now >= pace).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -51,7 +51,7 @@ fn heading<'a>(scene: &'a Scene, now: &Snapshot) -> Vec<Line<'a>> {
             plain_number(scene.limit.rate.per_second()),
             scene.limit.burst,
             scene.limit.max_concurrent,
-            blocked(now.blocked),
+            blocked(now),
         )),
     ]
 }
@@ -76,6 +76,9 @@ fn draw_queues(frame: &mut Frame<'_>, area: Rect, now: &Snapshot) {
     frame.render_widget(table, area);
 }
 
+/// How many columns wide a second is.
+const BAR: usize = 2;
+
 /// The bars are scaled so that the top row is over the limit: its lower edge is the limit.
 fn draw_rate(frame: &mut Frame<'_>, area: Rect, scene: &Scene, now: &Snapshot) {
     let limit = scene.most_in_a_second;
@@ -89,10 +92,11 @@ fn draw_rate(frame: &mut Frame<'_>, area: Rect, scene: &Scene, now: &Snapshot) {
         return;
     }
     let rows = u64::from(inside.height);
-    // Each row stands for an eighth-precise share; so the scale is kept in thousandths.
+    // In thousandths of a request, because the scale is seldom a whole number of them.
     let scale = (limit as u64).saturating_mul(1000).saturating_mul(rows) / (rows - 1);
-    let shown = now.per_second.len().saturating_sub(usize::from(inside.width));
-    let bars = now.per_second[shown..].iter().map(|count| {
+    let hidden = now.per_second.len().saturating_sub(usize::from(inside.width) / BAR);
+    let columns = now.per_second[hidden..].iter().flat_map(|count| [count; BAR]);
+    let bars = columns.map(|count| {
         let color = if *count > limit as u64 { Color::Red } else { Color::Green };
         SparklineBar::from(count.saturating_mul(1000)).style(Some(Style::new().fg(color)))
     });
@@ -197,8 +201,9 @@ fn time_of(scene: &Scene, now: &Snapshot) -> String {
     }
 }
 
-fn blocked(reason: Option<BlockedOn>) -> &'static str {
-    match reason {
+fn blocked(now: &Snapshot) -> &'static str {
+    let waits = now.queues.iter().any(|queue| queue.oldest.is_some());
+    match now.blocked.filter(|_| waits) {
         None => "",
         Some(BlockedOn::Rate) => "held back by the rate",
         Some(BlockedOn::Concurrency) => "held back: all places are taken",

@@ -176,7 +176,7 @@ fn a_seed_repeats_its_mix_and_keeps_the_shares() {
     let fragility = Fragility { seed: 42, failures, ..Fragility::SOUND };
     let draw = |seed| -> Vec<Fate> {
         let fragility = Fragility { seed, ..fragility.clone() };
-        (0..20_000).map(|number| fragility.draw(number).fate).collect()
+        (0..20_000).map(|number| fragility.fate(number)).collect()
     };
     let drawn = draw(42);
     assert_eq!(drawn, draw(42));

@@ -138,7 +138,10 @@ fn jobs_that_wait_are_not_lost_but_a_demo_with_an_end_must_end_them() {
     summary.ending = Ending::GaveUp;
     summary.overtime = 30 * SECOND;
     assert_eq!(summary.verdict(), Verdict::Broken);
-    has(&summary, "3 jobs had not ended 30.0 s after the time was over");
+    has(
+        &summary,
+        "30.0 s after the time was over 3 jobs had not ended and 0 submissions had no answer",
+    );
     has(&summary, "nothing was lost: yes");
     has(&summary, "What happened in 10.0 s (30.0 s more than asked for, to let the last jobs end)");
 }

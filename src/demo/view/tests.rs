@@ -1,5 +1,6 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 
 use super::*;
 use crate::broker::job::JobId;
@@ -45,7 +46,7 @@ fn drawn(width: u16, height: u16, now: &Snapshot) -> Vec<String> {
     terminal.draw(|frame| draw(frame, &scene(), now)).unwrap();
     let buffer = terminal.backend().buffer();
     let cells = buffer.content.chunks(usize::from(width));
-    cells.map(|row| row.iter().map(|cell| cell.symbol()).collect()).collect()
+    cells.map(|row| row.iter().map(Cell::symbol).collect()).collect()
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn only_what_is_over_the_limit_reaches_above_its_line() {
     now.per_second = vec![0, 19, 20, 20, 1];
     assert_eq!(limit_row(&now), 0);
     now.per_second = vec![0, 19, 24, 20, 25];
-    assert_eq!(limit_row(&now), 2);
+    assert_eq!(limit_row(&now), 2 * BAR);
 }
 
 #[test]
