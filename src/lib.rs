@@ -9,4 +9,5 @@ pub mod http_api;
 pub mod metrics;
 pub mod reload;
 pub mod serve;
+pub mod sources;
 pub mod store;

@@ -12,8 +12,8 @@ pub(crate) fn nearest<'a>(
     let wrong = wrong.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&wrong, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|name| (strsim::normalized_damerau_levenshtein(&wrong, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
 }
@@ -37,6 +37,7 @@ mod tests {
         let known = ["target", "priority", "max_attempts", "deadline"];
         assert_eq!(nearest("priorty", known), Some("priority"));
         assert_eq!(nearest("Max-Attempts", known), Some("max_attempts"));
+        assert_eq!(nearest("epr", ["erp", "crm"]), Some("erp"));
         assert_eq!(nearest("zzz", known), None);
         assert_eq!(nearest(&"target".repeat(100), known), None);
     }

@@ -1,5 +1,24 @@
-//! Stand-in until the data address is merged.
+//! What both HTTP addresses are made of: the listener that nobody can tie up, problems, the JSON
+//! of a job, and the reading of jobs out of requests.
 
-pub(crate) mod fields;
+pub mod body;
 pub mod json;
 pub mod problem;
+pub mod reply;
+pub mod server;
+
+pub(crate) mod fields;
+pub(crate) mod headers;
+pub(crate) mod new_job;
+pub(crate) mod path;
+pub(crate) mod submission;
+pub(crate) mod when;
+
+mod connection;
+mod guard;
+mod slots;
+mod wire;
+
+pub use json::JobJson;
+pub use problem::{Kind, Problem};
+pub use reply::Json;

@@ -1,0 +1,210 @@
+//! What `POST /v1/jobs` is sent: the fields and their types, not yet their sense.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::fields::{nearest, shown};
+use super::problem::{Kind, Problem};
+
+/// Pairs of a JSON object in their order, a name perhaps more than once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pairs(pub(crate) Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        from.deserialize_map(PairsVisitor)
+    }
+}
+
+/// Declares the fields once: for reading, and for telling which ones there are. `null` is as good
+/// as leaving a field out.
+macro_rules! new_job {
+    ($( $(#[$meta:meta])* $field:ident: $type:ty, )*) => {
+        /// A job to submit. Only `target` is needed.
+        #[derive(Clone, Debug, Default, ToSchema)]
+        pub(crate) struct NewJob {
+            $( $(#[$meta])* pub(crate) $field: Option<$type>, )*
+            /// The first field that there is none of.
+            #[schema(ignore)]
+            pub(crate) unknown: Option<String>,
+        }
+
+        impl NewJob {
+            pub(crate) const FIELDS: &'static [&'static str] = &[$( stringify!($field), )*];
+        }
+
+        impl<'de> Visitor<'de> for NewJobVisitor {
+            type Value = NewJob;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a job, which is a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NewJob, A::Error> {
+                let mut job = NewJob::default();
+                let mut seen = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        $( stringify!($field) => {
+                            job.$field = map.next_value().map_err(|error| at(&key, &error))?;
+                        } )*
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            job.unknown.get_or_insert(key);
+                            continue;
+                        }
+                    }
+                    if seen.contains(&key) {
+                        // Readers differ on which of the two counts.
+                        return Err(A::Error::custom(format_args!("`{key}` is there twice")));
+                    }
+                    seen.push(key);
+                }
+                Ok(job)
+            }
+        }
+    };
+}
+
+/// The position that serde_json puts at the end of its messages stays there.
+fn at<E: serde::de::Error>(field: &str, error: &E) -> E {
+    E::custom(format_args!("`{field}`: {error}"))
+}
+
+struct NewJobVisitor;
+
+impl<'de> Deserialize<'de> for NewJob {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<NewJob, D::Error> {
+        from.deserialize_map(NewJobVisitor)
+    }
+}
+
+new_job! {
+    /// The target's name in the configuration.
+    #[schema(required, nullable = false)]
+    target: String,
+    /// `HIGH`, `NORMAL` (default) or `BATCH`, in any case.
+    priority: String,
+    /// `POST` by default.
+    method: String,
+    /// Below the target's base URL, percent-encoded, with a query if you like; `/` by default.
+    path: String,
+    /// Name to value, or to an array of values.
+    #[schema(value_type = Object)]
+    headers: Pairs,
+    /// Name to string, number or boolean, or to an array of those; encoded and appended to `path`.
+    #[schema(value_type = Object)]
+    query: Pairs,
+    /// Sent as it is written here, as JSON.
+    #[schema(value_type = serde_json::Value)]
+    body: Box<RawValue>,
+    /// Instead of `body`: base64 of the bytes to send.
+    body_base64: String,
+    /// Of the body; `application/json` by default where `body` is given.
+    content_type: String,
+    /// Comes with a later version.
+    #[schema(value_type = String)]
+    task_token: IgnoredAny,
+    /// A second job with the same one within five minutes, or while the first lives, is the first.
+    dedup_id: String,
+    /// Comes with a later version.
+    #[schema(value_type = String)]
+    group: IgnoredAny,
+    /// A duration such as `30s`, up to 366 days; not together with `not_before`.
+    delay: String,
+    /// RFC 3339; the job is not sent before then.
+    not_before: String,
+    /// RFC 3339; the job is not sent after then.
+    deadline: String,
+    /// 1 to 1000, includes the first; the target's own by default. Refusals do not count.
+    max_attempts: i64,
+    /// `at-least-once`; others come with a later version.
+    delivery: String,
+    /// Comes with a later version.
+    #[schema(value_type = String)]
+    fairness_key: IgnoredAny,
+    /// Comes with a later version.
+    #[schema(value_type = String)]
+    callback: IgnoredAny,
+}
+
+impl NewJob {
+    pub(crate) fn parse(json: &[u8]) -> Result<NewJob, Problem> {
+        let job: NewJob = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+        let Some(unknown) = &job.unknown else { return Ok(job) };
+        let hint = nearest(unknown, NewJob::FIELDS.iter().copied()).map_or_else(
+            || format!("; there are {}", NewJob::FIELDS.join(", ")),
+            |near| format!("; did you mean `{near}`?"),
+        );
+        let unknown = shown(unknown);
+        Err(Problem::new(Kind::UnknownField, format!("a job has no field `{unknown}`{hint}"))
+            .with("field", unknown))
+    }
+}
+
+pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Malformed, format!("the body is not what is asked for: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_place() {
+        let detail = |json: &str| {
+            let problem = NewJob::parse(json.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind(), Kind::Malformed, "{json}");
+            problem.detail().to_owned()
+        };
+        assert_eq!(
+            detail("{\n \"target\": 5}"),
+            "the body is not what is asked for: `target`: invalid type: integer `5`, expected a \
+             string at line 2 column 12"
+        );
+        assert!(detail(r#"{"headers":[]}"#).contains("`headers`: invalid type"));
+        assert!(detail(r#"{"max_attempts":1.5}"#).contains("`max_attempts`: invalid type"));
+        assert!(detail(r#"{"target":"a","target":"b"}"#).contains("`target` is there twice"));
+        assert!(detail("[1]").contains("expected a job"));
+        assert!(detail("{").contains("line 1 column 1"));
+        assert!(detail("").contains("EOF"));
+        assert!(detail("{} {}").contains("trailing characters"));
+        assert!(detail("{\"target\":\"\u{0}\"}").contains("control character"));
+    }
+
+    #[test]
+    fn an_unknown_field_suggests_the_nearest() {
+        let problem = NewJob::parse(br#"{"target":"erp","priorty":"HIGH"}"#).unwrap_err();
+        assert_eq!(problem.kind(), Kind::UnknownField);
+        assert_eq!(problem.detail(), "a job has no field `priorty`; did you mean `priority`?");
+        let problem = NewJob::parse(br#"{"zzz":{"deep":[1]}}"#).unwrap_err();
+        assert!(problem.detail().contains("there are target, priority"), "{}", problem.detail());
+    }
+
+    #[test]
+    fn a_body_keeps_its_text_and_null_is_nothing() {
+        let job = NewJob::parse(br#"{"body": {"n": 1.10 }, "path": null}"#).unwrap();
+        assert_eq!(job.body.unwrap().get(), r#"{"n": 1.10 }"#);
+        assert_eq!(job.path, None);
+        assert!(NewJob::parse(br#"{"body":null}"#).unwrap().body.is_none());
+    }
+}

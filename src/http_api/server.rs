@@ -1,0 +1,214 @@
+//! A listener that its clients cannot tie up.
+//!
+//! What is bounded: connections ([`Slots`]), the time for a head and between two requests, the
+//! size of a head, the time and the size of a body, and the time that a client may take to accept
+//! what it is sent. What is refused: requests whose bytes could be read in two ways, and requests
+//! without exactly one `Host`.
+//!
+//! Where there are too many connections, the one that has been idle for longest is closed; where
+//! none is idle, the new one gets a 503 and is closed. So idle connections cost nobody anything,
+//! and a busy one is never broken off.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::connection::Connection;
+use super::headers;
+pub use super::slots::Slots;
+
+/// How far the daemon's going down has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    #[default]
+    Open,
+    /// No new connections, no second request on an old one.
+    Finishing,
+    /// Whatever is under way is cut off.
+    Closed,
+}
+
+/// What a listener's clients may do. Clones share `slots`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub slots: Slots,
+    /// Of a request, in bytes.
+    pub max_body: usize,
+    /// From the end of the last answer to the end of the next head: also how long a connection
+    /// may be idle.
+    pub head_within: Duration,
+    /// From the end of the head to the end of the body.
+    pub body_within: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write_within: Duration,
+    /// Request line and headers together, in bytes. At least 8 KiB.
+    pub max_head: usize,
+}
+
+impl Limits {
+    pub fn new(max_body: usize, slots: Slots) -> Limits {
+        Limits {
+            slots,
+            max_body,
+            head_within: Duration::from_secs(10),
+            body_within: Duration::from_secs(30),
+            write_within: Duration::from_secs(30),
+            // Headers of the largest size that a job may have, and a long path.
+            max_head: headers::LARGEST + 2 * super::path::LONGEST,
+        }
+    }
+}
+
+impl Stage {
+    /// Returns once `stage` is `at` or past it. A sender that is gone is past everything.
+    pub(super) async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
+        let _ = stage.wait_for(|now| *now >= at).await;
+    }
+}
+
+/// Of a request: tells its handler that the daemon is going down. An extension of each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(watch::Receiver<Stage>);
+
+impl Closing {
+    pub(crate) fn new(stage: watch::Receiver<Stage>) -> Closing {
+        Closing(stage)
+    }
+
+    /// Returns once the daemon finishes what is under way.
+    pub(crate) async fn begun(&mut self) {
+        Stage::reached(&mut self.0, Stage::Finishing).await;
+    }
+}
+
+/// An address that is taken, but not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+pub async fn bind(address: SocketAddr) -> io::Result<Bound> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok(Bound { listener, address })
+}
+
+impl Bound {
+    /// With the port that was chosen, where it was asked for as 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stage` leaves [`Stage::Open`]; the task ends with the last connection.
+    pub fn serve(
+        self,
+        router: Router,
+        limits: Limits,
+        mut stage: watch::Receiver<Stage>,
+    ) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    biased;
+                    () = Stage::reached(&mut stage, Stage::Finishing) => break,
+                    Some(_) = connections.join_next() => {}
+                    stream = accept(&self.listener, &limits.slots) => {
+                        let Some(slot) = limits.slots.take().await else {
+                            refuse(&stream);
+                            continue;
+                        };
+                        let connection = Connection::new(
+                            router.clone(),
+                            limits.clone(),
+                            stage.clone(),
+                            slot,
+                        );
+                        connections.spawn(connection.serve(stream));
+                    }
+                }
+            }
+            drop(self.listener);
+            let all_done = async { while connections.join_next().await.is_some() {} };
+            tokio::select! {
+                () = all_done => {}
+                () = Stage::reached(&mut stage, Stage::Closed) => {}
+            }
+        })
+    }
+}
+
+/// The next connection; an error that stays (no more files) does not spin.
+async fn accept(listener: &TcpListener, slots: &Slots) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written whole; there is nothing to wait for.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                slots.evict();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The client gave up before it was accepted: nothing is wrong here.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Says why, if that can be done without waiting.
+fn refuse(stream: &TcpStream) {
+    let problem = super::Problem::new(
+        super::Kind::TooManyConnections,
+        "every connection that may be open is at work; try again",
+    )
+    .with_retry_after(Duration::from_secs(1));
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+/// Raises the soft limit of open files to the hard one; returns the limit then in force.
+pub fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            limit.current.unwrap_or(u64::MAX)
+        }
+    }
+}
+
+/// How many connections the data address may have where so many files may be open: half, so that
+/// the store, the targets and the admin address have theirs. An idle one costs about 12 KiB, so
+/// there are at most 16,384.
+pub fn connection_cap(files: u64) -> usize {
+    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(16, 16_384)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! `/v1/jobs`: submit, look up, wait for, cancel.
+
+mod batch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::records::{Found, Records, check_room, find, untold};
+use crate::broker::io::{JobCommand, Submission, Submitted};
+use crate::broker::job::JobId;
+use crate::handle::{Handle, Stopped};
+use crate::http_api::fields::{nearest, shown};
+use crate::http_api::new_job::NewJob;
+use crate::http_api::problem::{Kind, Problem, method_not_allowed};
+use crate::http_api::server::Closing;
+use crate::http_api::submission::validate;
+use crate::http_api::{JobJson, Json, body, when};
+
+/// The longest that `?wait=` waits; who asks for more waits so long and asks again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) struct Api {
+    handle: Handle,
+    records: Arc<dyn Records>,
+    max_body: usize,
+}
+
+/// `max_body`: of a request, in bytes.
+pub fn router(handle: Handle, max_body: usize) -> Router {
+    let records = Arc::new(handle.reader().clone());
+    with_records(handle, records, max_body)
+}
+
+pub(crate) fn with_records(handle: Handle, records: Arc<dyn Records>, max_body: usize) -> Router {
+    Router::new()
+        .route("/v1/jobs", post(submit))
+        .route("/v1/jobs/batch", post(submit_batch))
+        .route("/v1/jobs/{id}", get(show).delete(cancel))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(Arc::new(Api { handle, records, max_body }))
+}
+
+/// Queues one request. It is durable once this is answered.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs",
+    request_body(content = NewJob, content_type = "application/json"),
+    responses(
+        (status = 202, description = "Durable; or, with `duplicate`, the job that has the \
+            `dedup_id` already", body = JobJson,
+            headers(("Location" = String, description = "Of the job"))),
+        (status = 400, description = "Malformed", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such target", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "Well formed, but it makes no sense", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "The queue is full", body = Problem,
+            content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 503, description = "Shutting down, or stopped", body = Problem,
+            content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 507, description = "No room on disk", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn submit(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let sent = body::read(request.into_body(), api.max_body).await?;
+    let submission = api.parse(&sent)?;
+    check_room(&api.records)?;
+    let target = submission.target;
+    let result = api.handle.submit(vec![submission]).await?.pop().ok_or(Stopped)?;
+    let name = api.handle.directory().name(target).to_owned();
+    let job = api.submitted(result, &name).await?;
+    let location = location(&job.id);
+    let mut response = (StatusCode::ACCEPTED, Json(job)).into_response();
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+/// An entry of the answer to a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Entry {
+    Job(Box<JobJson>),
+    Problem(Problem),
+}
+
+impl From<Result<JobJson, Problem>> for Entry {
+    fn from(result: Result<JobJson, Problem>) -> Entry {
+        match result {
+            Ok(job) => Entry::Job(Box::new(job)),
+            Err(problem) => Entry::Problem(problem),
+        }
+    }
+}
+
+/// The answer to a batch.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Batch {
+    /// In the order of the batch.
+    jobs: Vec<Entry>,
+}
+
+/// Queues up to 1,000 requests: a JSON array, or one JSON object a line. Those accepted are
+/// durable together; one that is not does no harm to the others.
+#[utoipa::path(
+    post, path = "/v1/jobs/batch", tag = "jobs",
+    request_body(content(
+        (Vec<NewJob> = "application/json"),
+        (NewJob = "application/x-ndjson"),
+    )),
+    responses(
+        (status = 200, description = "Each a job or a problem", body = Batch),
+        (status = 400, description = "Malformed", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "Too many jobs", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Stopped", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 507, description = "No room on disk", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn submit_batch(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Json<Batch>, Problem> {
+    let lines = batch::says_lines(request.headers().get(CONTENT_TYPE));
+    let sent = body::read(request.into_body(), api.max_body).await?;
+    let entries = batch::split(&sent, lines)?;
+    check_room(&api.records)?;
+    let mut jobs = Vec::new();
+    // For each entry its problem, or the name of its target.
+    let entries: Vec<Result<String, Problem>> = entries
+        .into_iter()
+        .map(|entry| {
+            let submission = api.parse(entry)?;
+            let name = api.handle.directory().name(submission.target).to_owned();
+            jobs.push(submission);
+            Ok(name)
+        })
+        .collect();
+    let mut results =
+        if jobs.is_empty() { Vec::new() } else { api.handle.submit(jobs).await? }.into_iter();
+    let mut answered = Vec::with_capacity(entries.len());
+    for entry in entries {
+        answered.push(Entry::from(match entry {
+            Ok(name) => match results.next() {
+                Some(result) => api.submitted(result, &name).await,
+                None => Err(Stopped.into()),
+            },
+            Err(problem) => Err(problem),
+        }));
+    }
+    Ok(Json(Batch { jobs: answered }))
+}
+
+/// The job as it is, or as it is once it has ended.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The job's id"),
+        ("wait" = Option<String>, Query, description = "Wait for the job's end at most so long: \
+            a duration such as `20s`, or seconds; at most a minute"),
+    ),
+    responses(
+        (status = 200, description = "The job", body = JobJson),
+        (status = 404, description = "No such job", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "Not a duration", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Json<JobJson>, Problem> {
+    let id = job_id(request.uri())?;
+    let wait = wait(request.uri().query())?;
+    // Before looking, or an end between the look and the watch would be missed.
+    let mut watcher = (!wait.is_zero()).then(|| api.handle.watch(id));
+    let mut found = api.find(id).await?;
+    if let Some(watcher) = watcher.as_mut().filter(|_| !found.0.place.is_ended()) {
+        let mut closing = request.extensions().get::<Closing>().cloned();
+        tokio::select! {
+            _ = watcher.ended_within(wait) => {}
+            () = begun(&mut closing) => {}
+        }
+        found = api.find(id).await?;
+    }
+    Ok(Json(JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref())))
+}
+
+/// Never, where there is no listener that could close.
+pub(super) async fn begun(closing: &mut Option<Closing>) {
+    match closing {
+        Some(closing) => closing.begun().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Cancels a job that has not been sent.
+#[utoipa::path(
+    delete, path = "/v1/jobs/{id}", tag = "jobs",
+    params(("id" = String, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "Cancelled", body = JobJson),
+        (status = 404, description = "No such job", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "Sent or ended already; `state` says which",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Shutting down, or stopped", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Json<JobJson>, Problem> {
+    let id = job_id(request.uri())?;
+    let command = JobCommand::Cancel { job: id, reason: None };
+    let (header, place) =
+        api.handle.command(command).await?.map_err(|error| Problem::from((error, id)))?;
+    // With its history, which is as durable as the answer.
+    let found = find(&api.records, id).await?;
+    let (record, answer) = found.unwrap_or((untold(header, place), None));
+    Ok(Json(JobJson::new(&record, &api.handle.directory(), answer.as_ref())))
+}
+
+impl Api {
+    fn parse(&self, json: &[u8]) -> Result<Submission, Problem> {
+        let job = NewJob::parse(json)?;
+        validate(job, &self.handle.directory(), Handle::wall_now(), Handle::new_id())
+    }
+
+    async fn find(&self, id: JobId) -> Result<Found, Problem> {
+        find(&self.records, id).await?.ok_or_else(|| Problem::unknown_job(id))
+    }
+
+    /// What became of a submission for the target of this name.
+    async fn submitted(&self, result: Submitted, target: &str) -> Result<JobJson, Problem> {
+        match result {
+            Submitted::Accepted { header, place } => {
+                let record = untold(header, place);
+                Ok(JobJson::new(&record, &self.handle.directory(), None))
+            }
+            Submitted::Duplicate { id } => {
+                let (record, answer) = find(&self.records, id).await?.ok_or_else(|| gone(id))?;
+                let directory = self.handle.directory();
+                let mut job = JobJson::new(&record, &directory, answer.as_ref());
+                job.duplicate = true;
+                Ok(job)
+            }
+            Submitted::Refused(refusal) => Err(Problem::refused(&refusal, target)),
+        }
+    }
+}
+
+/// The job that held a key was forgotten between the broker's answer and the look-up.
+pub(super) fn gone(id: JobId) -> Problem {
+    let detail = format!("job {id}, which has this key, was forgotten just now; try again");
+    Problem::new(Kind::Stopped, detail).with_retry_after(Duration::ZERO)
+}
+
+pub(super) fn location(id: &str) -> HeaderValue {
+    // An id is hexadecimal digits and hyphens.
+    HeaderValue::from_str(&format!("/v1/jobs/{id}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("/v1/jobs"))
+}
+
+fn job_id(uri: &Uri) -> Result<JobId, Problem> {
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    name.parse().map_err(|error| {
+        Problem::new(Kind::UnknownJob, format!("there is no job `{}`: {error}", shown(name)))
+    })
+}
+
+/// `?wait=`, cut to [`LONGEST_WAIT`]; zero where it is not asked for.
+fn wait(query: Option<&str>) -> Result<Duration, Problem> {
+    let mut wait = Duration::ZERO;
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name != "wait" {
+            let hint = nearest(name, ["wait"]).map_or("there is only", |_| "did you mean");
+            let name = shown(name);
+            let detail = format!("there is no parameter `{name}`; {hint} `wait`");
+            return Err(Problem::new(Kind::UnknownField, detail).with("field", name));
+        }
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        wait = when::duration("wait", &value)?.min(LONGEST_WAIT);
+    }
+    Ok(wait)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! Reading jobs from the store without holding up a thread that serves connections.
+
+use std::sync::Arc;
+
+use crate::broker::job::{Header, JobId, Place};
+use crate::broker::payload::Answer;
+use crate::http_api::problem::{Kind, Problem};
+use crate::store::{JobRecord, Reader, StoreError};
+
+/// The part of [`Reader`] that sources need; a seam, so that they can be tried without a disk.
+pub(crate) trait Records: Send + Sync + 'static {
+    fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError>;
+    fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError>;
+    fn has_room(&self) -> bool;
+}
+
+impl Records for Reader {
+    fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        Reader::job(self, id)
+    }
+
+    fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
+        Reader::answer(self, id)
+    }
+
+    fn has_room(&self) -> bool {
+        Reader::has_room(self)
+    }
+}
+
+/// A job, and what was kept of its last answer if it has ended.
+pub(crate) type Found = (JobRecord, Option<Answer>);
+
+/// A look-up can wait for the disk, so it is made on a thread for that; both reads in one go.
+pub(crate) async fn find(records: &Arc<dyn Records>, id: JobId) -> Result<Option<Found>, Problem> {
+    let records = records.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let Some(record) = records.job(id)? else { return Ok(None) };
+        let answer = if record.place.is_ended() { records.answer(id)? } else { None };
+        Ok::<_, StoreError>(Some((record, answer)))
+    });
+    match reading.await {
+        Ok(found) => Ok(found?),
+        Err(error) => {
+            tracing::error!(%error, "a look-up in the store did not end");
+            Err(Problem::new(Kind::Internal, "the look-up failed; the daemon's log says why"))
+        }
+    }
+}
+
+/// A job as the broker told of it, without the history that only the store has.
+pub(crate) fn untold(header: Header, place: Place) -> JobRecord {
+    JobRecord { header, place, history: Vec::new() }
+}
+
+/// New jobs need room. Asked on the spot: it is one figure, not a search.
+pub(crate) fn check_room(records: &Arc<dyn Records>) -> Result<(), Problem> {
+    if records.has_room() { Ok(()) } else { Err(Problem::disk_full()) }
+}
