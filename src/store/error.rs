@@ -1,6 +1,7 @@
 //! What can go wrong with the store, in words for those who run it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// After one of these from a commit nothing more is written: redb refuses it, and whether the
@@ -54,6 +55,19 @@ impl StoreError {
             named => named,
         }
     }
+}
+
+/// redb checks a page when it recovers, not when it reads one, and some damaged pages make it
+/// panic. Here that is an error like any other, and `spoilt` is told.
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T>, spoilt: impl FnOnce()) -> Result<T> {
+    // What the work leaves half done is not used again: a writer that failed is given up, and a
+    // reader changes nothing.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        spoilt();
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(StoreError::Corrupt(format!("reading it made a panic: {text}")))
+    })
 }
 
 fn kind(error: &io::Error) -> fn(String) -> StoreError {

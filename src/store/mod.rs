@@ -97,7 +97,8 @@ impl Store {
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
         let here = |error: StoreError| error.of(&options.path);
-        let database = open::open(&options.path, options.cache).map_err(here)?;
+        let open = || open::open(&options.path, options.cache);
+        let database = error::caught(open, || {}).map_err(here)?;
         let disk = Disk::new(options.path.clone(), options.min_free_disk);
         Store::over(database, disk, target_names)
     }
@@ -197,7 +198,8 @@ impl Store {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        write(self).map_err(|error| {
+        let reader = self.reader();
+        error::caught(|| write(self), || reader.leak()).map_err(|error| {
             let error = error.of(self.disk.path());
             self.failed = Some(error.clone());
             error

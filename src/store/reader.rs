@@ -88,8 +88,14 @@ impl Reader {
         &self,
         read: impl FnOnce(&ReadTransaction) -> error::Result<T>,
     ) -> Result<T, StoreError> {
-        let txn = self.database.begin_read().map_err(StoreError::from);
-        txn.and_then(|txn| read(&txn)).map_err(|error| error.of(self.disk.path()))
+        error::caught(|| read(&self.database.begin_read()?), || self.leak())
+            .map_err(|error| error.of(self.disk.path()))
+    }
+
+    /// After a panic within redb its locks are poisoned, and it would panic again while it closes
+    /// the file. The system closes the file at the end of the process, which is near.
+    pub(super) fn leak(&self) {
+        std::mem::forget(self.database.clone());
     }
 }
 

@@ -8,11 +8,17 @@ mod refusals;
 mod weather;
 mod worker;
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
 
+use super::disk::Disk;
+use super::open::check_format;
 use super::{Options, Store};
 use crate::broker::change::{Change, Insert, Move, Recovered};
 use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
@@ -31,6 +37,37 @@ fn names(names: &[&str]) -> Vec<String> {
 
 fn open(path: impl AsRef<Path>) -> (Store, Recovered) {
     Store::open(&options(path), &names(&["erp"])).unwrap()
+}
+
+/// As [`open`], but a commit does not wait for the disk. What it wrote is there for whoever opens
+/// the file next, and that is all that these tests ask.
+fn open_without_waiting(path: &Path, targets: &[String]) -> (Store, Recovered) {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let backend = Unsynced(FileBackend::new(file.unwrap()).unwrap());
+    let database = Database::builder().create_with_backend(backend).unwrap();
+    check_format(path, &database).unwrap();
+    Store::over(database, Disk::new(path.to_owned(), 0), targets).unwrap()
+}
+
+#[derive(Debug)]
+struct Unsynced(FileBackend);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
 }
 
 fn at(millis: u64) -> Wall {

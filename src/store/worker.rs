@@ -1,7 +1,6 @@
 //! The store's own thread: what is asked of it first is answered first.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -59,16 +58,10 @@ fn run(mut store: Store, work: &Receiver<Work>, done: &(impl Fn(Done) + Send)) {
         if matches!(next, Work::Stop) {
             return;
         }
-        // A panic in here would leave the loop waiting for ever; it counts as a failed write.
-        let outcome = catch_unwind(AssertUnwindSafe(|| attend(&mut store, next)));
-        match outcome {
-            Ok(Ok(Some(answer))) => done(answer),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => return fail(error, work, done),
-            Err(_) => {
-                let error = StoreError::Io("the store's thread panicked, see the log".into());
-                return fail(error, work, done);
-            }
+        match attend(&mut store, next) {
+            Ok(Some(answer)) => done(answer),
+            Ok(None) => {}
+            Err(error) => return fail(error, work, done),
         }
     }
 }

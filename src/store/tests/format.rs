@@ -1,18 +1,136 @@
 //! The bytes on disk. Where one of these fails, files that are out there cannot be read any more:
-//! see `codec.rs` for the recipe.
+//! `codec.rs` has the recipe.
 
-use super::header;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{at, header};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
 use crate::store::codec::{decode, encode};
-use crate::store::jobs;
+use crate::store::{JobRecord, jobs};
+
+#[track_caller]
+fn is<T>(value: &T, hex: &str)
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let mut bytes = Vec::new();
+    encode(&mut bytes, value).unwrap();
+    assert_eq!(in_hex(&bytes), hex, "{value:?}");
+    assert_eq!(&decode::<T>("t", &bytes).unwrap(), value);
+}
+
+fn in_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn full() -> Header {
+    Header {
+        id: JobId(300),
+        target: TargetId(2),
+        priority: Priority::Batch,
+        seat: Seat(3),
+        enqueued_at: at(4),
+        deadline: Some(at(5)),
+        attempts: 6,
+        spent: 7,
+        refusals: 8,
+        first_sent_at: Some(at(9)),
+        max_attempts: Some(10),
+    }
+}
 
 #[test]
-fn nothing() {
-    let _ = (header(1), jobs::read(&[]), decode::<u8>("", &[]), encode(&mut Vec::new(), &1));
-    let _: Option<(End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat)> = None;
-    let _: Option<(TargetId, Answer, Request, Wall)> = None;
+fn headers() {
+    is(&full(), "01ac020202030401050607080109010a");
+    is(&header(1), "0101000101e807000000000000");
+}
+
+#[test]
+fn places() {
+    is(&Place::Scheduled { due: Wall::NEVER }, "0100ffffffffffffffffff01");
+    is(&Place::Queued, "0101");
+    is(&Place::Running { started: at(1) }, "010201");
+    is(&Place::Waiting { due: at(128) }, "01038001");
+    let ended = |end| Place::Ended { end, at: at(1) };
+    is(&ended(End::Succeeded), "01040001");
+    is(&ended(End::Failed(Failure::Rejected { status: 404 })), "01040100940301");
+    is(&ended(End::Failed(Failure::RetriesExhausted)), "0104010101");
+    is(&ended(End::Expired), "01040201");
+    is(&ended(End::Cancelled), "01040301");
+}
+
+#[test]
+fn histories() {
+    let reason = || Some("a".to_owned());
+    let until = at(5);
+    let attempt = 1;
+    for (what, hex) in [
+        (Happening::Enqueued, "00"),
+        (Happening::Scheduled { until }, "0105"),
+        (Happening::Due, "02"),
+        (Happening::Sent { attempt, passed_over: 3 }, "030103"),
+        (Happening::NotSent { attempt }, "0401"),
+        (Happening::Done { attempt, status: 200 }, "0501c801"),
+        (
+            Happening::Refused { attempt, status: Some(9), reason: reason(), until },
+            "0601010901016105",
+        ),
+        (Happening::Rejected { attempt, status: 9 }, "070109"),
+        (Happening::Unknown { attempt, status: None, reason: reason() }, "080100010161"),
+        (Happening::Waiting { until }, "0905"),
+        (Happening::PriorityChanged { from: Priority::High, to: Priority::Batch }, "0a0002"),
+        (Happening::Cancelled { reason: reason() }, "0b010161"),
+        (Happening::Expired, "0c"),
+        (Happening::Failed { code: "b".into() }, "0d0162"),
+        (Happening::Redriven, "0e"),
+    ] {
+        is(&Event { at: at(7), what }, &format!("0107{hex}"));
+    }
+}
+
+#[test]
+fn bodies() {
+    let headers = || vec![("a".to_owned(), Bytes::from_static(b"\xff"))];
+    let request = Request {
+        method: "GET".into(),
+        path: "/".into(),
+        headers: headers(),
+        body: Bytes::from_static(b"xyz"),
+        idempotency_key: Some("k".into()),
+        live: true,
+    };
+    is(&request, "0103474554012f01016101ff0378797a01016b01");
+    let answer =
+        Answer { status: 200, headers: headers(), body: Bytes::from_static(b"z"), truncated: true };
+    is(&answer, "01c80101016101ff017a01");
+}
+
+#[test]
+fn rows() {
+    is(&(full(), Place::Queued), "01ac020202030401050607080109010a01");
+    is(&(full(), at(3)), "01ac020202030401050607080109010a03");
+    is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
+    is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
+    is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
+}
+
+#[test]
+fn records() {
+    let events = [Event { at: at(7), what: Happening::Due }];
+    let mut bytes = Vec::new();
+    jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
+    assert_eq!(in_hex(&bytes), "0101ac020202030401050607080109010a010164010702");
+    let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
+    assert_eq!(jobs::read(&bytes).unwrap(), record);
+    for length in 0..bytes.len() {
+        assert!(jobs::read(&bytes[..length]).is_err(), "{length} bytes were enough");
+    }
+    bytes.push(0);
+    assert!(jobs::read(&bytes).is_err(), "one too many");
 }

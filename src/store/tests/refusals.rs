@@ -79,13 +79,16 @@ fn a_long_history_keeps_its_beginning_and_its_end() {
     let (mut store, _) = open(directory.path().join("store"));
     store.commit(Turn(0), &[insert(header(1))]).unwrap();
     let mut seen = vec![at(1_000)];
-    for round in 1..=300 {
-        let mut change = step(header(1), Place::Queued, Place::Queued);
-        if let Change::Move(step) = &mut change {
-            step.events[0].at = at(10_000 + round);
-            seen.push(at(10_000 + round));
-        }
-        store.commit(Turn(round), &[change]).unwrap();
+    for turn in 1..=20 {
+        let change = |round| {
+            let mut change = step(header(1), Place::Queued, Place::Queued);
+            let Change::Move(step) = &mut change else { unreachable!("a step is a move") };
+            step.events[0].at = at(10_000 + turn * 15 + round);
+            seen.push(step.events[0].at);
+            change
+        };
+        let changes: Vec<Change> = (0..15).map(change).collect();
+        store.commit(Turn(turn), &changes).unwrap();
     }
     let history = store.reader().job(JobId(1)).unwrap().unwrap().history;
     let times: Vec<_> = history.iter().map(|event| event.at).collect();
