@@ -1,5 +1,6 @@
 //! The description of both addresses, generated from the code.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
@@ -80,9 +81,16 @@ fn both() -> utoipa::openapi::OpenApi {
     let mut document = admin();
     // The one place where the data address comes in.
     let mut data = crate::sources::openapi();
+    let mut ids = BTreeSet::new();
     for (path, item) in &mut data.paths.paths {
         for (method, theirs) in operations(item) {
             theirs.tags.get_or_insert_default().push(DATA.into());
+            // The proxy is one operation of many methods; an id may be there once.
+            if let Some(id) = &mut theirs.operation_id
+                && !ids.insert(id.clone())
+            {
+                *id = format!("{id}_{method}");
+            }
             let ours = document.paths.paths.get_mut(path).map(operations);
             let same = ours.into_iter().flatten().find(|(other, _)| *other == method);
             if let Some((_, ours)) = same {
