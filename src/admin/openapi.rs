@@ -1,10 +1,11 @@
 //! The description of both addresses, generated from the code.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
@@ -45,6 +46,7 @@ use super::params::{Nothing, Strict};
         (name = "configuration"),
         (name = "health"),
         (name = "console"),
+        (name = "data address", description = "Not here, but at `[server] listen`"),
     ),
 )]
 struct AdminApi;
@@ -55,9 +57,7 @@ struct ErrorsAreProblems;
 impl Modify for ErrorsAreProblems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for item in document.paths.paths.values_mut() {
-            let operations: [&mut Option<Operation>; 4] =
-                [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
+            for (_, operation) in operations(item) {
                 let content =
                     ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
                 let response = ResponseBuilder::new()
@@ -70,11 +70,62 @@ impl Modify for ErrorsAreProblems {
     }
 }
 
+/// This address.
+pub(super) fn admin() -> utoipa::openapi::OpenApi {
+    AdminApi::openapi()
+}
+
+/// Both addresses. Where both have the same method at the same path, the operation is this
+/// address's, and says what it is at the other.
+fn both() -> utoipa::openapi::OpenApi {
+    let mut document = admin();
+    // The one place where the data address comes in.
+    let mut data = crate::sources::openapi();
+    let mut ids = BTreeSet::new();
+    for (path, item) in &mut data.paths.paths {
+        for (method, theirs) in operations(item) {
+            theirs.tags.get_or_insert_default().push(DATA.into());
+            // The proxy is one operation of many methods; an id may be there once.
+            if let Some(id) = &mut theirs.operation_id
+                && !ids.insert(id.clone())
+            {
+                *id = format!("{id}_{method}");
+            }
+            let ours = document.paths.paths.get_mut(path).map(operations);
+            let same = ours.into_iter().flatten().find(|(other, _)| *other == method);
+            if let Some((_, ours)) = same {
+                let there = theirs.summary.as_deref().or(theirs.description.as_deref());
+                let before = ours.description.take().map_or_else(String::new, |text| text + "\n\n");
+                ours.description = Some(format!(
+                    "{before}At the data address: {}",
+                    there.unwrap_or("another one")
+                ));
+            }
+        }
+    }
+    document.merge(data);
+    document
+}
+
+const DATA: &str = "data address";
+
+/// Those that there are, each with its method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("options", &mut item.options),
+        ("head", &mut item.head),
+        ("patch", &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let document = AdminApi::openapi();
-    // MERGE HERE: `document.merge(crate::sources::openapi())`, the data address. Where both have
-    // a method at one path (GET and DELETE of /v1/jobs/{id}), utoipa keeps the one of this side.
-    document.to_json().unwrap_or_else(|error| {
+    both().to_json().unwrap_or_else(|error| {
         // Maps with string keys always serialize.
         unreachable!("the generated document is not JSON: {error}")
     })

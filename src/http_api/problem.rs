@@ -45,6 +45,10 @@ pub enum Kind {
     NoAnswer,
     DeadlineExceeded,
     DiskFull,
+    /// The request came by a way that browsers open to other people's pages.
+    Forbidden,
+    /// No jobs are taken, for a reason that is no drain.
+    NotReady,
 }
 
 impl Kind {
@@ -92,6 +96,8 @@ impl Kind {
             Kind::DeadlineExceeded => {
                 facts!(GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")
             }
+            Kind::Forbidden => facts!(FORBIDDEN, "forbidden", "Not allowed from there"),
+            Kind::NotReady => facts!(SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Kind::DiskFull => facts!(INSUFFICIENT_STORAGE, "disk-full", "No room on disk"),
         }
     }

@@ -16,7 +16,7 @@ use crate::broker::policy::{Limit, Policy, Rate, Retry};
 use crate::broker::time::Wall;
 use crate::config::Target;
 use crate::handle::{Directory, Ended, Handle, Message};
-use crate::store::{JobRecord, Reader, StoreError};
+use crate::store::{JobRecord, Options, Store, StoreError};
 
 /// Two targets, `erp` (1) and `crm` (2).
 pub(crate) fn directory() -> Directory {
@@ -104,7 +104,10 @@ impl Fake {
     pub(crate) fn start() -> Fake {
         let (to_loop, told) = mpsc::channel();
         // Never read: what is read comes from the shelf.
-        let reader = Reader;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let options = Options { path, cache: 1 << 20, min_free_disk: 0 };
+        let reader = Store::open(&options, &[]).unwrap().0.reader();
         let handle = Handle::new(to_loop, reader, directory(), std::time::Instant::now());
         let (note, seen) = unbounded_channel();
         let (shelf, script, held) = (Arc::<Shelf>::default(), Script::default(), Held::default());

@@ -170,8 +170,8 @@ impl<'t> Walk<'t> {
         let table = tables::read(self.txn, table)?;
         let mut last = after;
         for span in spans {
-            let Some(bounds) = rest(span, after, back) else { continue };
-            let mut rows = table.range::<&[u8; N]>((bounds.0.as_ref(), bounds.1.as_ref()))?;
+            let (from, to) = rest(span, after, back);
+            let mut rows = table.range::<&[u8; N]>((from.as_ref(), to.as_ref()))?;
             while let Some(row) = if back { rows.next_back() } else { rows.next() } {
                 if let Some(last) = last
                     && (self.left == 0 || self.page.jobs.len() == self.limit)
@@ -200,26 +200,17 @@ impl<'t> Walk<'t> {
     }
 }
 
-type Bounds<const N: usize> = (Bound<[u8; N]>, Bound<[u8; N]>);
-
-/// What of the span comes after the cursor; `None` where nothing can.
+/// What of the span comes after the cursor; an empty range where nothing can.
 fn rest<const N: usize>(
     (first, last): &Span<N>,
     after: Option<[u8; N]>,
     back: bool,
-) -> Option<Bounds<N>> {
-    let whole = (Bound::Included(*first), Bound::Included(*last));
+) -> (Bound<[u8; N]>, Bound<[u8; N]>) {
+    let (mut from, mut to) = (Bound::Included(*first), Bound::Included(*last));
     match after {
-        None => Some(whole),
-        Some(after) if back => match after {
-            after if after <= *first => None,
-            after if after > *last => Some(whole),
-            after => Some((whole.0, Bound::Excluded(after))),
-        },
-        Some(after) => match after {
-            after if after >= *last => None,
-            after if after < *first => Some(whole),
-            after => Some((Bound::Excluded(after), whole.1)),
-        },
+        Some(after) if back && after <= *last => to = Bound::Excluded(after),
+        Some(after) if !back && after >= *first => from = Bound::Excluded(after),
+        _ => {}
     }
+    (from, to)
 }

@@ -86,10 +86,6 @@ fn window<const N: usize, R>(
     mut read: impl FnMut(&[u8; N], &[u8]) -> Result<R>,
 ) -> Result<(Vec<R>, bool)> {
     let mut rows = Vec::with_capacity(limit.min(256));
-    // A cursor at the very end would make a range that redb takes for a mistake.
-    if from == Bound::Excluded(to) {
-        return Ok((rows, true));
-    }
     let range = (from.as_ref(), Bound::Included(&to));
     for row in table.range::<&[u8; N]>(range)? {
         let (key, value) = row?;

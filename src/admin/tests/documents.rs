@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::world::{World, failed, id, record};
+use crate::admin::openapi;
 
 /// CONTRACT §6, less `GET /v1/events`, which comes later.
 const CONTRACT: [&str; 19] = [
@@ -28,9 +29,7 @@ const CONTRACT: [&str; 19] = [
     "DELETE /v1/jobs/{id}",
 ];
 
-/// Method, path and description of every operation.
-async fn operations(world: &World) -> Vec<(String, String, Value)> {
-    let document = world.get("/openapi.json").await.json();
+fn operations_of(document: &Value) -> Vec<(String, String, Value)> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -38,6 +37,11 @@ async fn operations(world: &World) -> Vec<(String, String, Value)> {
         }
     }
     all
+}
+
+/// Method, path and description of every operation of this address.
+fn operations() -> Vec<(String, String, Value)> {
+    operations_of(&serde_json::to_value(openapi::admin()).unwrap())
 }
 
 fn filled(path: &str) -> String {
@@ -51,21 +55,32 @@ fn world() -> World {
 }
 
 #[tokio::test]
-async fn the_document_lists_every_route_of_the_contract() {
-    let listed: BTreeSet<String> = operations(&world())
-        .await
+async fn the_document_lists_every_route_of_both_addresses() {
+    let document = World::new().get("/openapi.json").await.json();
+    let listed: BTreeSet<String> = operations_of(&document)
         .into_iter()
         .map(|(method, path, _)| format!("{method} {path}"))
         .collect();
-    for route in CONTRACT {
-        assert!(listed.contains(route), "{route} is not in {listed:#?}");
+    let data = operations_of(&serde_json::to_value(crate::sources::openapi()).unwrap());
+    assert!(!data.is_empty());
+    let data = data.into_iter().map(|(method, path, _)| format!("{method} {path}"));
+    for route in CONTRACT.into_iter().map(str::to_owned).chain(data) {
+        assert!(listed.contains(&route), "{route} is not in {listed:#?}");
     }
+    // The same words for something else there.
+    let purge = &document["paths"]["/v1/jobs/{id}"]["delete"];
+    assert_eq!(purge["operationId"], "purge_job");
+    let description = purge["description"].as_str().unwrap();
+    assert!(description.contains("At the data address: Cancel"), "{description}");
+    let submit = &document["paths"]["/v1/jobs"]["post"]["tags"];
+    assert!(submit.as_array().unwrap().contains(&Value::from("data address")), "{submit}");
+    assert_eq!(document["paths"]["/v1/jobs"]["get"]["operationId"], "list_jobs");
 }
 
 #[tokio::test]
 async fn every_route_of_the_document_is_there() {
     let world = world();
-    for (method, path, _) in operations(&world).await {
+    for (method, path, _) in operations() {
         let answer = world.send(&method, &filled(&path), r#"{"priority":"HIGH"}"#).await;
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
@@ -75,8 +90,7 @@ async fn every_route_of_the_document_is_there() {
 
 #[tokio::test]
 async fn every_route_in_the_code_is_in_the_document() {
-    let listed: BTreeSet<String> =
-        operations(&world()).await.into_iter().map(|(_, path, _)| path).collect();
+    let listed: BTreeSet<String> = operations().into_iter().map(|(_, path, _)| path).collect();
     let routes: Vec<&str> = include_str!("../mod.rs")
         .split(".route(\"")
         .skip(1)
@@ -92,7 +106,7 @@ async fn every_route_in_the_code_is_in_the_document() {
 #[tokio::test]
 async fn every_route_knows_its_parameters_and_no_others() {
     let world = world();
-    for (method, path, operation) in operations(&world).await {
+    for (method, path, operation) in operations() {
         let none = Vec::new();
         let parameters = operation["parameters"].as_array().unwrap_or(&none);
         let mut names: Vec<&str> = parameters
@@ -133,9 +147,11 @@ async fn the_document_is_whole() {
         assert!(schemas[name].is_object(), "{name} is not described");
     }
     let mut ids = BTreeSet::new();
-    for (method, path, operation) in operations(&World::new()).await {
+    for (method, path, operation) in operations() {
         assert!(operation["summary"].is_string(), "{method} {path}");
         assert!(operation["responses"]["default"].is_object(), "{method} {path}");
+    }
+    for (method, path, operation) in operations_of(&document) {
         let id = operation["operationId"].as_str().unwrap().to_owned();
         assert!(ids.insert(id), "{method} {path} shares its operationId");
     }
@@ -197,7 +213,7 @@ async fn every_html_answer_has_a_content_security_policy() {
     let world = world();
     let mut pages = 0;
     let mut paths: Vec<String> =
-        operations(&world).await.into_iter().map(|(_, path, _)| filled(&path)).collect();
+        operations().into_iter().map(|(_, path, _)| filled(&path)).collect();
     paths.extend(["/nowhere", "/%ff", "/console/icon.svg"].map(str::to_owned));
     for path in paths {
         let answer = world.get(&path).await;

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::weather::{CLAIMED, Weather};
 use super::{names, open_without_waiting, options};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
-use crate::broker::job::{JobId, JobState, Priority, TargetId};
+use crate::broker::job::{JobId, JobState, Priority, Seat, TargetId};
+use crate::broker::time::Wall;
 use crate::store::model::Model;
 use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
 
@@ -87,7 +88,11 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     let seat = model.job(id).map(|job| job.record.header.seat);
     let after = weather.dice.one_in(2).then(|| (weather.time(), id));
     let target = weather.target();
+    let end = Some((Wall::NEVER, JobId(u128::MAX)));
     let mut loads = vec![
+        Load::Timers { after: end, limit },
+        Load::Deadlines { after: end, limit },
+        Load::Dead { target, after: end, limit, ticket },
         Load::Timers { after, limit },
         Load::Deadlines { after, limit },
         Load::Dead { target, after, limit, ticket },
@@ -98,6 +103,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     for priority in Priority::ALL {
         loads.push(Load::Ready { target, priority, after: seat, limit });
         loads.push(Load::Ready { target, priority, after: None, limit: 1_000 });
+        loads.push(Load::Ready { target, priority, after: Some(Seat(u64::MAX)), limit });
     }
     for name in CLAIMED.into_iter().chain(["never"]) {
         let key = DedupKey { target, name: name.into() };
