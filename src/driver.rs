@@ -333,4 +333,3 @@ fn ended(change: &Change) -> Option<Ended> {
         answer: step.answer.clone(),
     })
 }
-

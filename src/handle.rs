@@ -41,7 +41,10 @@ pub(crate) enum Message {
     /// A commit or a load is done; see the store's thread.
     Store(crate::store::Done),
     /// The targets there are from now on, and how long ended jobs are kept.
-    Configure { targets: Vec<(TargetId, Arc<Target>)>, retention: Duration },
+    Configure {
+        targets: Vec<(TargetId, Arc<Target>)>,
+        retention: Duration,
+    },
     /// Take nothing new, finish what is under way, and say so.
     Drain(oneshot::Sender<()>),
     /// Write what is left to write, and leave.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use crate::broker::io::BlockedOn;
 use crate::broker::job::{JobState, Priority, TargetId};
@@ -289,11 +291,11 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
             target.counts.dead() as f64
         }),
-        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| {
-            match &target.policy {
-                Some(policy) if !target.paused => policy.limit.rate.per_second(),
-                _ => 0.0,
-            }
+        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| match &target
+            .policy
+        {
+            Some(policy) if !target.paused => policy.limit.rate.per_second(),
+            _ => 0.0,
         }),
     ];
     for (name, help, value) in per_target {

@@ -149,3 +149,15 @@ impl Reloader {
         known.map_err(ReloadError::new)
     }
 }
+
+#[cfg(test)]
+impl Reloader {
+    /// For tests of who asks: whatever is asked, the answer is that there is no file.
+    pub(crate) fn without_a_file(handle: Handle) -> Reloader {
+        let text = "[targets.erp]\nurl = \"http://127.0.0.1:1\"\nlimit.rate = \"1/s\"";
+        let config = config::parse(text, std::path::Path::new("test.toml"), &|_| None).unwrap();
+        let sidecars = Sidecars::new(handle.clone(), config.server.max_body);
+        let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
+        Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars)
+    }
+}

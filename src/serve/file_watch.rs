@@ -41,10 +41,7 @@ pub(super) async fn reload_on_change(file: PathBuf, reloader: Reloader) {
     while changes.recv().await.is_some() {
         while let Ok(Some(())) = tokio::time::timeout(SETTLE, changes.recv()).await {}
         if let Some(Err(error)) = reloader.reload_if_changed().await {
-            tracing::error!(
-                "{}: changed, and not applied:\n{error}",
-                file.display()
-            );
+            tracing::error!("{}: changed, and not applied:\n{error}", file.display());
         }
     }
 }

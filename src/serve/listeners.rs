@@ -55,8 +55,8 @@ impl Bound {
 
     pub(super) fn serve(self, handle: &Handle, state: AdminState, sidecars: Sidecars) -> Listeners {
         let (stage, stages) = watch::channel(Stage::Open);
-        let data = jobs_api::router(handle.clone(), self.max_body)
-            .merge(proxy::router(handle.clone()));
+        let data =
+            jobs_api::router(handle.clone(), self.max_body).merge(proxy::router(handle.clone()));
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(ADMIN_CONNECTIONS));
         let tasks = vec![
             self.data.serve(data, sidecars.limits(), stages.clone()),
@@ -110,7 +110,7 @@ struct Sidecar {
 
 impl Sidecars {
     /// They share connections with the data address.
-    pub(super) fn new(handle: Handle, max_body: usize) -> Sidecars {
+    pub(crate) fn new(handle: Handle, max_body: usize) -> Sidecars {
         let files = server::raise_file_limit();
         let limits = Limits::new(max_body, Slots::new(server::connection_cap(files)));
         Sidecars(Arc::new(Inner { handle, limits, open: Mutex::default() }))

@@ -29,8 +29,8 @@ use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
 use crate::store::{self, Store};
 
-pub(crate) use listeners::Sidecars;
 use listeners::Listeners;
+pub(crate) use listeners::Sidecars;
 
 /// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
 const UPKEEP: Duration = Duration::from_secs(5);

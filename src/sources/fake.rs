@@ -125,7 +125,7 @@ impl Fake {
                         let _ = note.send(input);
                     }
                     Message::Tell(input) => drop(note.send(input)),
-                    Message::View(_) | Message::Store(_) | Message::Stop => {}
+                    _ => {}
                 }
             }
         });
@@ -220,6 +220,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             priority: Priority::Normal,
             seat: Seat(1),
             enqueued_at: at,
+            ready_at: at,
             deadline: None,
             attempts: 0,
             spent: 0,

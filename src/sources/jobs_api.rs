@@ -236,7 +236,7 @@ pub(super) async fn cancel(
     request: Request,
 ) -> Result<Json<JobJson>, Problem> {
     let id = job_id(request.uri())?;
-    let command = JobCommand::Cancel { job: id, reason: None };
+    let command = JobCommand::Cancel { job: id, even_if_tried: false, reason: None };
     let (header, place) =
         api.handle.command(command).await?.map_err(|error| Problem::from((error, id)))?;
     // With its history, which is as durable as the answer.

@@ -81,6 +81,7 @@ fn header(id: u128) -> Header {
         priority: Priority::Normal,
         seat: Seat(id as u64),
         enqueued_at: at(1_000),
+        ready_at: at(1_000),
         deadline: None,
         attempts: 0,
         spent: 0,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tollgate::broker::job::Priority;
 use tollgate::demo::fragile_api::{Failures, FragileApi, Fragility, Latency};
 
 use crate::support::{Client, Daemon, erp};
@@ -120,7 +121,7 @@ async fn produce(
             .map(|number| {
                 json!({
                     "target": "erp",
-                    "priority": ["HIGH", "NORMAL", "BATCH"][number % 3],
+                    "priority": Priority::ALL[number % 3].as_str(),
                     "path": format!("/orders/{number}"),
                     "body": {"number": number},
                     "dedup_id": format!("order-{number}"),

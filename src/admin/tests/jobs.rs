@@ -111,6 +111,7 @@ async fn commands_reach_the_loop_and_answer_with_the_job() {
             JobCommand::Redrive { job: id(1) },
             JobCommand::Cancel {
                 job: id(2),
+                even_if_tried: true,
                 reason: Some("cancelled over the admin address".into())
             },
             JobCommand::Purge { job: id(1) },

@@ -147,6 +147,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         priority: Priority::Normal,
         seat: Seat(u64::try_from(n).unwrap()),
         enqueued_at: now().wall,
+        ready_at: now().wall,
         deadline: None,
         attempts: 1,
         spent: 1,
@@ -357,7 +358,12 @@ impl World {
         fill(&mut store);
         let handle = Handle::new(mpsc::channel().0, store.reader(), directory(), Instant::now());
         let readiness = world.readiness.clone();
-        world.router = router(AdminState::new(handle, Metrics, Reloader, readiness));
+        world.router = router(AdminState::new(
+            handle.clone(),
+            Metrics::new(),
+            Reloader::without_a_file(handle),
+            readiness,
+        ));
         world
     }
 
@@ -378,9 +384,9 @@ impl World {
         let shelf = Arc::new(Shelf::default());
         let readiness = SharedReadiness::default();
         let state = AdminState {
-            handle,
-            metrics: Metrics,
-            reloader: Reloader,
+            handle: handle.clone(),
+            metrics: Metrics::new(),
+            reloader: Reloader::without_a_file(handle),
             readiness: readiness.clone(),
             records: shelf.clone(),
             recent: Recent::default(),

@@ -14,6 +14,7 @@ fn record(place: Place, what: Vec<Happening>) -> JobRecord {
             priority: Priority::High,
             seat: Seat(1),
             enqueued_at: at,
+            ready_at: at,
             deadline: None,
             attempts: 2,
             spent: 2,

@@ -36,6 +36,7 @@ fn full() -> Header {
         priority: Priority::Batch,
         seat: Seat(3),
         enqueued_at: at(4),
+        ready_at: at(4),
         deadline: Some(at(5)),
         attempts: 6,
         spent: 7,

@@ -106,6 +106,7 @@ impl Weather {
             priority: self.priority(),
             seat: if queued { self.seat() } else { Seat(0) },
             enqueued_at: self.time(),
+            ready_at: self.time(),
             deadline: self.dice.one_in(3).then(|| self.time()),
             attempts: 0,
             spent: 0,
