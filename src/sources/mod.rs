@@ -48,6 +48,9 @@ mod tests {
         for name in ["/v1/jobs", "/v1/jobs/batch", "/v1/jobs/{id}", "/proxy/{target}/{path}"] {
             assert!(text.contains(&format!("\"{name}\"")), "{name} is missing");
         }
+        let described: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let job = &described["components"]["schemas"]["NewJob"];
+        assert_eq!(job["required"], serde_json::json!(["target"]));
         for reference in text.split("#/components/schemas/").skip(1) {
             let name = reference.split('"').next().unwrap();
             assert!(text.contains(&format!("\"{name}\":{{")), "{name} is not described");

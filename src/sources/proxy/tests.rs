@@ -187,10 +187,16 @@ async fn an_end_without_an_answer_is_a_problem() {
 #[tokio::test]
 async fn who_hangs_up_gives_up_the_job() {
     let mut proxied = start().await;
-    let stream = send(proxied.data, &get("/proxy/erp/x", "")).await;
-    let id = proxied.fake.submitted().await.id;
-    drop(stream);
-    assert_eq!(proxied.fake.abandoned().await, id);
+    for request in [
+        get("/proxy/erp/x", ""),
+        get("/proxy/erp/x", "Content-Length: 4\r\n") + "body",
+        get("/proxy/erp/x", "Transfer-Encoding: chunked\r\n") + "1\r\nx\r\n0\r\n\r\n",
+    ] {
+        let stream = send(proxied.data, &request).await;
+        let id = proxied.fake.submitted().await.id;
+        drop(stream);
+        assert_eq!(proxied.fake.abandoned().await, id);
+    }
 }
 
 #[tokio::test]
