@@ -49,7 +49,12 @@ impl Arriving {
 
     /// Reads at most `cap` bytes of `body`, and copies them: a `Bytes` of hyper's keeps its whole
     /// read buffer alive. What was read stays if this is dropped half-way.
-    pub(super) async fn read(&mut self, mut body: Incoming, version: Version, cap: usize) -> BodyEnd {
+    pub(super) async fn read(
+        &mut self,
+        mut body: Incoming,
+        version: Version,
+        cap: usize,
+    ) -> BodyEnd {
         while let Some(frame) = body.frame().await {
             let data = match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => data,

@@ -166,9 +166,7 @@ impl Dispatcher {
             let kept = if tried == 0 { self.pool.kept(origin) } else { None };
             let mut lease = match kept {
                 Some(lease) => lease,
-                None => {
-                    self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?
-                }
+                None => self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?,
             };
             tried += 1;
             course.stage = lease.wire().map_or(Stage::Shared, Stage::Alone);
@@ -185,7 +183,8 @@ impl Dispatcher {
                     return Err(refused(format!("{origin} turned the request away: {why}")));
                 }
                 Err(NoAnswer::Lost(why)) => {
-                    let reason = format!("no answer from {origin} to a request that was sent: {why}");
+                    let reason =
+                        format!("no answer from {origin} to a request that was sent: {why}");
                     return Err(Failed { outcome: Outcome::Unknown, reason });
                 }
             };
@@ -205,8 +204,8 @@ impl Dispatcher {
 }
 
 /// TLS 1.2 and 1.3 by ring. Early data stays off: it would leave before the handshake's end.
-fn tls_versions() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error>
-{
+fn tls_versions()
+-> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions()
 }
@@ -254,8 +253,11 @@ impl Course {
             }
             Stage::Alone(_) | Stage::Shared => (Outcome::Unknown, "after the request was sent to"),
         };
-        let reason =
-            format!("timed out after {}, {when} {}", humantime::format_duration(after), request.origin);
+        let reason = format!(
+            "timed out after {}, {when} {}",
+            humantime::format_duration(after),
+            request.origin
+        );
         Err(Failed { outcome, reason })
     }
 }

@@ -291,7 +291,10 @@ impl Lease {
     }
 
     /// Sends the request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: &Prepared) -> Result<Response<Incoming>, NoAnswer> {
+    pub(super) async fn send(
+        &mut self,
+        request: &Prepared,
+    ) -> Result<Response<Incoming>, NoAnswer> {
         match &mut self.connection {
             Some(Connection::Alone(http1)) => {
                 http1.wire.begin();
@@ -365,10 +368,7 @@ impl Drop for Lease {
 /// (RFC 9113 §8.7). A GOAWAY promises as much to streams above its last id, but h2 reports it also
 /// to a stream below that id which was just being opened, so it proves nothing here.
 fn is_turned_away(error: &hyper::Error) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(|error| {
-            error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-        })
+    error.source().and_then(|source| source.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
 }

@@ -113,6 +113,9 @@ mod tests {
 
     #[test]
     fn of_several_the_longest_holds() {
-        assert_eq!(read(&[("retry-after", "1"), ("retry-after", "x"), ("retry-after", "9")]), secs(9));
+        assert_eq!(
+            read(&[("retry-after", "1"), ("retry-after", "x"), ("retry-after", "9")]),
+            secs(9)
+        );
     }
 }

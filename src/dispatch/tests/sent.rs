@@ -1,0 +1,186 @@
+//! Refused or unknown: whether a byte left.
+
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::legacy::{Legacy, attempt, dispatcher, get, outgoing, post, target};
+use crate::broker::payload::{Outcome, Report};
+use crate::config::Target;
+
+/// For tests that are about the timeout.
+const SHORT: Duration = Duration::from_millis(200);
+
+fn short(target: Target) -> Target {
+    Target { timeout: SHORT, ..target }
+}
+
+fn assert_reason(report: &Report, parts: &[&str]) {
+    let reason = report.reason.as_deref().unwrap();
+    for part in parts {
+        assert!(reason.contains(part), "{part:?} in {reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_refuses() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let report = attempt(&target(&format!("http://{addr}")), &post("/", "x")).await;
+    assert_eq!(report.outcome, Outcome::Refused);
+    assert_eq!(report.answer, None);
+    let expected = format!("connect to {addr} failed: connection refused");
+    assert_eq!(report.reason, Some(expected));
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_refuses() {
+    // A label of more than 63 octets fails before anybody is asked.
+    let url = format!("http://{}.invalid", "a".repeat(64));
+    let report = attempt(&target(&url), &post("/", "x")).await;
+    assert_eq!(report.outcome, Outcome::Refused);
+    assert_reason(&report, &["connect to aaaa", ":80 failed: failed to lookup address"]);
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_connected_to_in_time_refuses() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Connections that nobody accepts, until there is no room for another.
+    let mut fill = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(SHORT, TcpStream::connect(addr)).await {
+        fill.push(connected.unwrap());
+        assert!(fill.len() < 64, "the backlog never fills");
+    }
+    let report = attempt(&short(target(&format!("http://{addr}"))), &post("/", "x")).await;
+    assert_eq!(report.outcome, Outcome::Refused);
+    assert_eq!(report.reason, Some(format!("timed out after 200ms, connecting to {addr}")));
+    drop(listener);
+}
+
+#[tokio::test]
+async fn closed_at_once_is_refused_if_it_was_in_time_and_unknown_if_not() {
+    let legacy = Legacy::start(|peer| async move { drop(peer) }).await;
+    for _ in 0..50 {
+        let report = attempt(&legacy.target(), &post("/", "x")).await;
+        let reason = report.reason.as_deref().unwrap();
+        // Which of the two is a race; that each is told truly is not.
+        if report.outcome == Outcome::Refused {
+            assert!(reason.contains("before the request was sent"), "{reason}");
+        } else {
+            assert_eq!(report.outcome, Outcome::Unknown);
+            assert!(reason.contains("to a request that was sent"), "{reason}");
+        }
+    }
+    assert_eq!(legacy.seen().connections, 50, "a fresh connection that fails is not tried again");
+}
+
+#[tokio::test]
+async fn closed_after_the_request_is_unknown() {
+    let legacy = Legacy::answering_once("").await;
+    let report = attempt(&legacy.target(), &post("/", "x")).await;
+    assert_eq!(report.outcome, Outcome::Unknown);
+    assert_eq!(report.answer, None);
+    let addr = legacy.addr.to_string();
+    assert_reason(
+        &report,
+        &["no answer from", &addr, "connection closed before message completed"],
+    );
+    assert_eq!(legacy.seen().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn half_a_head_is_unknown() {
+    let legacy = Legacy::answering_once("HTTP/1.1 200 OK\r\nContent-Le").await;
+    let report = attempt(&legacy.target(), &get("/")).await;
+    assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
+}
+
+#[tokio::test]
+async fn no_http_at_all_is_unknown() {
+    let legacy = Legacy::answering_once("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+    let report = attempt(&legacy.target(), &get("/")).await;
+    assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_unknown() {
+    for head in ["x: y\r\n".repeat(100_000), format!("x: {}\r\n", "y".repeat(1 << 20))] {
+        let legacy = Legacy::answering_once(format!("HTTP/1.1 200 OK\r\n{head}\r\n")).await;
+        let report = attempt(&legacy.target(), &get("/")).await;
+        assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
+    }
+}
+
+#[tokio::test]
+async fn silence_before_reading_is_unknown() {
+    // The kernel takes the request; so it may be read yet.
+    let legacy = Legacy::start(|peer| async move {
+        std::future::pending::<()>().await;
+        drop(peer);
+    })
+    .await;
+    let report = attempt(&short(legacy.target()), &post("/", "x")).await;
+    assert_eq!(report.outcome, Outcome::Unknown);
+    let addr = legacy.addr;
+    let expected = format!("timed out after 200ms, after the request was sent to {addr}");
+    assert_eq!(report.reason, Some(expected));
+}
+
+#[tokio::test]
+async fn silence_after_reading_is_unknown_and_the_connection_is_closed() {
+    let legacy = Legacy::start(|mut peer| async move {
+        peer.request().await.unwrap();
+        peer.until_hung_up().await;
+    })
+    .await;
+    let report = attempt(&short(legacy.target()), &post("/", "x")).await;
+    assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
+    legacy.until(|seen| seen.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_given_up_closes_its_connection() {
+    let legacy = Legacy::start(|mut peer| async move {
+        peer.request().await.unwrap();
+        peer.until_hung_up().await;
+    })
+    .await;
+    let dispatcher = dispatcher();
+    let (target, request) = (legacy.target(), post("/", "x"));
+    tokio::select! {
+        report = dispatcher.attempt(&target, outgoing(&request)) => panic!("{report:?}"),
+        () = legacy.until(|seen| seen.requests.len() == 1) => {}
+    }
+    legacy.until(|seen| seen.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn a_body_too_large_for_the_sockets_is_unknown_when_nobody_reads_it() {
+    let legacy = Legacy::start(|peer| async move {
+        std::future::pending::<()>().await;
+        drop(peer);
+    })
+    .await;
+    let report = attempt(&short(legacy.target()), &post("/", vec![0; 64 << 20])).await;
+    assert_eq!(report.outcome, Outcome::Unknown);
+}
+
+#[tokio::test]
+async fn what_no_request_can_be_made_of_is_rejected() {
+    let legacy = Legacy::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let mut bad = vec![get("no-slash"), get("/a#b"), get("/a b"), get("/")];
+    bad[3].method = "G T".to_owned();
+    let mut secret = get("/");
+    secret.headers = vec![("x-key".to_owned(), "hunter2\n".into())];
+    bad.push(secret);
+    for request in bad {
+        let report = attempt(&legacy.target(), &request).await;
+        assert_eq!((report.outcome, report.answer), (Outcome::Rejected, None), "{request:?}");
+        assert!(!report.reason.unwrap().contains("hunter2"));
+    }
+    assert_eq!(legacy.seen().connections, 0);
+}
