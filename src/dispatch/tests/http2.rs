@@ -10,7 +10,7 @@ use h2::{Reason, RecvStream};
 use http::Response;
 use tokio::sync::Notify;
 
-use super::legacy::{Legacy, Peer, dispatcher, get, outgoing, post};
+use super::legacy::{Legacy, Peer, dispatcher, get, outgoing, post, time_out};
 use super::tls::{acceptor, https};
 use crate::broker::payload::{Outcome, Request};
 use crate::config::Target;
@@ -199,7 +199,10 @@ async fn one_that_times_out_leaves_the_others_alone_and_gets_the_connection_reti
                         go_on.notified().await;
                         answer(&mut respond, 200, "slow");
                     }
-                    "/never" => std::future::pending().await,
+                    "/never" => {
+                        waiting.notify_one();
+                        std::future::pending::<()>().await;
+                    }
                     _ => answer(&mut respond, 200, "ok"),
                 }
             }
@@ -212,10 +215,12 @@ async fn one_that_times_out_leaves_the_others_alone_and_gets_the_connection_reti
         tokio::spawn(async move { dispatcher.attempt(&target, outgoing(&get("/slow"))).await })
     };
     waiting.notified().await;
-    let short = Target { timeout: Duration::from_millis(200), ..target.clone() };
-    let report = dispatcher.attempt(&short, outgoing(&get("/never"))).await;
+    let (second, never) = (Duration::from_secs(1), get("/never"));
+    let short = Target { timeout: second, ..target.clone() };
+    let attempt = dispatcher.attempt(&short, outgoing(&never));
+    let report = time_out(attempt, waiting.notified(), second).await;
     assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
-    let expected = format!("timed out after 200ms, after the request was sent to {}", legacy.addr);
+    let expected = format!("timed out after 1s, after the request was sent to {}", legacy.addr);
     assert_eq!(report.reason, Some(expected));
     assert_eq!(legacy.seen().connections, 1);
 

@@ -219,6 +219,23 @@ pub(super) async fn attempt(target: &Target, request: &Request) -> Report {
     dispatcher().attempt(target, outgoing(request)).await
 }
 
+/// Lets `attempt` go on until `moment`, and then runs out its time, which is `timeout`.
+pub(super) async fn time_out(
+    attempt: impl Future<Output = Report>,
+    moment: impl Future<Output = ()>,
+    timeout: Duration,
+) -> Report {
+    let mut attempt = std::pin::pin!(attempt);
+    tokio::select! {
+        report = &mut attempt => panic!("too early: {report:?}"),
+        () = moment => {}
+    }
+    tokio::time::pause();
+    tokio::time::advance(timeout).await;
+    tokio::time::resume();
+    attempt.await
+}
+
 /// The headers of an answer by name, with their values as text.
 pub(super) fn headers(report: &Report) -> HashMap<&str, Vec<&[u8]>> {
     let mut headers: HashMap<&str, Vec<&[u8]>> = HashMap::new();

@@ -1,10 +1,12 @@
 //! Refused or unknown: whether a byte left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 
-use super::legacy::{Legacy, attempt, dispatcher, get, outgoing, post, target};
+use super::legacy::{Legacy, PATIENCE, attempt, dispatcher, get, outgoing, post, target, time_out};
 use crate::broker::payload::{Outcome, Report};
 use crate::config::Target;
 
@@ -115,19 +117,39 @@ async fn a_head_without_end_is_unknown() {
     }
 }
 
-#[tokio::test]
-async fn silence_before_reading_is_unknown() {
-    // The kernel takes the request; so it may be read yet.
-    let legacy = Legacy::start(|peer| async move {
-        std::future::pending::<()>().await;
-        drop(peer);
+/// Never reads; tells when there is something to read.
+async fn deaf() -> (Legacy, Arc<Notify>) {
+    let arrived = Arc::new(Notify::new());
+    let tell = arrived.clone();
+    let legacy = Legacy::start(move |peer| {
+        let tell = tell.clone();
+        async move {
+            peer.stream.peek(&mut [0]).await.unwrap();
+            tell.notify_one();
+            std::future::pending::<()>().await;
+        }
     })
     .await;
-    let report = attempt(&short(legacy.target()), &post("/", "x")).await;
+    (legacy, arrived)
+}
+
+#[tokio::test]
+async fn silence_before_reading_is_unknown() {
+    // The kernel took the request; so it may be read yet.
+    let (legacy, arrived) = deaf().await;
+    let (target, request) = (legacy.target(), post("/", "x"));
+    let report = time_out(attempt(&target, &request), arrived.notified(), PATIENCE).await;
     assert_eq!(report.outcome, Outcome::Unknown);
-    let addr = legacy.addr;
-    let expected = format!("timed out after 200ms, after the request was sent to {addr}");
+    let expected = format!("timed out after 1m, after the request was sent to {}", legacy.addr);
     assert_eq!(report.reason, Some(expected));
+}
+
+#[tokio::test]
+async fn a_body_too_large_for_the_sockets_is_unknown_when_nobody_reads_it() {
+    let (legacy, arrived) = deaf().await;
+    let (target, request) = (legacy.target(), post("/", vec![0; 64 << 20]));
+    let report = time_out(attempt(&target, &request), arrived.notified(), PATIENCE).await;
+    assert_eq!(report.outcome, Outcome::Unknown);
 }
 
 #[tokio::test]
@@ -137,7 +159,9 @@ async fn silence_after_reading_is_unknown_and_the_connection_is_closed() {
         peer.until_hung_up().await;
     })
     .await;
-    let report = attempt(&short(legacy.target()), &post("/", "x")).await;
+    let (target, request) = (legacy.target(), post("/", "x"));
+    let arrived = legacy.until(|seen| seen.requests.len() == 1);
+    let report = time_out(attempt(&target, &request), arrived, PATIENCE).await;
     assert_eq!((report.outcome, report.answer), (Outcome::Unknown, None));
     legacy.until(|seen| seen.hung_up == 1).await;
 }
@@ -156,17 +180,6 @@ async fn an_attempt_that_is_given_up_closes_its_connection() {
         () = legacy.until(|seen| seen.requests.len() == 1) => {}
     }
     legacy.until(|seen| seen.hung_up == 1).await;
-}
-
-#[tokio::test]
-async fn a_body_too_large_for_the_sockets_is_unknown_when_nobody_reads_it() {
-    let legacy = Legacy::start(|peer| async move {
-        std::future::pending::<()>().await;
-        drop(peer);
-    })
-    .await;
-    let report = attempt(&short(legacy.target()), &post("/", vec![0; 64 << 20])).await;
-    assert_eq!(report.outcome, Outcome::Unknown);
 }
 
 #[tokio::test]
