@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) connections: usize,
     /// Connections that ended from our side.
     pub(super) hung_up: usize,
+    /// Connections whose script has ended.
+    pub(super) over: usize,
     /// Whole requests, each with the number of its connection, from 1.
     pub(super) requests: Vec<(usize, Vec<u8>)>,
 }
@@ -51,7 +53,12 @@ impl Legacy {
                 let (stream, _) = listener.accept().await.unwrap();
                 tell.send_modify(|seen| seen.connections += 1);
                 let nth = tell.borrow().connections;
-                tokio::spawn(script(Peer { stream, nth, read: Vec::new(), tell: tell.clone() }));
+                let peer = Peer { stream, nth, read: Vec::new(), tell: tell.clone() };
+                let (script, tell) = (script(peer), tell.clone());
+                tokio::spawn(async move {
+                    script.await;
+                    tell.send_modify(|seen| seen.over += 1);
+                });
             }
         });
         Legacy { addr, seen }
@@ -134,6 +141,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub(super) async fn until_hung_up(&mut self) {
         while matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {}
         self.tell.send_modify(|seen| seen.hung_up += 1);
+    }
+
+    /// Takes the requests that came and were not read.
+    pub(super) fn drain(&mut self)
+    where
+        S: std::borrow::Borrow<TcpStream>,
+    {
+        while matches!(self.stream.borrow().try_read_buf(&mut self.read), Ok(1..)) {}
+        while let Some(length) = whole(&self.read) {
+            let request: Vec<u8> = self.read.drain(..length).collect();
+            self.tell.send_modify(|seen| seen.requests.push((self.nth, request)));
+        }
     }
 
     /// The same connection with TLS on it; `None` where the handshake fails.

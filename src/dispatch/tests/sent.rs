@@ -197,3 +197,70 @@ async fn what_no_request_can_be_made_of_is_rejected() {
     }
     assert_eq!(legacy.seen().connections, 0);
 }
+
+/// Whatever the target does, and whenever time runs out: what is reported as refused without an
+/// answer never arrives, and nothing arrives twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_refused_never_arrived() {
+    const ATTEMPTS: usize = 4_000;
+    const AT_ONCE: usize = 8;
+    let legacy = Legacy::start(|mut peer| async move {
+        // Serves none to six requests, and then closes at one of four moments.
+        for _ in 0..peer.nth % 7 {
+            if peer.request().await.is_none() {
+                return;
+            }
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+        match peer.nth % 4 {
+            // With what is unread, if anything: a reset.
+            0 => {}
+            1 => {
+                peer.request().await;
+            }
+            2 => {
+                peer.request().await;
+                peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
+            }
+            _ => peer.until_hung_up().await,
+        }
+        // What arrived unread is no request that was seen; so look.
+        peer.drain();
+    })
+    .await;
+    let (dispatcher, target) = (dispatcher(), Arc::new(legacy.target()));
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..AT_ONCE {
+        let (dispatcher, target) = (dispatcher.clone(), target.clone());
+        workers.spawn(async move {
+            let mut reports = Vec::new();
+            for n in (worker..ATTEMPTS).step_by(AT_ONCE) {
+                let timeout = Duration::from_micros(1 + n as u64 * 7 % 10_000);
+                let target = Target { timeout, ..(*target).clone() };
+                let request = post(&format!("/{n}"), "x");
+                reports.push((n, dispatcher.attempt(&target, outgoing(&request)).await));
+            }
+            reports
+        });
+    }
+    let reports: Vec<(usize, Report)> = workers.join_all().await.into_iter().flatten().collect();
+    drop(dispatcher);
+    legacy.until(|seen| seen.over == seen.connections).await;
+
+    let mut arrived = vec![0; ATTEMPTS];
+    for (_, request) in legacy.seen().requests {
+        let path = std::str::from_utf8(&request).unwrap().split(' ').nth(1).unwrap();
+        arrived[path[1..].parse::<usize>().unwrap()] += 1;
+    }
+    let mut told = std::collections::BTreeMap::new();
+    for (n, report) in reports {
+        *told.entry(report.outcome).or_insert(0) += 1;
+        match report.outcome {
+            Outcome::Done => assert_eq!(arrived[n], 1, "{report:?}"),
+            Outcome::Refused => assert_eq!(arrived[n], 0, "{report:?}"),
+            Outcome::Unknown => assert!(arrived[n] <= 1, "{report:?}"),
+            Outcome::Rejected => panic!("{report:?}"),
+        }
+    }
+    assert!(told.contains_key(&Outcome::Done) && told.contains_key(&Outcome::Unknown), "{told:?}");
+}
