@@ -7,7 +7,7 @@
 //!
 //! - **No connection.** DNS, connect or TLS failed. hyper has not seen the request yet.
 //! - **hyper gives the request back.** A connection that ended before it took the request.
-//! - **The wire is untouched** (HTTP/1.1). Each connection has a [`connection::Wire`]: a mark that
+//! - **The wire is untouched** (HTTP/1.1). Each connection has a `connection::Wire`: a mark that
 //!   is set before anything is handed down to be written, and that also can forbid writing for
 //!   ever. An attempt that fails or runs out of time forbids, and in the same step reads the
 //!   mark. As the connection is lent to one attempt at a time, and is reused only when hyper has
