@@ -7,7 +7,7 @@
 //!
 //! - **No connection.** DNS, connect or TLS failed. hyper has not seen the request yet.
 //! - **hyper gives the request back.** A connection that ended before it took the request.
-//! - **The wire is untouched** (HTTP/1.1). Each connection has a [`connection::Wire`]: a mark that
+//! - **The wire is untouched** (HTTP/1.1). Each connection has a `connection::Wire`: a mark that
 //!   is set before anything is handed down to be written, and that also can forbid writing for
 //!   ever. An attempt that fails or runs out of time forbids, and in the same step reads the
 //!   mark. As the connection is lent to one attempt at a time, and is reused only when hyper has
@@ -52,8 +52,8 @@ use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Answer, Outcome, Report, Request};
 use crate::config::Target;
 
-/// How long the connecting part of an attempt may take, where the target's timeout is longer. A
-/// target with several addresses gets an equal part of it for each.
+/// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
+/// several addresses, each gets an equal part of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections one attempt tries while each one turns out to have been closed.
 const CONNECTIONS: usize = 3;
@@ -140,7 +140,7 @@ impl Dispatcher {
             Err(_) => (course.timed_out(target.timeout, &request), None),
         };
         let report = match (result, course.arriving) {
-            (Ok(end), Some(arriving)) => answered(arriving, end, started.elapsed()),
+            (Ok(end), Some(arriving)) => answered(arriving, &end, started.elapsed()),
             (Ok(_), None) => Failed { outcome: Outcome::Unknown, reason: "no answer".to_owned() }
                 .report(started.elapsed()),
             (Err(failed), _) => failed.report(started.elapsed()),
@@ -262,14 +262,14 @@ impl Course {
     }
 }
 
-fn answered(arriving: Arriving, end: BodyEnd, took: Duration) -> Report {
-    let outcome = answer::outcome(arriving.status(), &end);
+fn answered(arriving: Arriving, end: &BodyEnd, took: Duration) -> Report {
+    let outcome = answer::outcome(arriving.status(), end);
     let retry_after = (outcome == Outcome::Refused)
         .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
         .flatten();
-    let reason = match &end {
+    let reason = match end {
         BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
         BodyEnd::Whole | BodyEnd::Capped => None,
     };
-    Report { outcome, answer: Some(arriving.into_answer(&end)), retry_after, reason, took }
+    Report { outcome, answer: Some(arriving.into_answer(end)), retry_after, reason, took }
 }

@@ -1,1 +1,9 @@
+//! Against real sockets on loopback.
 
+mod answers;
+mod http2;
+mod keep_alive;
+mod legacy;
+mod requests;
+mod sent;
+mod tls;
