@@ -96,9 +96,7 @@ impl Store {
         options: &Options,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
-        let here = |error: StoreError| error.of(&options.path);
-        let open = || open::open(&options.path, options.cache);
-        let database = error::caught(open, || {}).map_err(here)?;
+        let database = open::open(&options.path, options.cache)?;
         let disk = Disk::new(options.path.clone(), options.min_free_disk);
         Store::over(database, disk, target_names)
     }

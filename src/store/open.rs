@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError, ReadableDatabase, TableError};
 
 use super::FORMAT;
-use super::error::{Result, StoreError};
+use super::error::{Result, StoreError, caught};
 use super::tables::{META, META_FORMAT, create_all};
 
 /// Holds the lock on the file until it is dropped.
 pub(super) fn open(path: &Path, cache: usize) -> Result<Database> {
     let file = open_file(path)?;
+    caught(|| open_database(path, file, cache), || {}).map_err(|error| error.of(path))
+}
+
+fn open_database(path: &Path, file: File, cache: usize) -> Result<Database> {
     let named = path.to_owned();
     let mut builder = Database::builder();
     builder.set_cache_size(cache).set_repair_callback(move |repair| {

@@ -44,7 +44,7 @@ fn life_of_jobs(batch: u64, jobs: u64) {
     let answer =
         Arc::new(Answer { status: 200, body: Bytes::from(vec![b'{'; 200]), ..Answer::default() });
     let began = Instant::now();
-    let commits = jobs / batch + 2;
+    let commits = jobs.div_ceil(batch) + 2;
     for turn in 0..commits {
         let mut changes = Vec::with_capacity(3 * batch as usize);
         let of = |batches_ago: u64| {
@@ -75,9 +75,22 @@ fn life_of_jobs(batch: u64, jobs: u64) {
         synced.load(Ordering::Relaxed) as f64 / commits as f64,
         per_job(store.reader().bytes()),
     );
+    print_stats(&store);
     let began = Instant::now();
     let first = turns_of_deletes(&mut store, jobs, batch.max(64));
     println!("      deleted {:.0} jobs/s", first as f64 / began.elapsed().as_secs_f64());
+}
+
+fn print_stats(store: &Store) {
+    let txn = store.database.begin_write().unwrap();
+    let stats = txn.stats().unwrap();
+    println!(
+        "      MB stored {:.1} metadata {:.1} fragmented {:.1} allocated {:.1}",
+        stats.stored_bytes() as f64 / 1e6,
+        stats.metadata_bytes() as f64 / 1e6,
+        stats.fragmented_bytes() as f64 / 1e6,
+        stats.allocated_pages() as f64 * stats.page_size() as f64 / 1e6,
+    );
 }
 
 fn turns_of_deletes(store: &mut Store, jobs: u64, batch: u64) -> u64 {
@@ -110,8 +123,10 @@ fn backlog(jobs: u64) {
     store.load(&load).unwrap();
     println!("backlog of {jobs}: a window of 1000 in {:?}", began.elapsed());
     println!("  {} bytes of file a job", store.reader().bytes() / jobs);
+    print_stats(&store);
     let copy = directory.path().join("copy");
     std::fs::copy(&path, &copy).unwrap();
+    File::open(&copy).unwrap().sync_all().unwrap();
     let began = Instant::now();
     let (copy, _) = Store::open(&super::options(&copy), &[]).unwrap();
     println!("  opened after a crash in {:?}", began.elapsed());
@@ -120,10 +135,9 @@ fn backlog(jobs: u64) {
 
 fn job(number: u64) -> Header {
     let mut header = header(u128::from(number));
-    // As a UUIDv7: time first, then chance.
-    let time = 0x0197_0000_0000 + u128::from(number) / 8;
+    // As the UUIDv7s of one process: in order, then chance.
     let chance = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_9e37_79b9_7f4a_7c15);
-    header.id.0 = time << 80 | chance >> 48;
+    header.id.0 = 0x0197 << 112 | u128::from(number) << 64 | chance >> 64;
     header.enqueued_at = Wall::from_millis(1_700_000_000_000 + number);
     header
 }

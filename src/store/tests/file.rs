@@ -65,7 +65,12 @@ fn what_is_no_store_is_refused() {
     assert!(matches!(refusal(&text), StoreError::Foreign { .. }));
     assert_eq!(fs::read(&text).unwrap(), "dear diary".repeat(1000).as_bytes());
 
-    assert!(matches!(refusal(directory.path()), StoreError::Io(_)));
+    let place = directory.path().display();
+    let text = format!("opening {place}: Is a directory (os error 21)");
+    assert_eq!(refusal(directory.path()), StoreError::Io(text));
+
+    let below_a_file = directory.path().join("text/store");
+    assert!(matches!(refusal(&below_a_file), StoreError::Io(_)));
 
     let other = directory.path().join("other");
     {
