@@ -121,6 +121,9 @@ impl Driver {
     /// Runs until it is told to stop or the store fails. Whoever still waits for an answer sees
     /// its channel close, and so does not take silence for a yes.
     pub(crate) fn run(mut self) {
+        // A new core has much to say already: what the last life left under way, what to load.
+        self.feed(Input::Tick);
+        self.commit();
         let end = loop {
             if let Err(failure) = self.turn() {
                 error!(%failure, "the store failed; nothing more is taken in or sent");

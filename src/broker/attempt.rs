@@ -26,13 +26,17 @@ pub(super) struct Flight {
     pub(super) began: Mono,
 }
 
-/// How long before its token a job is armed.
+/// How long before its token a job is armed: what commits took lately, and a little more. As a
+/// retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
 #[derive(Debug)]
-pub(super) struct Lead(Duration);
+pub(super) struct Lead {
+    mean: Duration,
+    deviation: Duration,
+}
 
 impl Default for Lead {
     fn default() -> Lead {
-        Lead(Duration::from_millis(1))
+        Lead { mean: Duration::from_millis(1), deviation: Duration::ZERO }
     }
 }
 
@@ -41,11 +45,14 @@ impl Lead {
     /// A disk that takes longer than this holds the rate back; better than jobs chosen too early.
     const MOST: Duration = Duration::from_millis(50);
 
-    /// Follows the slowest commits at once, and the faster ones slowly.
     fn learn(&mut self, took: Duration) {
-        let took = took + took / 4;
-        let eased = self.0 - self.0.saturating_sub(took) / 16;
-        self.0 = eased.max(took).clamp(Lead::LEAST, Lead::MOST);
+        let off = took.abs_diff(self.mean);
+        self.deviation = (self.deviation * 3 + off) / 4;
+        self.mean = (self.mean * 7 + took) / 8;
+    }
+
+    fn get(&self) -> Duration {
+        (self.mean + self.deviation * 2).clamp(Lead::LEAST, Lead::MOST)
     }
 }
 
@@ -105,9 +112,12 @@ impl Broker {
         if target.in_flight >= live.policy.limit.max_concurrent.get() {
             return Startable::Blocked(BlockedOn::Concurrency, None);
         }
-        let armed = u32::try_from(target.armed.len()).unwrap_or(u32::MAX);
-        let token = live.bucket.earliest(now.mono, armed.saturating_add(1));
-        let start = token.before(self.lead.0);
+        let max_deferrals = live.policy.max_deferrals.get();
+        // Lower ones that are armed already let it go first.
+        let ahead = target.armed.iter().filter(|armed| armed.rank(max_deferrals) <= priority);
+        let ahead = u32::try_from(ahead.count()).unwrap_or(u32::MAX);
+        let token = live.bucket.earliest(now.mono, ahead.saturating_add(1));
+        let start = token.before(self.lead.get());
         if start > now.mono {
             return Startable::Blocked(BlockedOn::Rate, Some(start));
         }
@@ -132,26 +142,36 @@ impl Broker {
             outputs.push_back(Output::Waited { target: id, priority, wait: waited });
         }
         let began = now.mono;
-        target.armed.push(Armed { job, priority, turn: self.turn, at: began, durable: false });
+        let turn = self.turn;
+        let armed = Armed { job, priority, passed_over, turn, at: began, durable: false };
+        target.armed.push(armed);
         self.arming.insert((self.turn, id));
         self.flights.insert(job, Flight { attempt, began });
         let to = Place::Running { started: now.wall };
         self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
     }
 
-    /// Lets go those whose start is on disk, highest first, as tokens allow. Returns when the next
-    /// one can go.
+    /// Lets go those whose start is on disk, highest first, as tokens allow: a HIGH job that came
+    /// after a lower one was armed need not wait for it. Being passed over here counts as it does
+    /// in line. Returns when the next one can go.
     fn release(&mut self, id: TargetId, now: Now) -> Option<Mono> {
         let target = self.targets.get_mut(&id)?;
         let live = target.live.as_ref()?;
+        let max_deferrals = live.policy.max_deferrals.get();
         loop {
             let ready = target.armed.iter().enumerate().filter(|(_, armed)| armed.durable);
-            let (index, armed) = ready.min_by_key(|(index, armed)| (armed.priority, *index))?;
+            let ready = ready.min_by_key(|(index, armed)| (armed.rank(max_deferrals), *index));
+            let (index, Armed { job, priority, .. }) =
+                ready.map(|(index, armed)| (index, *armed))?;
             if !live.bucket.take(now.mono) {
                 return Some(live.bucket.earliest(now.mono, 1));
             }
-            let Armed { job, priority, .. } = *armed;
             target.armed.remove(index);
+            for lower in target.armed.iter_mut().filter(|armed| armed.priority > priority) {
+                lower.passed_over = lower.passed_over.saturating_add(1);
+                let of = lower.priority;
+                self.outputs.push_back(Output::PassedOver { target: id, of });
+            }
             let attempt = self.flights.get(&job).map_or(0, |flight| flight.attempt);
             self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
         }

@@ -15,9 +15,18 @@ use super::time::{Mono, Now};
 pub(super) struct Armed {
     pub(super) job: JobId,
     pub(super) priority: Priority,
+    /// How often a higher job was sent before it, in line and since.
+    pub(super) passed_over: u32,
     pub(super) turn: Turn,
     pub(super) at: Mono,
     pub(super) durable: bool,
+}
+
+impl Armed {
+    /// In which order the armed ones go: one that was passed over as often as may be goes first.
+    pub(super) fn rank(&self, max_deferrals: u32) -> Priority {
+        if self.passed_over >= max_deferrals { Priority::High } else { self.priority }
+    }
 }
 
 /// The target refuses: it is left alone for a while.

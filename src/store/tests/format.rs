@@ -48,7 +48,7 @@ fn full() -> Header {
 
 #[test]
 fn headers() {
-    is(&full(), "01ac020202030401050607080109010a");
+    is(&full(), "01ac02020203040401050607080109010a");
     is(&header(1), "0101000101e807000000000000");
 }
 
@@ -114,8 +114,8 @@ fn bodies() {
 
 #[test]
 fn rows() {
-    is(&(full(), Place::Queued), "01ac020202030401050607080109010a01");
-    is(&(full(), at(3)), "01ac020202030401050607080109010a03");
+    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a01");
+    is(&(full(), at(3)), "01ac02020203040401050607080109010a03");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
@@ -126,7 +126,7 @@ fn records() {
     let events = [Event { at: at(7), what: Happening::Due }];
     let mut bytes = Vec::new();
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
-    assert_eq!(in_hex(&bytes), "0101ac020202030401050607080109010a010164010702");
+    assert_eq!(in_hex(&bytes), "0101ac02020203040401050607080109010a010164010702");
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
     for length in 0..bytes.len() {

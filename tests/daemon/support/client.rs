@@ -11,29 +11,29 @@ use serde_json::Value;
 
 /// Keeps its connections; clones share them.
 #[derive(Clone)]
-pub struct Client(Pool<HttpConnector, Full<bytes::Bytes>>);
+pub(crate) struct Client(Pool<HttpConnector, Full<bytes::Bytes>>);
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: http::HeaderMap,
-    pub body: bytes::Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: bytes::Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&self.body)))
     }
 }
 
 impl Client {
-    pub fn new() -> Client {
+    pub(crate) fn new() -> Client {
         Client(Pool::builder(TokioExecutor::new()).build_http())
     }
 
     /// `Err` where the daemon went away before it answered: then nothing is known.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         address: SocketAddr,
@@ -53,23 +53,23 @@ impl Client {
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    pub async fn get(&self, address: SocketAddr, path: &str) -> Answer {
+    pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> Answer {
         self.send("GET", address, path, &[], "").await.unwrap()
     }
 
-    pub async fn post(&self, address: SocketAddr, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, address: SocketAddr, path: &str, body: &Value) -> Answer {
         self.send("POST", address, path, &[], body.to_string()).await.unwrap()
     }
 
     /// One job, acknowledged; its id.
-    pub async fn submit(&self, address: SocketAddr, job: &Value) -> String {
+    pub(crate) async fn submit(&self, address: SocketAddr, job: &Value) -> String {
         let answer = self.post(address, "/v1/jobs", job).await;
         assert_eq!(answer.status, 202, "{:?}", answer.json());
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// The job once it has ended.
-    pub async fn ended(&self, address: SocketAddr, id: &str) -> Value {
+    pub(crate) async fn ended(&self, address: SocketAddr, id: &str) -> Value {
         loop {
             let job = self.get(address, &format!("/v1/jobs/{id}?wait=30s")).await.json();
             if ["succeeded", "failed", "expired", "cancelled"]
@@ -81,7 +81,7 @@ impl Client {
     }
 
     /// Asks again until `enough` says so. For what has no event to wait for.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         address: SocketAddr,
         path: &str,

@@ -4,22 +4,21 @@ mod client;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-pub use client::{Answer, Client};
+pub(crate) use client::Client;
 
 /// The daemon's directory outlives its processes.
-pub struct Daemon {
+pub(crate) struct Daemon {
     directory: tempfile::TempDir,
     process: Option<Child>,
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Daemon {
     /// With the `[targets.…]` part of a configuration; addresses and the store are its own.
-    pub fn start(targets: &str) -> Daemon {
+    pub(crate) fn start(targets: &str) -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut daemon = Daemon { directory, process: None, data: nowhere, admin: nowhere };
@@ -28,7 +27,7 @@ impl Daemon {
         daemon
     }
 
-    pub fn configure(&self, targets: &str) {
+    pub(crate) fn configure(&self, targets: &str) {
         let store = self.directory.path().join("tollgate.redb");
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
@@ -38,12 +37,8 @@ impl Daemon {
         std::fs::write(self.directory.path().join("tollgate.toml"), text).unwrap();
     }
 
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// Returns once it said where it listens.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .args(["serve", "--config"])
             .arg(self.directory.path().join("tollgate.toml"))
@@ -67,29 +62,29 @@ impl Daemon {
         self.process = Some(process);
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
 
     /// SIGKILL: no chance to write anything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// SIGTERM; returns with the code it exits with.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("-TERM");
         self.process.take().unwrap().wait().unwrap()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 }
@@ -107,9 +102,9 @@ impl Drop for Daemon {
 }
 
 /// The `[targets.erp]` part: `rate`, then whatever else is wanted in it.
-pub fn erp(api: SocketAddr, rate: &str, more: &str) -> String {
+pub(crate) fn erp(api: SocketAddr, rate: &str, more: &str) -> String {
     format!(
-        "[targets.erp]\nurl = \"http://{api}/api\"\ntimeout = \"2s\"\n\
+        "[targets.erp]\nurl = \"http://{api}\"\ntimeout = \"2s\"\n\
          [targets.erp.limit]\nrate = \"{rate}\"\n{more}"
     )
 }
