@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
-use io::{Input, Output, Start, TargetView};
+use io::{Input, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
 use payload::Answer;
@@ -44,9 +44,6 @@ use policy::Policy;
 use target::Target;
 use time::{Mono, Now, Wall};
 use window::Window;
-
-/// Timers and deadlines that memory holds, of all targets together.
-const TIMERS: usize = 4_096;
 
 /// See the module.
 #[derive(Debug)]
@@ -66,6 +63,7 @@ pub struct Broker {
     dirty: BTreeSet<TargetId>,
     wakes: BTreeSet<(Mono, TargetId)>,
     outputs: VecDeque<Output>,
+    windows: Windows,
     /// The one that is being gathered.
     turn: Turn,
     last_seat: Seat,
@@ -77,12 +75,12 @@ pub struct Broker {
 impl Broker {
     /// What was under way when the last life ended counts as an attempt of unknown outcome.
     pub fn new(start: Start, now: Now) -> Broker {
-        let Start { recovered, targets, retention } = start;
+        let Start { recovered, targets, retention, windows } = start;
         let mut broker = Broker {
             targets: BTreeMap::new(),
             jobs: Jobs::default(),
-            timers: Window::unknown(TIMERS),
-            deadlines: Window::unknown(TIMERS),
+            timers: Window::unknown(windows.timers),
+            deadlines: Window::unknown(windows.timers),
             flights: BTreeMap::new(),
             arming: BTreeSet::new(),
             lookups: submit::Lookups::default(),
@@ -92,6 +90,7 @@ impl Broker {
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
+            windows,
             turn: Turn(1),
             last_seat: recovered.last_seat,
             last_ticket: Ticket(0),
@@ -99,7 +98,7 @@ impl Broker {
             drained: false,
         };
         for found in recovered.targets {
-            broker.targets.insert(found.id, Target::new(found, now));
+            broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
         broker.configure(targets, now);
         for (header, started) in recovered.running {
@@ -156,6 +155,7 @@ impl Broker {
     }
 
     fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+        let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {
             policies.insert(id, policy);
@@ -167,7 +167,7 @@ impl Broker {
                     held_until: None,
                     counts: change::Counts::default(),
                 };
-                Target::new(new, now)
+                Target::new(new, line, now)
             });
         }
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();

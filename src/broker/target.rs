@@ -57,8 +57,9 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(found: RecoveredTarget, now: Now) -> Target {
-        let lines = Lines::new(&found.counts);
+    /// `window`: headers of each of its lines that memory holds.
+    pub(super) fn new(found: RecoveredTarget, window: usize, now: Now) -> Target {
+        let lines = Lines::new(&found.counts, window);
         let mut target = Target {
             id: found.id,
             name: found.name,

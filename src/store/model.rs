@@ -261,8 +261,9 @@ impl Model {
 
     /// No two jobs of a queue have one seat.
     fn seated(&mut self, header: &Header, place: &Place) {
+        let never_given = header.seat > self.last_seat;
         self.last_seat = self.last_seat.max(header.seat);
-        if *place == Place::Queued {
+        if *place == Place::Queued && !never_given {
             let twin = self.records().find(|other| {
                 other.place == Place::Queued
                     && other.header.id != header.id
