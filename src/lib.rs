@@ -7,4 +7,6 @@ pub mod handle;
 pub mod metrics;
 pub mod reload;
 pub mod serve;
+#[cfg(test)]
+mod sim;
 pub mod store;
