@@ -243,6 +243,10 @@ impl World {
         if self.stopped_until <= self.at && idle {
             self.quiet(asked)?;
         }
+        self.trace.note(self.at, || match asked {
+            Some(asked) => format!("  asleep until {asked}"),
+            None => "  asleep".into(),
+        });
         if asked != self.wake.map(|(asked, _)| asked) {
             self.wake = asked.map(|asked| (asked, asked.max(self.at) + self.lateness()));
         }
