@@ -280,6 +280,8 @@ impl Broker {
             Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
             Place::Running { .. } => {
                 self.flights.remove(&id);
+                // Its place is free for another, wherever this one goes.
+                self.dirty.insert(header.target);
                 if let Some(target) = self.targets.get_mut(&header.target) {
                     target.in_flight -= 1;
                     target.armed.retain(|armed| armed.job != id);
