@@ -109,7 +109,10 @@ impl Broker {
         let token = live.bucket.earliest(now.mono, armed.saturating_add(1));
         let start = token.before(self.lead.0);
         if start > now.mono {
-            return Startable::Blocked(BlockedOn::Rate, Some(start));
+            // Behind a full bucket the next token comes only once one is taken: when that will be,
+            // the commit of those that are armed will tell.
+            let until = (!live.bucket.is_full(now.mono)).then_some(start);
+            return Startable::Blocked(BlockedOn::Rate, until);
         }
         Startable::Job(job, priority)
     }
