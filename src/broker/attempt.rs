@@ -135,26 +135,29 @@ impl Broker {
             outputs.push_back(Output::Waited { target: id, priority, wait: waited });
         }
         let began = now.mono;
-        target.armed.push(Armed { job, priority, turn: self.turn, at: began, durable: false });
+        let turn = self.turn;
+        target.armed.push(Armed { job, priority, turn, at: began, durable: false, passed_over });
         self.arming.insert((self.turn, id));
         self.flights.insert(job, Flight { attempt, began });
         let to = Place::Running { started: now.wall };
         self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
     }
 
-    /// Lets go those whose start is on disk, highest first, as tokens allow. Returns when the next
-    /// one can go.
+    /// Lets go those whose start is on disk, as tokens allow. Returns when the next one can go.
     fn release(&mut self, id: TargetId, now: Now) -> Option<Mono> {
         let target = self.targets.get_mut(&id)?;
         let live = target.live.as_ref()?;
         loop {
-            let ready = target.armed.iter().enumerate().filter(|(_, armed)| armed.durable);
-            let (index, armed) = ready.min_by_key(|(index, armed)| (armed.priority, *index))?;
+            let index = first_to_leave(&target.armed, live.policy.max_deferrals.get())?;
             if !live.bucket.take(now.mono) {
                 return Some(live.bucket.earliest(now.mono, 1));
             }
-            let Armed { job, priority, .. } = *armed;
-            target.armed.remove(index);
+            let Armed { job, priority, .. } = target.armed.remove(index);
+            for earlier in &mut target.armed[..index] {
+                if earlier.durable && earlier.priority > priority {
+                    earlier.passed_over = earlier.passed_over.saturating_add(1);
+                }
+            }
             let attempt = self.flights.get(&job).map_or(0, |flight| flight.attempt);
             self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
         }
@@ -300,6 +303,17 @@ impl Broker {
         self.disarm(id, now);
         held
     }
+}
+
+/// Of those whose start is on disk the highest, unless a lower one was passed over so often that it
+/// is its turn; of several such the lowest, as in line.
+fn first_to_leave(armed: &[Armed], max_deferrals: u32) -> Option<usize> {
+    let ready = || armed.iter().enumerate().filter(|(_, armed)| armed.durable);
+    let (highest, first) = ready().min_by_key(|(index, armed)| (armed.priority, *index))?;
+    let turn = ready()
+        .filter(|(_, armed)| armed.priority > first.priority && armed.passed_over >= max_deferrals)
+        .max_by_key(|(index, armed)| (armed.priority, std::cmp::Reverse(*index)));
+    Some(turn.map_or(highest, |(index, _)| index))
 }
 
 enum Startable {

@@ -18,6 +18,8 @@ pub(super) struct Armed {
     pub(super) turn: Turn,
     pub(super) at: Mono,
     pub(super) durable: bool,
+    /// How often it was passed over, in line and since.
+    pub(super) passed_over: u32,
 }
 
 /// The target refuses: it is left alone for a while.
