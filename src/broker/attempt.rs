@@ -187,18 +187,26 @@ impl Broker {
     /// Calls back what was armed and has not left.
     pub(super) fn disarm(&mut self, id: TargetId, now: Now) {
         let Some(target) = self.targets.get_mut(&id) else { return };
-        for Armed { job, .. } in std::mem::take(&mut target.armed) {
-            let Some((header, place)) = self.jobs.get(job) else { continue };
-            let before = (header.clone(), *place);
-            let mut header = before.0.clone();
-            let attempt = header.attempts;
-            header.attempts -= 1;
-            if header.spent == 0 && header.refusals == 0 {
-                header.first_sent_at = None;
-            }
-            self.outputs.push_back(Output::Unsend { job });
-            self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
+        for armed in std::mem::take(&mut target.armed) {
+            self.call_back(armed, now);
         }
+    }
+
+    fn call_back(&mut self, armed: Armed, now: Now) {
+        let Armed { job, priority, passed_over, .. } = armed;
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        let before = (header.clone(), *place);
+        let mut header = before.0.clone();
+        let attempt = header.attempts;
+        header.attempts -= 1;
+        if header.spent == 0 && header.refusals == 0 {
+            header.first_sent_at = None;
+        }
+        if let Some(target) = self.targets.get_mut(&header.target) {
+            target.lines.line(priority).come_back(passed_over);
+        }
+        self.outputs.push_back(Output::Unsend { job });
+        self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
     }
 
     /// A job that was under way when the last life ended.

@@ -23,6 +23,13 @@ pub(super) enum Next {
     Job(Priority, JobId),
 }
 
+impl Line {
+    /// Its head went, came to nothing, and waits on as if it had not gone.
+    pub(super) fn come_back(&mut self, passed_over: u32) {
+        self.passed_over = self.passed_over.max(passed_over);
+    }
+}
+
 impl Lines {
     /// Of a target that the store knows: what is in line is there, and not yet here.
     pub(super) fn new(counts: &Counts, window: usize) -> Lines {
