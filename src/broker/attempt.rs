@@ -52,6 +52,7 @@ impl Lead {
 impl Broker {
     /// Starts and lets go whatever can be, and notes why no more.
     pub(super) fn pump(&mut self, id: TargetId, now: Now) {
+        self.give_up_late(id, now);
         let mut wake = self.release(id, now);
         let blocked = loop {
             match self.startable(id, now) {
@@ -189,6 +190,20 @@ impl Broker {
         let Some(target) = self.targets.get_mut(&id) else { return };
         for armed in std::mem::take(&mut target.armed) {
             self.call_back(armed, now);
+        }
+    }
+
+    /// Ends those that were armed and whose deadline has passed since.
+    fn give_up_late(&mut self, id: TargetId, now: Now) {
+        let (jobs, Some(target)) = (&self.jobs, self.targets.get_mut(&id)) else { return };
+        let is_late = |armed: &mut Armed| {
+            let deadline = jobs.get(armed.job).and_then(|(header, _)| header.deadline);
+            deadline.is_some_and(|deadline| deadline <= now.wall)
+        };
+        let late: Vec<Armed> = target.armed.extract_if(.., is_late).collect();
+        for armed in late {
+            self.call_back(armed, now);
+            self.expire(now, armed.job);
         }
     }
 
