@@ -113,7 +113,7 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(now, to, target, sweep),
+            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
@@ -328,8 +328,11 @@ impl Broker {
                 }
                 None
             }
-            Place::Ended { at, .. } => {
+            Place::Ended { end, at } => {
                 self.retention.ended(at);
+                if end.is_dead() {
+                    self.died(id, target_id);
+                }
                 self.dirty.insert(target_id);
                 Some(id)
             }

@@ -227,6 +227,11 @@ impl Checker {
                     );
                     Ok(())
                 }
+                // Whoever redrives a job wants it now.
+                (Place::Ended { .. }, Place::Queued) => {
+                    self.not_before.remove(&step.header.id);
+                    Ok(())
+                }
                 (_, Place::Ended { end: End::Expired, .. }) => {
                     let over = step.header.deadline.is_some_and(|deadline| deadline <= now.wall);
                     ensure!(over, "{:?} expires at {}", step.header, now.wall);
