@@ -49,6 +49,9 @@ impl Lead {
     }
 }
 
+/// By how much a target is held longer than the job that it refused.
+const MARGIN: Duration = Duration::from_millis(2);
+
 impl Broker {
     /// Starts and lets go whatever can be, and notes why no more.
     pub(super) fn pump(&mut self, id: TargetId, now: Now) {
@@ -320,9 +323,11 @@ impl Broker {
         let streak = target.refused_in_a_row(began);
         let held = retry::hold(retry, streak, report.retry_after);
         // Its job is due with the millisecond after; it must be back in line before others go.
-        let until = now.mono + held + Duration::from_millis(2);
-        target.hold(now.mono, until, streak);
-        self.change(Change::Held { target: id, until: now.wall + held });
+        let until = now.mono + held + MARGIN;
+        // A longer hold from before stays.
+        let until = target.hold(now.mono, until, streak);
+        let until = now.wall + until.since(now.mono).saturating_sub(MARGIN);
+        self.change(Change::Held { target: id, until });
         self.disarm(id, now);
         held
     }

@@ -119,12 +119,14 @@ impl Target {
         if fresh { self.hold.streak.saturating_add(1) } else { self.hold.streak }
     }
 
-    pub(super) fn hold(&mut self, now: Mono, until: Mono, streak: u32) {
+    /// Returns until when it is held in all.
+    pub(super) fn hold(&mut self, now: Mono, until: Mono, streak: u32) -> Mono {
         if streak > self.hold.streak {
             self.hold.since = now;
         }
         self.hold.streak = streak;
         self.hold.until = self.hold.until.max(until);
+        self.hold.until
     }
 
     /// An attempt that began at `began` was not refused.
