@@ -10,8 +10,6 @@ use super::{Broker, Story};
 
 /// Timers fired in one go; the rest follow at once, after what else there is to do.
 const AT_ONCE: usize = 1_024;
-/// Ended jobs forgotten in one go.
-const FORGET: usize = 512;
 /// The wall clock may be set while the broker sleeps: it looks again at least this often while
 /// something waits for a time of day.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -80,7 +78,8 @@ impl Broker {
             let before = Wall::from_millis(
                 now.wall.as_millis().saturating_sub(self.retention.keep.as_millis() as u64),
             );
-            self.outputs.push_back(Output::Load(Load::Finished { before, limit: FORGET }));
+            let limit = self.windows.page;
+            self.outputs.push_back(Output::Load(Load::Finished { before, limit }));
         }
     }
 

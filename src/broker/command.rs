@@ -8,9 +8,6 @@ use super::job::{End, Happening, Header, JobId, Place, TargetId};
 use super::time::{Now, Wall};
 use super::{Broker, Story, is_pending};
 
-/// Dead jobs that a sweep handles in one go.
-const PAGE: usize = 256;
-
 /// What an answer of the store was wanted for.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
@@ -236,7 +233,7 @@ impl Broker {
     fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
         let ticket = self.next_ticket();
         self.pending.insert(ticket, pending);
-        let load = Load::Dead { target, after, limit: PAGE, ticket };
+        let load = Load::Dead { target, after, limit: self.windows.page, ticket };
         self.outputs.push_back(Output::Load(load));
     }
 

@@ -250,11 +250,13 @@ pub struct Windows {
     pub line: usize,
     /// Timers, and as many deadlines, of all targets together.
     pub timers: usize,
+    /// Ended jobs that a sweep, or retention, handles in one go.
+    pub page: usize,
 }
 
 impl Default for Windows {
     fn default() -> Windows {
-        Windows { line: 1_024, timers: 4_096 }
+        Windows { line: 1_024, timers: 4_096, page: 256 }
     }
 }
 

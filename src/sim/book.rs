@@ -36,7 +36,7 @@ pub(super) struct Claimant {
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: BTreeMap<JobId, Box<Entry>>,
     lines: BTreeMap<(TargetId, Priority), BTreeMap<Seat, JobId>>,
     timers: BTreeSet<(Wall, JobId)>,
     /// Of jobs that are not under way.
@@ -70,11 +70,11 @@ impl Book {
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Entry> {
-        self.jobs.get(&id)
+        self.jobs.get(&id).map(|entry| &**entry)
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = (&JobId, &Entry)> {
-        self.jobs.iter()
+        self.jobs.iter().map(|(id, entry)| (id, &**entry))
     }
 
     /// Who is first in a line.
@@ -177,7 +177,7 @@ impl Book {
         {
             self.deadlines.insert((deadline, id));
         }
-        self.jobs.insert(id, entry);
+        self.jobs.insert(id, Box::new(entry));
     }
 
     fn leave(&mut self, id: JobId) -> Option<Entry> {
@@ -201,6 +201,6 @@ impl Book {
         if let Some(deadline) = header.deadline {
             self.deadlines.remove(&(deadline, id));
         }
-        Some(entry)
+        Some(*entry)
     }
 }

@@ -1,6 +1,7 @@
 //! Watches all that goes into the core and comes out of it, and says which promise is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::acks::Acks;
@@ -16,9 +17,17 @@ use crate::broker::change::{Change, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Outcome, Report};
-use crate::broker::policy::Policy;
+use crate::broker::policy::{Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
+
+/// What holds for a target that the configuration does not name.
+const WHILE_AWAY: Retry = Retry {
+    max_attempts: NonZeroU32::MAX,
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(300),
+    max_retry_duration: Duration::MAX,
+};
 
 /// Why the core says what it says just now.
 #[derive(Clone, Debug)]
@@ -136,10 +145,9 @@ impl Checker {
         }
         self.cause = Cause::Report { job, attempt, report: report.clone() };
         self.limits.ended(target, job);
-        if report.outcome == Outcome::Refused
-            && let Some(policy) = self.limits.policy(target)
-        {
-            self.holds.refused(at, self.turn, target, report, &policy.retry);
+        if report.outcome == Outcome::Refused {
+            let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
+            self.holds.refused(at, self.turn, target, report, &retry);
         }
     }
 

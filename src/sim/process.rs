@@ -295,7 +295,7 @@ impl World {
         let bound = 2 * (lines + windows.timers) + under_way as usize;
         let known = shell.broker.known_jobs();
         ensure!(known <= bound, "memory holds {known} jobs, not {bound}");
-        if self.steps % 16 == 0 {
+        if self.steps.is_multiple_of(64) {
             self.checker.audit(&self.disk.model)?;
             self.compare_views()?;
         }

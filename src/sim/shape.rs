@@ -55,7 +55,11 @@ impl Shape {
             windows: if rng.one_in(3) {
                 Windows::default()
             } else {
-                Windows { line: rng.pick(&[1, 2, 4, 8, 64]), timers: rng.pick(&[1, 4, 16, 64]) }
+                Windows {
+                    line: rng.pick(&[1, 2, 4, 8, 64]),
+                    timers: rng.pick(&[1, 4, 16, 64]),
+                    page: rng.pick(&[1, 3, 16]),
+                }
             },
             pace: Pace {
                 least: MS / 10,
