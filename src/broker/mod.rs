@@ -287,11 +287,14 @@ impl Broker {
                     target.armed.retain(|armed| armed.job != id);
                 }
             }
-            Place::Ended { .. } => {
-                if let Some(deadline) = header.deadline {
-                    self.deadlines.insert((deadline, id), id);
-                }
-            }
+            Place::Ended { .. } => {}
+        }
+        // While it was under way its deadline may have passed, and was looked at in vain.
+        if matches!(place, Place::Running { .. } | Place::Ended { .. })
+            && !to.is_ended()
+            && let Some(deadline) = header.deadline
+        {
+            self.deadlines.insert((deadline, id), id);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline

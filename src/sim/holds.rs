@@ -43,13 +43,13 @@ impl Holds {
         let hold = self.holds.entry(id).or_default();
         hold.least = hold.least.max(at + least);
         hold.most = hold.most.max(at + retry.max_backoff + ROUNDING);
-        self.gathered.push((turn, id, at + least));
+        self.gathered.push((turn, id, hold.least));
     }
 
     pub(super) fn committed(&mut self, turn: Turn) {
         for (_, id, until) in self.gathered.extract_if(.., |(gathered, _, _)| *gathered <= turn) {
-            let durable = self.durable.entry(id).or_default();
-            *durable = (*durable).max(until);
+            // It may be less than what was there: `max_backoff` may have become shorter.
+            self.durable.insert(id, until);
         }
     }
 

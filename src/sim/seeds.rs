@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::planted::Planted;
+use super::trace::Trace;
 use super::world::World;
 
 /// What came of one world.
@@ -12,7 +13,7 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn run(seed: u64, planted: Option<Planted>) -> Verdict {
-    attempt(&mut World::new(seed, planted, false))
+    attempt(&mut World::new(seed, planted, Trace::default()))
 }
 
 /// A panic of the core or of the store is a broken promise too.
@@ -47,9 +48,18 @@ pub(super) fn all_are_fine(seeds: impl IntoIterator<Item = u64>) {
     }
 }
 
+/// # Panics
+/// If it is there and no number.
+pub(super) fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
 /// The same world once more, with its last steps.
 fn story(seed: u64, violation: &str) -> String {
-    let mut world = World::new(seed, None, true);
+    let kept = from_environment("TOLLGATE_SIM_TRACE").unwrap_or(80);
+    let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+    let mut world = World::new(seed, None, Trace::new(kept));
     let _ = attempt(&mut world);
     let lines: Vec<&str> = world.trace.lines().collect();
     format!(

@@ -4,26 +4,28 @@ use std::collections::VecDeque;
 
 use super::clocks::Moment;
 
-const KEPT: usize = 80;
-
 #[derive(Debug, Default)]
-pub(super) struct Trace(Option<VecDeque<String>>);
+pub(super) struct Trace {
+    lines: VecDeque<String>,
+    /// How many are kept.
+    kept: usize,
+}
 
 impl Trace {
-    pub(super) fn new(wanted: bool) -> Trace {
-        Trace(wanted.then(VecDeque::new))
+    pub(super) fn new(kept: usize) -> Trace {
+        Trace { lines: VecDeque::new(), kept }
     }
 
     pub(super) fn note(&mut self, at: Moment, words: impl FnOnce() -> String) {
-        if let Some(lines) = &mut self.0 {
-            if lines.len() == KEPT {
-                lines.pop_front();
+        if self.kept > 0 {
+            if self.lines.len() == self.kept {
+                self.lines.pop_front();
             }
-            lines.push_back(format!("{at} {}", words()));
+            self.lines.push_back(format!("{at} {}", words()));
         }
     }
 
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flatten().map(String::as_str)
+        self.lines.iter().map(String::as_str)
     }
 }

@@ -56,13 +56,13 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> World {
+    pub(super) fn new(seed: u64, planted: Option<Planted>, trace: Trace) -> World {
         let mut rng = Rng::new(seed);
         let shape = Shape::random(&mut rng);
-        World::of(shape, rng, planted, traced)
+        World::of(shape, rng, planted, trace)
     }
 
-    pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, traced: bool) -> World {
+    pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
         let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
         let mut world = World {
             planted,
@@ -73,7 +73,7 @@ impl World {
             disk: Disk::new(Model::default(), shape.pace, keeps_previous),
             checker: Checker::new(),
             callers: Callers::new(),
-            trace: Trace::new(traced),
+            trace,
             targets: Vec::new(),
             moods: BTreeMap::new(),
             config: BTreeMap::new(),
