@@ -18,7 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Retention {
     keep: Duration,
-    /// When the oldest ended job ended; `EPOCH` while that is not known.
+    /// When the oldest ended job ended; `EPOCH` while that is not known. While the store is asked,
+    /// of those that ended since.
     oldest: Option<Wall>,
     asked: bool,
 }
@@ -33,7 +34,8 @@ impl Retention {
     }
 
     pub(super) fn ended(&mut self, at: Wall) {
-        self.oldest.get_or_insert(at);
+        // The wall clock may have been set back: the last one need not be the latest.
+        self.oldest = earliest(self.oldest, Some(at));
     }
 
     fn due(&self) -> Option<Wall> {
@@ -75,6 +77,7 @@ impl Broker {
         }
         if self.retention.due().is_some_and(|due| due <= now.wall) {
             self.retention.asked = true;
+            self.retention.oldest = None;
             let before = Wall::from_millis(
                 now.wall.as_millis().saturating_sub(self.retention.keep.as_millis() as u64),
             );
@@ -118,10 +121,14 @@ impl Broker {
         next: Option<Wall>,
     ) {
         self.retention.asked = false;
-        self.retention.oldest = next;
+        self.retention.oldest = earliest(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
             self.jobs.delete(id, self.turn);
             self.change(super::Change::Delete { id, target, priority, place });
         }
     }
+}
+
+fn earliest(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
+    [one, other].into_iter().flatten().min()
 }

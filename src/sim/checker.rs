@@ -248,7 +248,7 @@ impl Checker {
                 _ => Ok(()),
             },
             Change::Delete { id, place: Place::Ended { end, at }, .. } => {
-                let old = *at + self.retention <= now.wall;
+                let old = *at + self.retention <= self.latest;
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
