@@ -78,9 +78,10 @@ impl Broker {
         if self.retention.due().is_some_and(|due| due <= now.wall) {
             self.retention.asked = true;
             self.retention.oldest = None;
-            let before = Wall::from_millis(
-                now.wall.as_millis().saturating_sub(self.retention.keep.as_millis() as u64),
-            );
+            // Those that are due to this millisecond are before the next.
+            let keep = u64::try_from(self.retention.keep.as_millis()).unwrap_or(u64::MAX);
+            let next = now.wall.as_millis().saturating_add(1);
+            let before = Wall::from_millis(next.saturating_sub(keep));
             let limit = self.windows.page;
             self.outputs.push_back(Output::Load(Load::Finished { before, limit }));
         }

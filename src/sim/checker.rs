@@ -13,7 +13,7 @@ use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
 use super::violation::{Checked, ensure};
-use crate::broker::change::{Change, Move, Turn};
+use crate::broker::change::{Change, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Outcome, Report};
@@ -54,6 +54,8 @@ pub(super) struct Checker {
     latest: Wall,
     pub(super) draining: bool,
     retention: Duration,
+    /// How often in a row retention asked for what is over, and got nothing.
+    in_vain: u32,
 }
 
 impl Checker {
@@ -71,6 +73,7 @@ impl Checker {
             latest: Wall::EPOCH,
             draining: false,
             retention: Duration::ZERO,
+            in_vain: 0,
         }
     }
 
@@ -106,7 +109,7 @@ impl Checker {
         self.acks.nothing_is_lost(model)
     }
 
-    pub(super) fn input(&mut self, at: Moment, now: Now, input: &Input) {
+    pub(super) fn input(&mut self, at: Moment, now: Now, input: &Input) -> Checked {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
@@ -114,7 +117,14 @@ impl Checker {
             Input::Attempted { job, attempt, report } => {
                 self.report(at, *job, *attempt, report);
             }
-            Input::Loaded(loaded) => self.order.answered(loaded),
+            Input::Loaded(loaded) => {
+                if let Loaded::Finished { rows, next } = loaded {
+                    let over = next.is_some_and(|next| next + self.retention <= now.wall);
+                    self.in_vain = if over && rows.is_empty() { self.in_vain + 1 } else { 0 };
+                    ensure!(self.in_vain < 3, "asked for what is to be forgotten again and again");
+                }
+                self.order.answered(loaded);
+            }
             Input::Configure { targets } => {
                 let policies: BTreeMap<TargetId, Policy> =
                     targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
@@ -133,6 +143,7 @@ impl Checker {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn report(&mut self, at: Moment, job: JobId, attempt: u32, report: &Report) {

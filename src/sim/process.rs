@@ -110,7 +110,7 @@ impl World {
         let now = self.clocks.now(self.at);
         let Some(shell) = &mut self.shell else { return Ok(0) };
         self.trace.note(self.at, || format!("> {}", words::input(&input)));
-        self.checker.input(self.at, now, &input);
+        self.checker.input(self.at, now, &input)?;
         shell.broker.handle(now, input);
         self.take_outputs()
     }

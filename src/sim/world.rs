@@ -248,6 +248,10 @@ impl World {
         if self.shell.is_none() {
             return Ok(());
         }
+        if self.rng.one_in(3) {
+            self.shape.retention = self.rng.pick(&[10, 600, 3_600]) * Duration::from_secs(1);
+            self.feed(Input::Retention { keep: self.shape.retention })?;
+        }
         self.configure()
     }
 
