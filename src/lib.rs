@@ -34,5 +34,7 @@ pub mod http_api;
 pub mod metrics;
 pub mod reload;
 pub mod serve;
+#[cfg(test)]
+mod sim;
 pub mod sources;
 pub mod store;

@@ -56,9 +56,13 @@ impl Lead {
     }
 }
 
+/// By how much a target is held longer than the job that it refused.
+const MARGIN: Duration = Duration::from_millis(2);
+
 impl Broker {
     /// Starts and lets go whatever can be, and notes why no more.
     pub(super) fn pump(&mut self, id: TargetId, now: Now) {
+        self.give_up_late(id, now);
         let mut wake = self.release(id, now);
         let blocked = loop {
             match self.startable(id, now) {
@@ -119,7 +123,10 @@ impl Broker {
         let token = live.bucket.earliest(now.mono, ahead.saturating_add(1));
         let start = token.before(self.lead.get());
         if start > now.mono {
-            return Startable::Blocked(BlockedOn::Rate, Some(start));
+            // Behind a full bucket the next token comes only once one is taken: when that will be,
+            // the commit of those that are armed will tell.
+            let until = (!live.bucket.is_full(now.mono)).then_some(start);
+            return Startable::Blocked(BlockedOn::Rate, until);
         }
         Startable::Job(job, priority)
     }
@@ -143,8 +150,7 @@ impl Broker {
         }
         let began = now.mono;
         let turn = self.turn;
-        let armed = Armed { job, priority, passed_over, turn, at: began, durable: false };
-        target.armed.push(armed);
+        target.armed.push(Armed { job, priority, turn, at: began, durable: false, passed_over });
         self.arming.insert((self.turn, id));
         self.flights.insert(job, Flight { attempt, began });
         let to = Place::Running { started: now.wall };
@@ -159,18 +165,15 @@ impl Broker {
         let live = target.live.as_ref()?;
         let max_deferrals = live.policy.max_deferrals.get();
         loop {
-            let ready = target.armed.iter().enumerate().filter(|(_, armed)| armed.durable);
-            let ready = ready.min_by_key(|(index, armed)| (armed.rank(max_deferrals), *index));
-            let (index, Armed { job, priority, .. }) =
-                ready.map(|(index, armed)| (index, *armed))?;
+            let index = first_to_leave(&target.armed, max_deferrals)?;
             if !live.bucket.take(now.mono) {
                 return Some(live.bucket.earliest(now.mono, 1));
             }
-            target.armed.remove(index);
-            for lower in target.armed.iter_mut().filter(|armed| armed.priority > priority) {
-                lower.passed_over = lower.passed_over.saturating_add(1);
-                let of = lower.priority;
-                self.outputs.push_back(Output::PassedOver { target: id, of });
+            let Armed { job, priority, .. } = target.armed.remove(index);
+            for earlier in &mut target.armed[..index] {
+                if earlier.durable && earlier.priority > priority {
+                    earlier.passed_over = earlier.passed_over.saturating_add(1);
+                }
             }
             let attempt = self.flights.get(&job).map_or(0, |flight| flight.attempt);
             self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
@@ -201,18 +204,40 @@ impl Broker {
     /// Calls back what was armed and has not left.
     pub(super) fn disarm(&mut self, id: TargetId, now: Now) {
         let Some(target) = self.targets.get_mut(&id) else { return };
-        for Armed { job, .. } in std::mem::take(&mut target.armed) {
-            let Some((header, place)) = self.jobs.get(job) else { continue };
-            let before = (header.clone(), *place);
-            let mut header = before.0.clone();
-            let attempt = header.attempts;
-            header.attempts -= 1;
-            if header.spent == 0 && header.refusals == 0 {
-                header.first_sent_at = None;
-            }
-            self.outputs.push_back(Output::Unsend { job });
-            self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
+        for armed in std::mem::take(&mut target.armed) {
+            self.call_back(armed, now);
         }
+    }
+
+    /// Ends those that were armed and whose deadline has passed since.
+    fn give_up_late(&mut self, id: TargetId, now: Now) {
+        let (jobs, Some(target)) = (&self.jobs, self.targets.get_mut(&id)) else { return };
+        let is_late = |armed: &mut Armed| {
+            let deadline = jobs.get(armed.job).and_then(|(header, _)| header.deadline);
+            deadline.is_some_and(|deadline| deadline <= now.wall)
+        };
+        let late: Vec<Armed> = target.armed.extract_if(.., is_late).collect();
+        for armed in late {
+            self.call_back(armed, now);
+            self.expire(now, armed.job);
+        }
+    }
+
+    fn call_back(&mut self, armed: Armed, now: Now) {
+        let Armed { job, priority, passed_over, .. } = armed;
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        let before = (header.clone(), *place);
+        let mut header = before.0.clone();
+        let attempt = header.attempts;
+        header.attempts -= 1;
+        if header.spent == 0 && header.refusals == 0 {
+            header.first_sent_at = None;
+        }
+        if let Some(target) = self.targets.get_mut(&header.target) {
+            target.lines.line(priority).come_back(passed_over);
+        }
+        self.outputs.push_back(Output::Unsend { job });
+        self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
     }
 
     /// A job that was under way when the last life ended.
@@ -311,12 +336,25 @@ impl Broker {
         let streak = target.refused_in_a_row(began);
         let held = retry::hold(retry, streak, report.retry_after);
         // Its job is due with the millisecond after; it must be back in line before others go.
-        let until = now.mono + held + Duration::from_millis(2);
-        target.hold(now.mono, until, streak);
-        self.change(Change::Held { target: id, until: now.wall + held });
+        let until = now.mono + held + MARGIN;
+        // A longer hold from before stays.
+        let until = target.hold(now.mono, until, streak);
+        let until = now.wall + until.since(now.mono).saturating_sub(MARGIN);
+        self.change(Change::Held { target: id, until });
         self.disarm(id, now);
         held
     }
+}
+
+/// Of those whose start is on disk the highest, unless a lower one was passed over so often that it
+/// is its turn; of several such the lowest, as in line.
+fn first_to_leave(armed: &[Armed], max_deferrals: u32) -> Option<usize> {
+    let ready = || armed.iter().enumerate().filter(|(_, armed)| armed.durable);
+    let (highest, first) = ready().min_by_key(|(index, armed)| (armed.priority, *index))?;
+    let turn = ready()
+        .filter(|(_, armed)| armed.priority > first.priority && armed.passed_over >= max_deferrals)
+        .max_by_key(|(index, armed)| (armed.priority, std::cmp::Reverse(*index)));
+    Some(turn.map_or(highest, |(index, _)| index))
 }
 
 enum Startable {

@@ -10,8 +10,6 @@ use super::{Broker, Story};
 
 /// Timers fired in one go; the rest follow at once, after what else there is to do.
 const AT_ONCE: usize = 1_024;
-/// Ended jobs forgotten in one go.
-const FORGET: usize = 512;
 /// The wall clock may be set while the broker sleeps: it looks again at least this often while
 /// something waits for a time of day.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -20,7 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Retention {
     keep: Duration,
-    /// When the oldest ended job ended; `EPOCH` while that is not known.
+    /// When the oldest ended job ended; `EPOCH` while that is not known. While the store is asked,
+    /// of those that ended since.
     oldest: Option<Wall>,
     asked: bool,
 }
@@ -35,7 +34,8 @@ impl Retention {
     }
 
     pub(super) fn ended(&mut self, at: Wall) {
-        self.oldest.get_or_insert(at);
+        // The wall clock may have been set back: the last one need not be the latest.
+        self.oldest = earliest(self.oldest, Some(at));
     }
 
     fn due(&self) -> Option<Wall> {
@@ -77,10 +77,13 @@ impl Broker {
         }
         if self.retention.due().is_some_and(|due| due <= now.wall) {
             self.retention.asked = true;
-            let before = Wall::from_millis(
-                now.wall.as_millis().saturating_sub(self.retention.keep.as_millis() as u64),
-            );
-            self.outputs.push_back(Output::Load(Load::Finished { before, limit: FORGET }));
+            self.retention.oldest = None;
+            // Those that are due to this millisecond are before the next.
+            let keep = u64::try_from(self.retention.keep.as_millis()).unwrap_or(u64::MAX);
+            let next = now.wall.as_millis().saturating_add(1);
+            let before = Wall::from_millis(next.saturating_sub(keep));
+            let limit = self.windows.page;
+            self.outputs.push_back(Output::Load(Load::Finished { before, limit }));
         }
     }
 
@@ -119,10 +122,14 @@ impl Broker {
         next: Option<Wall>,
     ) {
         self.retention.asked = false;
-        self.retention.oldest = next;
+        self.retention.oldest = earliest(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
             self.jobs.delete(id, self.turn);
             self.change(super::Change::Delete { id, target, priority, place });
         }
     }
+}
+
+fn earliest(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
+    [one, other].into_iter().flatten().min()
 }

@@ -1,19 +1,29 @@
 //! What people and callers do to jobs that are there: cancel, change, redrive, purge, pause.
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Load, Ticket};
 use super::io::{CommandError, JobCommand, Output, Reply, ReplyTo, Sweep, UnknownTarget};
 use super::job::{End, Happening, Header, JobId, Place, TargetId};
 use super::time::{Now, Wall};
 use super::{Broker, Story, is_pending};
 
-/// Dead jobs that a sweep handles in one go.
-const PAGE: usize = 256;
-
 /// What an answer of the store was wanted for.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
-    Find { job: JobId, purpose: Purpose },
-    Sweep { to: ReplyTo, target: TargetId, sweep: Sweep, began: Wall, count: u64 },
+    Find {
+        job: JobId,
+        purpose: Purpose,
+    },
+    /// `since`: who died since it began. They were not meant, and a job that was redriven and died
+    /// again least of all. Times of death do not tell: the wall clock may have been set back.
+    Sweep {
+        to: ReplyTo,
+        target: TargetId,
+        sweep: Sweep,
+        since: BTreeSet<JobId>,
+        count: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +66,8 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Target(reply) });
     }
 
-    pub(super) fn sweep(&mut self, now: Now, to: ReplyTo, target: TargetId, sweep: Sweep) {
-        let pending = Pending::Sweep { to, target, sweep, began: now.wall, count: 0 };
+    pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
+        let pending = Pending::Sweep { to, target, sweep, since: BTreeSet::new(), count: 0 };
         self.next_page(target, None, pending);
     }
 
@@ -185,7 +195,7 @@ impl Broker {
         rows: Vec<(Header, Place)>,
         exhausted: bool,
     ) {
-        let Some(Pending::Sweep { to, target, sweep, began, mut count }) =
+        let Some(Pending::Sweep { to, target, sweep, since, mut count }) =
             self.pending.remove(&ticket)
         else {
             return;
@@ -193,12 +203,10 @@ impl Broker {
         let mut after = None;
         for (header, place) in rows {
             let Place::Ended { at, .. } = place else { continue };
-            // What died since was not meant, a job that was redriven and died again least of all.
-            if at > began {
-                self.finish_sweep(to, count);
-                return;
-            }
             after = Some((at, header.id));
+            if since.contains(&header.id) {
+                continue;
+            }
             let job = self.get(header.id).unwrap_or((header, place));
             let dead = matches!(job.1, Place::Ended { end, .. } if end.is_dead());
             if !dead || self.jobs.is_deleted(job.0.id) {
@@ -215,15 +223,26 @@ impl Broker {
         if exhausted || after.is_none() {
             self.finish_sweep(to, count);
         } else {
-            let pending = Pending::Sweep { to, target, sweep, began, count };
+            let pending = Pending::Sweep { to, target, sweep, since, count };
             self.next_page(target, after, pending);
+        }
+    }
+
+    /// A job of this target died.
+    pub(super) fn died(&mut self, id: JobId, of: TargetId) {
+        for pending in self.pending.values_mut() {
+            if let Pending::Sweep { target, since, .. } = pending
+                && *target == of
+            {
+                since.insert(id);
+            }
         }
     }
 
     fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
         let ticket = self.next_ticket();
         self.pending.insert(ticket, pending);
-        let load = Load::Dead { target, after, limit: PAGE, ticket };
+        let load = Load::Dead { target, after, limit: self.windows.page, ticket };
         self.outputs.push_back(Output::Load(load));
     }
 

@@ -243,9 +243,27 @@ pub struct TargetView {
     pub blocked_for: [Duration; BlockedOn::ALL.len()],
 }
 
+/// How much of the backlog memory holds. Each at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Headers of one line: of one target at one priority.
+    pub line: usize,
+    /// Timers, and as many deadlines, of all targets together.
+    pub timers: usize,
+    /// Ended jobs that a sweep, or retention, handles in one go.
+    pub page: usize,
+}
+
+impl Default for Windows {
+    fn default() -> Windows {
+        Windows { line: 1_024, timers: 4_096, page: 256 }
+    }
+}
+
 /// Everything that a new core is made from.
 pub struct Start {
     pub recovered: Recovered,
     pub targets: Vec<(TargetId, String, Policy)>,
     pub retention: Duration,
+    pub windows: Windows,
 }

@@ -128,6 +128,11 @@ impl Bucket {
         first + self.cell.saturating_mul(CELLS).saturating_mul(nth.max(1) - at_once)
     }
 
+    /// Whether no token is to come before one is taken.
+    pub(super) fn is_full(&self, now: Mono) -> bool {
+        self.earliest(now, self.burst) <= now
+    }
+
     /// The tokens in the bucket, with fractions.
     pub(super) fn tokens(&self, now: Mono) -> f64 {
         let debt = Mono::from_nanos(self.arrival.0.at.load(Relaxed)).since(now);

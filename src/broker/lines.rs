@@ -4,9 +4,6 @@ use super::change::Counts;
 use super::job::{JobId, JobState, Priority, Seat};
 use super::window::Window;
 
-/// Headers of one line that memory holds.
-const WINDOW: usize = 1_024;
-
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) window: Window<Seat, JobId>,
@@ -26,13 +23,20 @@ pub(super) enum Next {
     Job(Priority, JobId),
 }
 
+impl Line {
+    /// Its head went, came to nothing, and waits on as if it had not gone.
+    pub(super) fn come_back(&mut self, passed_over: u32) {
+        self.passed_over = self.passed_over.max(passed_over);
+    }
+}
+
 impl Lines {
     /// Of a target that the store knows: what is in line is there, and not yet here.
-    pub(super) fn new(counts: &Counts) -> Lines {
+    pub(super) fn new(counts: &Counts, window: usize) -> Lines {
         Lines(Priority::ALL.map(|priority| Line {
             window: match counts.get(priority, JobState::Queued) {
-                0 => Window::empty(WINDOW),
-                _ => Window::unknown(WINDOW),
+                0 => Window::empty(window),
+                _ => Window::unknown(window),
             },
             passed_over: 0,
         }))
@@ -89,7 +93,7 @@ mod tests {
 
     fn lines(waiting: &[(Priority, u64)]) -> (Lines, Counts) {
         let mut counts = Counts::default();
-        let mut lines = Lines::new(&counts);
+        let mut lines = Lines::new(&counts, 8);
         for (priority, seat) in waiting {
             lines.line(*priority).window.insert(Seat(*seat), JobId(u128::from(*seat)));
             counts.add(*priority, JobState::Queued);
@@ -137,6 +141,6 @@ mod tests {
         let (lines, mut counts) = lines(&[(Priority::Normal, 1)]);
         counts.add(Priority::High, JobState::Queued);
         assert_eq!(lines.next(&counts, 20), Next::Unknown);
-        assert_eq!(Lines::new(&Counts::default()).next(&Counts::default(), 1), Next::Nobody);
+        assert_eq!(Lines::new(&Counts::default(), 8).next(&Counts::default(), 1), Next::Nobody);
     }
 }

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
-use io::{Input, Output, Start, TargetView};
+use io::{Input, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
 use payload::Answer;
@@ -44,9 +44,6 @@ use policy::Policy;
 use target::Target;
 use time::{Mono, Now, Wall};
 use window::Window;
-
-/// Timers and deadlines that memory holds, of all targets together.
-const TIMERS: usize = 4_096;
 
 /// See the module.
 #[derive(Debug)]
@@ -66,6 +63,7 @@ pub struct Broker {
     dirty: BTreeSet<TargetId>,
     wakes: BTreeSet<(Mono, TargetId)>,
     outputs: VecDeque<Output>,
+    windows: Windows,
     /// The one that is being gathered.
     turn: Turn,
     last_seat: Seat,
@@ -77,12 +75,12 @@ pub struct Broker {
 impl Broker {
     /// What was under way when the last life ended counts as an attempt of unknown outcome.
     pub fn new(start: Start, now: Now) -> Broker {
-        let Start { recovered, targets, retention } = start;
+        let Start { recovered, targets, retention, windows } = start;
         let mut broker = Broker {
             targets: BTreeMap::new(),
             jobs: Jobs::default(),
-            timers: Window::unknown(TIMERS),
-            deadlines: Window::unknown(TIMERS),
+            timers: Window::unknown(windows.timers),
+            deadlines: Window::unknown(windows.timers),
             flights: BTreeMap::new(),
             arming: BTreeSet::new(),
             lookups: submit::Lookups::default(),
@@ -92,6 +90,7 @@ impl Broker {
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
+            windows,
             turn: Turn(1),
             last_seat: recovered.last_seat,
             last_ticket: Ticket(0),
@@ -99,7 +98,7 @@ impl Broker {
             drained: false,
         };
         for found in recovered.targets {
-            broker.targets.insert(found.id, Target::new(found, now));
+            broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
         broker.configure(targets, now);
         for (header, started) in recovered.running {
@@ -114,7 +113,7 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(now, to, target, sweep),
+            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
@@ -156,6 +155,7 @@ impl Broker {
     }
 
     fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+        let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {
             policies.insert(id, policy);
@@ -167,7 +167,7 @@ impl Broker {
                     held_until: None,
                     counts: change::Counts::default(),
                 };
-                Target::new(new, now)
+                Target::new(new, line, now)
             });
         }
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();
@@ -280,16 +280,21 @@ impl Broker {
             Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
             Place::Running { .. } => {
                 self.flights.remove(&id);
+                // Its place is free for another, wherever this one goes.
+                self.dirty.insert(header.target);
                 if let Some(target) = self.targets.get_mut(&header.target) {
                     target.in_flight -= 1;
                     target.armed.retain(|armed| armed.job != id);
                 }
             }
-            Place::Ended { .. } => {
-                if let Some(deadline) = header.deadline {
-                    self.deadlines.insert((deadline, id), id);
-                }
-            }
+            Place::Ended { .. } => {}
+        }
+        // While it was under way its deadline may have passed, and was looked at in vain.
+        if matches!(place, Place::Running { .. } | Place::Ended { .. })
+            && !to.is_ended()
+            && let Some(deadline) = header.deadline
+        {
+            self.deadlines.insert((deadline, id), id);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline
@@ -326,8 +331,11 @@ impl Broker {
                 }
                 None
             }
-            Place::Ended { at, .. } => {
+            Place::Ended { end, at } => {
                 self.retention.ended(at);
+                if end.is_dead() {
+                    self.died(id, target_id);
+                }
                 self.dirty.insert(target_id);
                 Some(id)
             }

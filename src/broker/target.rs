@@ -15,11 +15,11 @@ use super::time::{Mono, Now};
 pub(super) struct Armed {
     pub(super) job: JobId,
     pub(super) priority: Priority,
-    /// How often a higher job was sent before it, in line and since.
-    pub(super) passed_over: u32,
     pub(super) turn: Turn,
     pub(super) at: Mono,
     pub(super) durable: bool,
+    /// How often it was passed over, in line and since.
+    pub(super) passed_over: u32,
 }
 
 impl Armed {
@@ -66,8 +66,9 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(found: RecoveredTarget, now: Now) -> Target {
-        let lines = Lines::new(&found.counts);
+    /// `window`: headers of each of its lines that memory holds.
+    pub(super) fn new(found: RecoveredTarget, window: usize, now: Now) -> Target {
+        let lines = Lines::new(&found.counts, window);
         let mut target = Target {
             id: found.id,
             name: found.name,
@@ -125,12 +126,14 @@ impl Target {
         if fresh { self.hold.streak.saturating_add(1) } else { self.hold.streak }
     }
 
-    pub(super) fn hold(&mut self, now: Mono, until: Mono, streak: u32) {
+    /// Returns until when it is held in all.
+    pub(super) fn hold(&mut self, now: Mono, until: Mono, streak: u32) -> Mono {
         if streak > self.hold.streak {
             self.hold.since = now;
         }
         self.hold.streak = streak;
         self.hold.until = self.hold.until.max(until);
+        self.hold.until
     }
 
     /// An attempt that began at `began` was not refused.

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::admin::{AdminState, Readiness, SharedReadiness};
 use crate::broker::Broker;
 use crate::broker::change::{Recovered, RecoveredTarget};
-use crate::broker::io::Start;
+use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::time::Now;
 use crate::config::{Config, Target};
@@ -215,7 +215,8 @@ fn core(
     }
     let now = Now { mono: handle.mono_now(), wall: Handle::wall_now() };
     let targets = live.iter().map(|(id, t)| (*id, t.name.clone(), t.policy.clone())).collect();
-    Broker::new(Start { recovered, targets, retention: config.store.retention }, now)
+    let retention = config.store.retention;
+    Broker::new(Start { recovered, targets, retention, windows: Windows::default() }, now)
 }
 
 /// The targets that are both in the store (all are) and in the configuration.

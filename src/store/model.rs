@@ -118,26 +118,28 @@ impl Model {
                         && job.header.priority == *priority
                         && after.is_none_or(|after| job.header.seat > after)
                 });
-                let rows = rows.map(|job| (job.header.seat, job.header.clone()));
-                let (rows, exhausted) = window(rows, *limit);
+                let (rows, exhausted) = window(rows.map(|job| (job.header.seat, job)), *limit);
+                let rows = rows.into_iter().map(|(_, job)| job.header.clone()).collect();
                 Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
             }
             Load::Timers { after, limit } => {
                 let rows = self.records().filter_map(|job| match job.place {
                     Place::Scheduled { due } | Place::Waiting { due } => {
-                        Some(((due, job.header.id), (job.header.clone(), job.place)))
+                        Some(((due, job.header.id), job))
                     }
                     _ => None,
                 });
                 let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
                 let (rows, exhausted) = window(rows, *limit);
-                Loaded::Timers { rows, exhausted }
+                let rows = rows.into_iter().map(|(_, job)| (job.header.clone(), job.place));
+                Loaded::Timers { rows: rows.collect(), exhausted }
             }
             Load::Deadlines { after, limit } => {
                 let rows = self.records().filter(|job| !job.place.is_ended());
                 let rows = rows.filter_map(|job| Some((job.header.deadline?, job.header.id)));
                 let rows = rows.filter(|key| after.is_none_or(|after| *key > after));
-                let (rows, exhausted) = window(rows.map(|key| (key, key)), *limit);
+                let (rows, exhausted) = window(rows.map(|key| (key, ())), *limit);
+                let rows = rows.into_iter().map(|(key, ())| key).collect();
                 Loaded::Deadlines { rows, exhausted }
             }
             Load::Job { id, ticket } => {
@@ -156,18 +158,20 @@ impl Model {
             Load::Dead { target, after, limit, ticket } => {
                 let rows = self.ended(true).filter(|(_, job)| job.header.target == *target);
                 let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
-                let rows = rows.map(|(key, job)| (key, (job.header.clone(), job.place)));
                 let (rows, exhausted) = window(rows, *limit);
-                Loaded::Dead { ticket: *ticket, rows, exhausted }
+                let rows = rows.into_iter().map(|(_, job)| (job.header.clone(), job.place));
+                Loaded::Dead { ticket: *ticket, rows: rows.collect(), exhausted }
             }
             Load::Finished { before, limit } => {
-                let rows = self.ended(false).map(|(key, job)| (key, (key.0, job)));
-                let (all, _) = window(rows, usize::MAX);
-                let due = all.iter().take_while(|(at, _)| at < before).count().min(*limit);
-                let rows = all[..due].iter().map(|(_, job)| {
+                let due = self.ended(false).filter(|((at, _), _)| at < before);
+                let (rows, _) = window(due, *limit);
+                let last = rows.last().map(|(key, _)| *key);
+                let left = self.ended(false).map(|(key, _)| key).filter(|key| Some(*key) > last);
+                let next = left.min().map(|(at, _)| at);
+                let rows = rows.into_iter().map(|(_, job)| {
                     (job.header.id, job.header.target, job.header.priority, job.place)
                 });
-                Loaded::Finished { rows: rows.collect(), next: all.get(due).map(|(at, _)| *at) }
+                Loaded::Finished { rows: rows.collect(), next }
             }
         }
     }
@@ -255,8 +259,9 @@ impl Model {
 
     /// No two jobs of a queue have one seat.
     fn seated(&mut self, header: &Header, place: &Place) {
+        let never_given = header.seat > self.last_seat;
         self.last_seat = self.last_seat.max(header.seat);
-        if *place == Place::Queued {
+        if *place == Place::Queued && !never_given {
             let twin = self.records().find(|other| {
                 other.place == Place::Queued
                     && other.header.id != header.id
@@ -270,12 +275,15 @@ impl Model {
 }
 
 /// The first `limit` by key, and whether there are no more.
-fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<R>, bool) {
+fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<(K, R)>, bool) {
     let mut rows: Vec<(K, R)> = rows.collect();
-    rows.sort_by(|a, b| a.0.cmp(&b.0));
     let exhausted = rows.len() <= limit;
-    rows.truncate(limit);
-    (rows.into_iter().map(|(_, row)| row).collect(), exhausted)
+    if !exhausted {
+        rows.select_nth_unstable_by(limit, |a, b| a.0.cmp(&b.0));
+        rows.truncate(limit);
+    }
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    (rows, exhausted)
 }
 
 fn kept(answer: &Arc<Answer>) -> Arc<Answer> {

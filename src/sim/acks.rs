@@ -1,0 +1,308 @@
+//! What callers asked, what they were told, and whether it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::book::{Book, Claimant, Entry};
+use super::violation::{Checked, ensure};
+use crate::broker::change::{Change, DedupKey};
+use crate::broker::io::{
+    CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted, Sweep,
+};
+use crate::broker::job::{End, JobId, Place, TargetId};
+use crate::broker::policy::Policy;
+use crate::broker::time::Wall;
+use crate::store::model::Model;
+
+#[derive(Clone, Debug)]
+enum Asked {
+    Submit(Vec<Submission>),
+    Command(JobCommand),
+    /// With those that were dead then.
+    Sweep(TargetId, Vec<(JobId, Place)>),
+    Pause(TargetId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    asked: BTreeMap<ReplyTo, Asked>,
+    /// Answers that are decided and not let out.
+    decided: BTreeSet<ReplyTo>,
+    /// Claims that ended since somebody asked who holds them, and the jobs that took them over.
+    lapsed: Vec<(DedupKey, Claimant, Option<JobId>)>,
+    acknowledged: BTreeSet<JobId>,
+    deleted: BTreeSet<JobId>,
+    cancelled: BTreeSet<JobId>,
+    draining: bool,
+}
+
+impl Acks {
+    /// Nobody who waits for an answer gets one.
+    pub(super) fn restart(&mut self) {
+        self.asked.clear();
+        self.decided.clear();
+        self.lapsed.clear();
+        self.draining = false;
+    }
+
+    pub(super) fn input(&mut self, input: &Input, book: &Book) {
+        let (to, asked) = match input {
+            Input::Submit { to, jobs } => (to, Asked::Submit(jobs.clone())),
+            Input::Command { to, command } => (to, Asked::Command(command.clone())),
+            Input::Sweep { to, target, sweep: Sweep::Redrive | Sweep::Purge } => {
+                let dead = book.jobs().filter(|(_, entry)| {
+                    entry.header.target == *target
+                        && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
+                });
+                (to, Asked::Sweep(*target, dead.map(|(id, entry)| (*id, entry.place)).collect()))
+            }
+            Input::Pause { to, target, .. } => (to, Asked::Pause(*target)),
+            Input::Drain => {
+                self.draining = true;
+                return;
+            }
+            _ => return,
+        };
+        self.asked.insert(*to, asked);
+    }
+
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.asked.is_empty() || !self.decided.is_empty()
+    }
+
+    /// `book` is as it was before.
+    pub(super) fn change(&mut self, change: &Change, book: &Book) {
+        if let Change::Delete { id, .. } = change {
+            self.deleted.insert(*id);
+        }
+        let (key, taker) = match change {
+            Change::Insert(insert) => {
+                (insert.claim.as_ref().map(|claim| &claim.key), Some(insert.header.id))
+            }
+            Change::Delete { id, .. } => (book.get(*id).and_then(Entry::claimed), None),
+            Change::Move(_) | Change::Paused { .. } | Change::Held { .. } => (None, None),
+        };
+        if let Some(key) = key
+            && let Some(claimant) = book.claimant(key)
+        {
+            self.lapsed.push((key.clone(), claimant, taker));
+        }
+    }
+
+    /// An answer that is decided and not let out. `book` knows all that was decided with it.
+    pub(super) fn decided(
+        &mut self,
+        to: ReplyTo,
+        reply: &Reply,
+        wall: Wall,
+        book: &Book,
+        policy: impl Fn(TargetId) -> Option<Policy>,
+    ) -> Checked {
+        let Some(asked) = self.asked.remove(&to) else {
+            ensure!(false, "nobody asked for {reply:?}");
+            return Ok(());
+        };
+        self.decided.insert(to);
+        match (asked, reply) {
+            (Asked::Submit(jobs), Reply::Submitted(results)) => {
+                ensure!(
+                    jobs.len() == results.len(),
+                    "{} answers for {}",
+                    results.len(),
+                    jobs.len()
+                );
+                for (job, result) in jobs.iter().zip(results) {
+                    self.submitted(job, result, wall, book, &policy)?;
+                }
+            }
+            (Asked::Command(command), Reply::Job(result)) => {
+                self.commanded(&command, result, book)?;
+            }
+            (Asked::Sweep(target, dead), Reply::Swept(count)) => {
+                let left = dead
+                    .iter()
+                    .find(|(id, place)| book.get(*id).is_some_and(|entry| entry.place == *place));
+                ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
+                ensure!(*count <= dead.len() as u64, "{count} swept, of {}", dead.len());
+            }
+            (Asked::Pause(_), Reply::Target(_)) => {}
+            (asked, reply) => ensure!(false, "{asked:?} is answered with {reply:?}"),
+        }
+        if self.asked.is_empty() {
+            self.lapsed.clear();
+        }
+        Ok(())
+    }
+
+    fn submitted(
+        &self,
+        job: &Submission,
+        result: &Submitted,
+        wall: Wall,
+        book: &Book,
+        policy: impl Fn(TargetId) -> Option<Policy>,
+    ) -> Checked {
+        let policy = policy(job.target);
+        let most = policy.map(|policy| policy.max_queued);
+        let digest = job.dedup.as_ref().map(|dedup| dedup.digest);
+        match result {
+            Submitted::Accepted { header, .. } => {
+                let Some(entry) = book.get(job.id) else {
+                    ensure!(false, "{} is accepted and nowhere", job.id);
+                    return Ok(());
+                };
+                ensure!(
+                    header.id == job.id
+                        && header.target == job.target
+                        && header.priority == job.priority
+                        && header.deadline == job.deadline
+                        && entry.header.id == header.id,
+                    "{job:?} became {header:?}"
+                );
+                ensure!(!self.draining, "{} is accepted while draining", job.id);
+                ensure!(
+                    most.is_some_and(|most| book.alive(job.target) <= most),
+                    "{} is accepted: {} jobs of {most:?}",
+                    job.id,
+                    book.alive(job.target)
+                );
+                if let Some(key) = key(job) {
+                    let holder = book.claimant(&key);
+                    ensure!(
+                        holder.is_some_and(|claimant| claimant.id == job.id),
+                        "{} is accepted, and {key:?} is held by {holder:?}",
+                        job.id
+                    );
+                    let before = self.lapsed.iter().find(|(_, _, taker)| *taker == Some(job.id));
+                    if let Some((_, before, _)) = before
+                        && let Some(entry) = book.get(before.id)
+                    {
+                        ensure!(
+                            entry.place.is_ended() && before.until <= wall,
+                            "{} takes {key:?} from {before:?}: {:?}",
+                            job.id,
+                            entry.place
+                        );
+                    }
+                }
+            }
+            Submitted::Duplicate { id } | Submitted::Refused(Refusal::DedupMismatch { id }) => {
+                let Some(key) = key(job) else {
+                    ensure!(false, "{} has no dedup_id: {result:?}", job.id);
+                    return Ok(());
+                };
+                let lapsed = self.lapsed.iter().filter(|(lapsed, ..)| *lapsed == key);
+                let holders = lapsed.map(|(_, claimant, _)| *claimant).chain(book.claimant(&key));
+                let same = matches!(result, Submitted::Duplicate { .. });
+                let fits = holders.into_iter().any(|claimant| {
+                    claimant.id == *id && (Some(claimant.digest) == digest) == same
+                });
+                ensure!(fits, "{} is {result:?}, and {key:?}: {:?}", job.id, book.claimant(&key));
+            }
+            Submitted::Refused(Refusal::QueueFull { .. }) => ensure!(
+                most.is_some_and(|most| book.alive(job.target) >= most),
+                "{} is refused: full with {} jobs, of {most:?}",
+                job.id,
+                book.alive(job.target)
+            ),
+            Submitted::Refused(Refusal::UnknownTarget) => {
+                ensure!(most.is_none(), "{} is refused: {:?} is known", job.id, job.target);
+            }
+            Submitted::Refused(Refusal::Draining) => {
+                ensure!(self.draining, "{} is refused: not draining", job.id);
+            }
+            Submitted::Refused(Refusal::DeadlinePassed) => ensure!(
+                job.deadline.is_some_and(|deadline| deadline <= wall),
+                "{} is refused: its deadline is not over",
+                job.id
+            ),
+        }
+        Ok(())
+    }
+
+    fn commanded(
+        &self,
+        command: &JobCommand,
+        result: &Result<(crate::broker::job::Header, Place), CommandError>,
+        book: &Book,
+    ) -> Checked {
+        let entry = book.get(command.job());
+        match result {
+            Err(CommandError::NoSuchJob) => {
+                ensure!(entry.is_none(), "{command:?}: there is such a job: {entry:?}");
+            }
+            Err(CommandError::Conflict { state }) => {
+                let found = entry.map(|entry| entry.place.state());
+                ensure!(
+                    found == Some(*state),
+                    "{command:?} conflicts with {state}: it is {found:?}"
+                );
+            }
+            Err(CommandError::Draining) => ensure!(self.draining, "{command:?}: not draining"),
+            Ok((header, place)) => {
+                if matches!(command, JobCommand::Purge { .. }) {
+                    ensure!(entry.is_none(), "{command:?}: it is still there");
+                    return Ok(());
+                }
+                let found = entry.map(|entry| (&entry.header, &entry.place));
+                ensure!(found == Some((header, place)), "{command:?} did {header:?}: {found:?}");
+                let done = match command {
+                    JobCommand::Cancel { .. } => {
+                        matches!(place, Place::Ended { end: End::Cancelled, .. })
+                    }
+                    JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
+                    JobCommand::Redrive { .. } => *place == Place::Queued && header.spent == 0,
+                    JobCommand::Purge { .. } => true,
+                };
+                ensure!(done, "{command:?} did {header:?}, {place:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer goes out.
+    pub(super) fn told(&mut self, to: ReplyTo, reply: &Reply, model: &Model) -> Checked {
+        ensure!(self.decided.remove(&to), "{to:?} is answered twice, or nobody waits");
+        match reply {
+            Reply::Submitted(results) => {
+                for result in results {
+                    if let Submitted::Accepted { header, .. } = result {
+                        self.acknowledged.insert(header.id);
+                        self.is_kept(header.id, model)?;
+                    }
+                }
+            }
+            Reply::Job(Ok((header, Place::Ended { end: End::Cancelled, .. }))) => {
+                self.cancelled.insert(header.id);
+                let place = model.job(header.id).map(|job| job.record.place);
+                let cancelled = matches!(place, Some(Place::Ended { end: End::Cancelled, .. }));
+                ensure!(
+                    cancelled || self.deleted.contains(&header.id),
+                    "{} is said to be cancelled; on disk it is {place:?}",
+                    header.id
+                );
+            }
+            Reply::Job(_) | Reply::Swept(_) | Reply::Target(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_cancelled(&self, id: JobId) -> bool {
+        self.cancelled.contains(&id)
+    }
+
+    /// What was acknowledged is there, unless it was deleted.
+    pub(super) fn nothing_is_lost(&self, model: &Model) -> Checked {
+        self.acknowledged.iter().try_for_each(|id| self.is_kept(*id, model))
+    }
+
+    fn is_kept(&self, id: JobId, model: &Model) -> Checked {
+        let kept = model.job(id).is_some() || self.deleted.contains(&id);
+        ensure!(kept, "{id} was acknowledged and is not on disk");
+        Ok(())
+    }
+}
+
+fn key(job: &Submission) -> Option<DedupKey> {
+    let dedup = job.dedup.as_ref()?;
+    Some(DedupKey { target: job.target, name: dedup.name.clone() })
+}

@@ -1,0 +1,114 @@
+//! Those who want something: they submit, repeat themselves, change their minds and hang up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rng::Rng;
+use super::shape::Shape;
+use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
+use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::payload::Request;
+use crate::broker::time::Wall;
+
+#[derive(Debug)]
+pub(super) struct Callers {
+    last_asked: u64,
+    /// Every job that anybody submitted; whether it was taken is another matter.
+    jobs: Vec<JobId>,
+    request: Arc<Request>,
+}
+
+impl Callers {
+    pub(super) fn new() -> Callers {
+        Callers { last_asked: 0, jobs: Vec::new(), request: Arc::default() }
+    }
+
+    pub(super) fn next_ask(&mut self) -> ReplyTo {
+        self.last_asked += 1;
+        ReplyTo(self.last_asked)
+    }
+
+    /// `targets`: one more than there ever were.
+    pub(super) fn want(
+        &mut self,
+        rng: &mut Rng,
+        shape: &Shape,
+        targets: &[TargetId],
+        wall: Wall,
+    ) -> Input {
+        let to = self.next_ask();
+        if !shape.commands || self.jobs.is_empty() || rng.one_in(2) {
+            let count = if rng.one_in(6) { rng.between(2, 20) } else { 1 };
+            return self.submit(to, rng, shape, targets, wall, count);
+        }
+        let target = rng.pick(targets);
+        // The latest are the likeliest to be under way.
+        let back = rng.below(self.jobs.len() as u64).min(rng.below(self.jobs.len() as u64));
+        let job = self.jobs[self.jobs.len() - 1 - back as usize];
+        let job = if rng.one_in(50) { JobId(u128::from(rng.dice())) } else { job };
+        let command = match rng.below(12) {
+            0 => return Input::Pause { to, target, paused: rng.one_in(3) },
+            1 => {
+                return Input::Sweep {
+                    to,
+                    target,
+                    sweep: rng.pick(&[Sweep::Redrive, Sweep::Purge]),
+                };
+            }
+            2 | 3 => return Input::Abandoned { job },
+            4 | 5 => JobCommand::Cancel { job, even_if_tried: rng.one_in(2), reason: None },
+            6..=8 => JobCommand::Reprioritize { job, priority: rng.pick(&Priority::ALL) },
+            9 | 10 => JobCommand::Redrive { job },
+            _ => JobCommand::Purge { job },
+        };
+        Input::Command { to, command }
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        to: ReplyTo,
+        rng: &mut Rng,
+        shape: &Shape,
+        targets: &[TargetId],
+        wall: Wall,
+        count: u64,
+    ) -> Input {
+        let jobs = (0..count).map(|_| self.submission(rng, shape, targets, wall)).collect();
+        Input::Submit { to, jobs }
+    }
+
+    fn submission(
+        &mut self,
+        rng: &mut Rng,
+        shape: &Shape,
+        targets: &[TargetId],
+        wall: Wall,
+    ) -> Submission {
+        let serial = self.jobs.len() as u128;
+        let id = JobId((u128::from(rng.dice()) << 40) | serial);
+        self.jobs.push(id);
+        let mut in_a_while = |one_in| {
+            let wanted = shape.timed && rng.one_in(one_in);
+            let far = Duration::from_secs(rng.pick(&[1, 60]));
+            let by = rng.span(Duration::from_millis(1), far);
+            let past = Wall::from_millis(wall.as_millis().saturating_sub(by.as_millis() as u64));
+            let when = if rng.one_in(8) { past } else { wall + by };
+            wanted.then_some(when)
+        };
+        let (not_before, deadline) = (in_a_while(3), in_a_while(3));
+        let dedup = (shape.dedup && rng.one_in(2)).then(|| Dedup {
+            name: format!("order-{}", rng.below(12)),
+            digest: [u8::from(rng.one_in(4)); 32],
+        });
+        Submission {
+            id,
+            target: rng.pick(targets),
+            priority: rng.pick(&Priority::ALL),
+            request: self.request.clone(),
+            not_before,
+            deadline,
+            max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
+            dedup,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Watches all that goes into the core and comes out of it, and says which promise is broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::acks::Acks;
+use super::book::Book;
+use super::calendar::Parcel;
+use super::clocks::Moment;
+use super::history;
+use super::holds::Holds;
+use super::limits::Limits;
+use super::order::Order;
+use super::violation::{Checked, ensure};
+use crate::broker::change::{Change, Loaded, Move, Turn};
+use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
+use crate::broker::payload::{Outcome, Report};
+use crate::broker::policy::{Policy, Retry};
+use crate::broker::time::{Now, Wall};
+use crate::store::model::Model;
+
+/// What holds for a target that the configuration does not name.
+const WHILE_AWAY: Retry = Retry {
+    max_attempts: NonZeroU32::MAX,
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(300),
+    max_retry_duration: Duration::MAX,
+};
+
+/// Why the core says what it says just now.
+#[derive(Clone, Debug)]
+enum Cause {
+    Start,
+    Report { job: JobId, attempt: u32, report: Report },
+    Other,
+}
+
+#[derive(Debug)]
+pub(super) struct Checker {
+    pub(super) book: Book,
+    pub(super) limits: Limits,
+    pub(super) order: Order,
+    pub(super) acks: Acks,
+    pub(super) holds: Holds,
+    cause: Cause,
+    /// The one that is being gathered.
+    turn: Turn,
+    /// Every attempt that ever left.
+    sent: BTreeSet<(JobId, u32)>,
+    not_before: BTreeMap<JobId, Wall>,
+    /// The latest that the wall clock ever said.
+    latest: Wall,
+    pub(super) draining: bool,
+    retention: Duration,
+    /// How often in a row retention asked for what is over, and got nothing.
+    in_vain: u32,
+}
+
+impl Checker {
+    pub(super) fn new() -> Checker {
+        Checker {
+            book: Book::default(),
+            limits: Limits::default(),
+            order: Order::default(),
+            acks: Acks::default(),
+            holds: Holds::default(),
+            cause: Cause::Start,
+            turn: Turn(1),
+            sent: BTreeSet::new(),
+            not_before: BTreeMap::new(),
+            latest: Wall::EPOCH,
+            draining: false,
+            retention: Duration::ZERO,
+            in_vain: 0,
+        }
+    }
+
+    /// The process starts with what is on disk.
+    pub(super) fn start(
+        &mut self,
+        at: Moment,
+        now: Now,
+        model: &Model,
+        policies: &BTreeMap<TargetId, Policy>,
+        retention: Duration,
+    ) -> Checked {
+        self.book = Book::of(model);
+        self.order.restart();
+        self.acks.restart();
+        self.turn = Turn(1);
+        self.draining = false;
+        self.retention = retention;
+        self.cause = Cause::Start;
+        self.latest = self.latest.max(now.wall);
+        let held: Vec<(TargetId, Duration)> = model
+            .recover()
+            .targets
+            .into_iter()
+            .map(|target| (target.id, target.held_until.unwrap_or(Wall::EPOCH).since(now.wall)))
+            .collect();
+        self.holds.restart(at, &held);
+        for (id, policy) in policies {
+            self.holds.returned(at, *id, policy.retry.max_backoff);
+        }
+        self.limits.configure(at, policies);
+        self.limits.restart(at);
+        self.acks.nothing_is_lost(model)
+    }
+
+    pub(super) fn input(&mut self, at: Moment, now: Now, input: &Input) -> Checked {
+        self.latest = self.latest.max(now.wall);
+        self.cause = Cause::Other;
+        self.acks.input(input, &self.book);
+        match input {
+            Input::Attempted { job, attempt, report } => {
+                self.report(at, *job, *attempt, report);
+            }
+            Input::Loaded(loaded) => {
+                if let Loaded::Finished { rows, next } = loaded {
+                    let over = next.is_some_and(|next| next + self.retention <= now.wall);
+                    self.in_vain = if over && rows.is_empty() { self.in_vain + 1 } else { 0 };
+                    ensure!(self.in_vain < 3, "asked for what is to be forgotten again and again");
+                }
+                self.order.answered(loaded);
+            }
+            Input::Configure { targets } => {
+                let policies: BTreeMap<TargetId, Policy> =
+                    targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
+                for (id, policy) in &policies {
+                    if self.limits.policy(*id).is_none() {
+                        self.holds.returned(at, *id, policy.retry.max_backoff);
+                    }
+                }
+                self.limits.configure(at, &policies);
+            }
+            Input::Retention { keep } => self.retention = *keep,
+            Input::Drain => self.draining = true,
+            Input::Committed { turn } => {
+                self.order.committed(*turn);
+                self.holds.committed(*turn);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, at: Moment, job: JobId, attempt: u32, report: &Report) {
+        let Some(entry) = self.book.get(job) else { return };
+        let target = entry.header.target;
+        let current =
+            matches!(entry.place, Place::Running { .. }) && entry.header.attempts == attempt;
+        if !current || self.order.has(target, job) {
+            return;
+        }
+        self.cause = Cause::Report { job, attempt, report: report.clone() };
+        self.limits.ended(target, job);
+        if report.outcome == Outcome::Refused {
+            let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
+            self.holds.refused(at, self.turn, target, report, &retry);
+        }
+    }
+
+    pub(super) fn cut(&mut self, turn: Turn) -> Checked {
+        ensure!(turn == self.turn, "{turn:?} is cut, and {:?} was gathered", self.turn);
+        self.turn = Turn(turn.0 + 1);
+        Ok(())
+    }
+
+    pub(super) fn output(
+        &mut self,
+        at: Moment,
+        now: Now,
+        output: &Output,
+        model: &Model,
+    ) -> Checked {
+        match output {
+            Output::Change(change) => {
+                self.change(now, change)?;
+                self.acks.change(change, &self.book);
+                self.book.apply(change)
+            }
+            Output::Reply { to, reply } => {
+                let policy = |id| self.limits.policy(id).cloned();
+                self.acks.decided(*to, reply, now.wall, &self.book, policy)
+            }
+            Output::Load(load) => {
+                self.order.asked(load);
+                Ok(())
+            }
+            Output::Send { job, target, priority, attempt } => {
+                let said = self.book.get(*job).map(|entry| &entry.header);
+                let fits = said
+                    .is_some_and(|header| header.target == *target && header.priority == *priority);
+                ensure!(fits, "sent as {priority} to {target:?}: {said:?}");
+                let parcel = Parcel {
+                    life: Default::default(),
+                    target: *target,
+                    job: *job,
+                    attempt: *attempt,
+                };
+                self.send(at, now, parcel, model)
+            }
+            Output::PassedOver { target, of } => self.order.reported(*target, *of),
+            Output::Drained => {
+                ensure!(self.draining, "drained, and nobody asked for it");
+                let running = self.limits.targets().find(|id| self.book.running(*id) > 0);
+                ensure!(running.is_none(), "drained, and something is under way at {running:?}");
+                Ok(())
+            }
+            Output::Unsend { .. } | Output::Waited { .. } => Ok(()),
+        }
+    }
+
+    /// All of what the core says at once was said.
+    pub(super) fn handled(&mut self) -> Checked {
+        if matches!(self.cause, Cause::Start) {
+            let running = self.limits.targets().find(|id| self.book.running(*id) > 0);
+            ensure!(running.is_none(), "{running:?} has jobs that run since before the start");
+        }
+        self.order.handled()
+    }
+
+    /// `self.book` is as it was before.
+    fn change(&mut self, now: Now, change: &Change) -> Checked {
+        match change {
+            Change::Insert(insert) => {
+                if let Place::Scheduled { due } = insert.place {
+                    self.not_before.insert(insert.header.id, due);
+                }
+                Ok(())
+            }
+            Change::Move(step) => match (step.from, step.to) {
+                (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
+                (Place::Running { .. }, Place::Queued) => {
+                    self.order.disarm(step.header.target, step.header.id)
+                }
+                (Place::Running { .. }, _) => self.end(now, step),
+                (Place::Scheduled { due } | Place::Waiting { due }, Place::Queued) => {
+                    ensure!(
+                        due <= now.wall,
+                        "{} is due at {due}, not {}",
+                        step.header.id,
+                        now.wall
+                    );
+                    Ok(())
+                }
+                // Whoever redrives a job wants it now.
+                (Place::Ended { .. }, Place::Queued) => {
+                    self.not_before.remove(&step.header.id);
+                    Ok(())
+                }
+                (_, Place::Ended { end: End::Expired, .. }) => {
+                    let over = step.header.deadline.is_some_and(|deadline| deadline <= now.wall);
+                    ensure!(over, "{:?} expires at {}", step.header, now.wall);
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
+            Change::Delete { id, place: Place::Ended { end, at }, .. } => {
+                let old = *at + self.retention <= self.latest;
+                ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
+                Ok(())
+            }
+            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+        }
+    }
+
+    fn arm(&mut self, now: Now, header: &Header) -> Checked {
+        let (id, target) = (header.id, header.target);
+        let Some(policy) = self.limits.policy(target) else {
+            ensure!(false, "{id} is started, and {target:?} is not configured");
+            return Ok(());
+        };
+        ensure!(!self.book.is_paused(target), "{id} is started, and {target:?} is paused");
+        ensure!(!self.draining, "{id} is started while draining");
+        ensure!(
+            header.deadline.is_none_or(|deadline| deadline > now.wall),
+            "{id} is started after its deadline"
+        );
+        let room = policy.limit.max_concurrent.get();
+        let busy = self.book.running(target);
+        ensure!(busy < room, "{id} is started, and {busy} of {room} are under way");
+        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)
+    }
+
+    fn end(&self, now: Now, step: &Move) -> Checked {
+        let (id, header) = (step.header.id, &step.header);
+        let Some(before) = self.book.get(id).map(|entry| &entry.header) else { return Ok(()) };
+        let (outcome, status) = match &self.cause {
+            Cause::Start => (Outcome::Unknown, None),
+            Cause::Report { job, attempt, report } if *job == id && *attempt == header.attempts => {
+                (report.outcome, report.answer.as_ref().map(|answer| answer.status))
+            }
+            cause => {
+                ensure!(false, "{id} ends its attempt because of {cause:?}");
+                return Ok(());
+            }
+        };
+        let spent = u32::from(outcome == Outcome::Unknown);
+        let refused = u32::from(outcome == Outcome::Refused);
+        ensure!(
+            header.spent == before.spent + spent && header.refusals == before.refusals + refused,
+            "{outcome:?} made {header:?} of {before:?}"
+        );
+        let Place::Ended { end, .. } = step.to else {
+            ensure!(
+                matches!(outcome, Outcome::Unknown | Outcome::Refused),
+                "{outcome:?} leads to {:?}",
+                step.to
+            );
+            return Ok(());
+        };
+        let fits = match end {
+            End::Succeeded => outcome == Outcome::Done,
+            End::Failed(Failure::Rejected { status: kept }) => {
+                outcome == Outcome::Rejected && status == Some(kept)
+            }
+            End::Failed(Failure::RetriesExhausted) => self.is_exhausted(now, header, outcome),
+            End::Expired => header.deadline.is_some_and(|deadline| deadline <= now.wall),
+            End::Cancelled => false,
+        };
+        ensure!(fits, "{outcome:?} ended {header:?} as {end:?}");
+        Ok(())
+    }
+
+    /// Whether there is no further try for this job, after the attempt that just ended.
+    fn is_exhausted(&self, now: Now, header: &Header, outcome: Outcome) -> bool {
+        let policy = self.limits.policy(header.target);
+        let allowed = header.max_attempts.or(policy.map(|policy| policy.retry.max_attempts.get()));
+        let longest = policy.map(|policy| policy.retry.max_retry_duration);
+        let since = header.first_sent_at.map(|first| now.wall.since(first));
+        let late = since.zip(longest).is_some_and(|(since, longest)| since >= longest);
+        let used_up = allowed.is_some_and(|allowed| header.spent >= allowed);
+        late || (used_up && outcome == Outcome::Unknown)
+    }
+
+    fn send(&mut self, at: Moment, now: Now, parcel: Parcel, model: &Model) -> Checked {
+        let Parcel { target, job: id, attempt, .. } = parcel;
+        let stored = model.job(id).map(|job| &job.record);
+        let durable = stored.is_some_and(|record| {
+            matches!(record.place, Place::Running { .. }) && record.header.attempts == attempt
+        });
+        ensure!(durable, "attempt {attempt} of {id} leaves, and on disk it is {stored:?}");
+        ensure!(self.sent.insert((id, attempt)), "attempt {attempt} of {id} leaves twice");
+        let Some(entry) = self.book.get(id) else { return Ok(()) };
+        ensure!(
+            matches!(entry.place, Place::Running { .. }) && entry.header.attempts == attempt,
+            "attempt {attempt} of {id} leaves, and it is {entry:?}"
+        );
+        ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
+        ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
+        let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);
+        ensure!(not_before <= self.latest, "{id} leaves before {not_before}");
+        ensure!(!self.book.is_paused(target), "{id} leaves, and {target:?} is paused");
+        ensure!(!self.draining, "{id} leaves while draining");
+        let Some(policy) = self.limits.policy(target) else {
+            ensure!(false, "{id} leaves, and {target:?} is not configured");
+            return Ok(());
+        };
+        let allowed = entry.header.max_attempts;
+        ensure!(
+            allowed.is_none_or(|allowed| entry.header.spent < allowed.max(1)),
+            "{id} has spent all its attempts: {:?}",
+            entry.header
+        );
+        let room = policy.limit.max_concurrent.get();
+        let armed_with = self.order.send(target, id, policy.max_deferrals.get())?;
+        self.holds.send(at, target)?;
+        self.limits.send(at, target, id, room.max(armed_with))
+    }
+
+    /// An answer goes out.
+    pub(super) fn told(&mut self, to: ReplyTo, reply: &Reply, model: &Model) -> Checked {
+        self.acks.told(to, reply, model)
+    }
+
+    /// Everything is on disk: what is there is what was said, and each history explains its job.
+    pub(super) fn audit(&self, model: &Model) -> Checked {
+        let mut count = 0;
+        for (id, job) in model.jobs() {
+            count += 1;
+            let said = self.book.get(id).map(|entry| (&entry.header, &entry.place));
+            let stored = (&job.record.header, &job.record.place);
+            ensure!(said == Some(stored), "{id} is said to be {said:?}, and stored as {stored:?}");
+            history::explains(&job.record)?;
+        }
+        let said = self.book.jobs().count();
+        ensure!(said == count, "{said} jobs, and {count} on disk");
+        self.acks.nothing_is_lost(model)
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether a job's history explains the state that it is in.
+
+use super::violation::{Checked, ensure};
+use crate::broker::job::{End, Failure, Happening, JobState, Place};
+use crate::store::JobRecord;
+
+/// Of a history of this length a part may be missing.
+const MAY_BE_CUT: usize = 100;
+
+/// What a job must be like, from its history alone.
+#[derive(Debug, Default)]
+struct Told {
+    state: Option<JobState>,
+    attempts: u32,
+    spent: u32,
+    refusals: u32,
+    rejected: Option<u16>,
+}
+
+impl Told {
+    fn hear(&mut self, what: &Happening) -> Checked {
+        use JobState::{
+            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting,
+        };
+        let (from, to): (&[JobState], JobState) = match what {
+            Happening::Enqueued => (&[], Queued),
+            Happening::Scheduled { .. } => (&[Queued], Scheduled),
+            Happening::Due => (&[Scheduled, Waiting], Queued),
+            Happening::Sent { attempt, .. } => {
+                self.attempts += 1;
+                ensure!(*attempt == self.attempts, "attempt {attempt} after {}", self.attempts - 1);
+                (&[Queued], Running)
+            }
+            Happening::NotSent { .. } => {
+                self.attempts -= 1;
+                (&[Running], Queued)
+            }
+            Happening::Done { .. } => (&[Running], Succeeded),
+            Happening::Rejected { status, .. } => {
+                self.rejected = Some(*status);
+                (&[Running], Failed)
+            }
+            // Where the job goes is told next.
+            Happening::Refused { .. } => {
+                self.refusals += 1;
+                (&[Running], Running)
+            }
+            Happening::Unknown { .. } => {
+                self.spent += 1;
+                (&[Running], Running)
+            }
+            Happening::Waiting { .. } => (&[Running], Waiting),
+            Happening::PriorityChanged { .. } => match self.state {
+                Some(state @ (Scheduled | Queued | Waiting)) => {
+                    (&[Scheduled, Queued, Waiting], state)
+                }
+                _ => (&[], Queued),
+            },
+            Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting], Cancelled),
+            Happening::Expired => (&[Scheduled, Queued, Waiting, Running], Expired),
+            Happening::Failed { .. } => (&[Running], Failed),
+            Happening::Redriven => {
+                self.spent = 0;
+                self.refusals = 0;
+                self.rejected = None;
+                (&[Failed, Expired], Queued)
+            }
+        };
+        let fits = self.state.map_or(from.is_empty(), |state| from.contains(&state));
+        ensure!(fits, "{what:?} happens to a job that is {:?}", self.state);
+        self.state = Some(to);
+        Ok(())
+    }
+}
+
+pub(super) fn explains(record: &JobRecord) -> Checked {
+    if record.history.len() >= MAY_BE_CUT {
+        // A part of it was dropped.
+        return Ok(());
+    }
+    let mut told = Told::default();
+    for event in &record.history {
+        told.hear(&event.what)?;
+    }
+    let (id, header) = (record.header.id, &record.header);
+    let state = record.place.state();
+    ensure!(told.state == Some(state), "{id} is {state}, and its history says {:?}", told.state);
+    ensure!(
+        (told.attempts, told.spent, told.refusals)
+            == (header.attempts, header.spent, header.refusals),
+        "{id} counts {} attempts, {} spent, {} refused; its history says {told:?}",
+        header.attempts,
+        header.spent,
+        header.refusals
+    );
+    if let Place::Ended { end: End::Failed(Failure::Rejected { status }), .. } = record.place {
+        ensure!(told.rejected == Some(status), "{id} was rejected with {status}: {told:?}");
+    }
+    Ok(())
+}

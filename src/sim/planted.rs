@@ -1,0 +1,44 @@
+//! Faults that the simulated shell can be made to have. Each breaks a promise; the checker must
+//! notice.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Planted {
+    /// An answer goes out before its turn is on disk.
+    EarlyReply,
+    /// A request leaves when its start is decided, before that is on disk.
+    EarlySend,
+    /// A request leaves twice.
+    DoubleSend,
+    /// A restarted broker is made to believe that an hour has passed: its buckets are full.
+    FullBuckets,
+    /// The disk says that a commit is done, and forgets it when the process dies.
+    LyingDisk,
+    /// The monotonic clock gains five parts of a hundred.
+    FastClock,
+    /// Nobody calls when the core asked to be called.
+    Oversleeping,
+    /// The store answers a question from before the turn that asked it.
+    StaleLoads,
+    /// The end of an attempt is never told.
+    LostReports,
+    /// An answer is never let out.
+    LostReplies,
+    /// A job that was called back before it left is sent all the same.
+    SendUncalled,
+}
+
+impl Planted {
+    pub(super) const ALL: [Planted; 11] = [
+        Planted::EarlyReply,
+        Planted::EarlySend,
+        Planted::DoubleSend,
+        Planted::FullBuckets,
+        Planted::LyingDisk,
+        Planted::FastClock,
+        Planted::Oversleeping,
+        Planted::StaleLoads,
+        Planted::LostReports,
+        Planted::LostReplies,
+        Planted::SendUncalled,
+    ];
+}

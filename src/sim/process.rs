@@ -1,0 +1,330 @@
+//! The broker's process in the world: it starts, runs, is told things, and dies.
+
+use std::time::Duration;
+
+use super::calendar::{Event, Parcel};
+use super::disk::Done;
+use super::planted::Planted;
+use super::shell::Shell;
+use super::violation::{Checked, ensure};
+use super::words;
+use super::world::World;
+use crate::broker::Broker;
+use crate::broker::change::Change;
+use crate::broker::io::{Input, Output, Start};
+use crate::broker::job::{Place, Priority, TargetId};
+use crate::broker::time::Mono;
+
+/// Between sending and arrival.
+const JITTER: Duration = Duration::from_millis(1);
+/// Ticks in a second that may do nothing.
+const IDLE_TICKS: u64 = 100;
+
+impl World {
+    pub(super) fn start(&mut self) -> Checked {
+        if self.rng.one_in(4) && self.shape.reloads.is_some() {
+            self.change_config();
+        }
+        let origin = Mono::from_nanos(self.rng.below(1 << 50));
+        self.clocks.restart(self.at, origin);
+        if self.planted == Some(Planted::FastClock) {
+            self.clocks.gain(50);
+        }
+        let now = self.clocks.now(self.at);
+        self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
+        self.checker.start(self.at, now, &self.disk.model, &self.config, self.shape.retention)?;
+        let start = Start {
+            recovered: self.disk.model.recover(),
+            targets: self.configured(),
+            retention: self.shape.retention,
+            windows: self.shape.windows,
+        };
+        self.shell = Some(Shell::new(Broker::new(start, now)));
+        if self.planted == Some(Planted::FullBuckets) {
+            self.clocks.restart(self.at, origin + Duration::from_secs(3_600));
+        }
+        self.take_outputs()?;
+        if self.life.0 == 0 && self.shape.backlog > 0 {
+            let to = self.callers.next_ask();
+            let backlog = self.shape.backlog;
+            let targets = self.targets.clone();
+            let input =
+                self.callers.submit(to, &mut self.rng, &self.shape, &targets, now.wall, backlog);
+            self.feed(input)?;
+        }
+        self.settle()
+    }
+
+    /// Everything but the disk is gone.
+    pub(super) fn crash(&mut self) -> Checked {
+        if self.shell.take().is_none() {
+            return Ok(());
+        }
+        self.trace.note(self.at, || "the process dies".into());
+        self.life.0 += 1;
+        self.disk.crash(&mut self.rng);
+        if self.planted == Some(Planted::LyingDisk) {
+            self.disk.lose_last_commit();
+        }
+        self.wake = None;
+        self.stopped_until = self.at;
+        let down = self.rng.span(Duration::from_millis(1), Duration::from_secs(3));
+        self.calendar.add(self.at + down, Event::Start);
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self) -> Checked {
+        if self.shell.is_none() || self.checker.draining {
+            return Ok(());
+        }
+        let patience = self.rng.span(Duration::from_millis(1), Duration::from_secs(20));
+        self.calendar.add(self.at + patience, Event::Exit(self.life));
+        self.feed(Input::Drain)
+    }
+
+    pub(super) fn exit(&mut self, life: super::calendar::Life) -> Checked {
+        if life != self.life {
+            return Ok(());
+        }
+        self.crash()
+    }
+
+    pub(super) fn tick(&mut self) -> Checked {
+        let second = self.at.since(super::clocks::Moment::START).as_secs();
+        let idle = self.feed_counting(Input::Tick)? == 0;
+        if self.idle_ticks.0 != second {
+            self.idle_ticks = (second, 0);
+        }
+        self.idle_ticks.1 += u64::from(idle);
+        let many = self.idle_ticks.1;
+        ensure!(many <= IDLE_TICKS, "woken {many} times in a second for nothing");
+        Ok(())
+    }
+
+    pub(super) fn feed(&mut self, input: Input) -> Checked {
+        self.feed_counting(input).map(|_| ())
+    }
+
+    /// Returns how much was said about it.
+    fn feed_counting(&mut self, input: Input) -> Result<u64, super::violation::Violation> {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &mut self.shell else { return Ok(0) };
+        self.trace.note(self.at, || format!("> {}", words::input(&input)));
+        self.checker.input(self.at, now, &input)?;
+        shell.broker.handle(now, input);
+        self.take_outputs()
+    }
+
+    fn take_outputs(&mut self) -> Result<u64, super::violation::Violation> {
+        let now = self.clocks.now(self.at);
+        let mut count = 0;
+        while let Some(shell) = &mut self.shell
+            && let Some(output) = shell.broker.poll_output()
+        {
+            count += 1;
+            self.trace.note(self.at, || format!("  < {}", words::output(&output)));
+            if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send { .. }) {
+                continue;
+            }
+            self.checker.output(self.at, now, &output, &self.disk.model)?;
+            self.gather(output)?;
+        }
+        self.checker.handled()?;
+        Ok(count)
+    }
+
+    fn gather(&mut self, output: Output) -> Checked {
+        let Some(shell) = &mut self.shell else { return Ok(()) };
+        match output {
+            Output::Change(change) => {
+                let early = match &change {
+                    Change::Move(step) if matches!(step.to, Place::Running { .. }) => {
+                        Some(step.header.clone())
+                    }
+                    _ => None,
+                };
+                shell.gathered.changes.push(change);
+                if let Some(header) = early
+                    && self.planted == Some(Planted::EarlySend)
+                {
+                    let (target, priority) = (header.target, header.priority);
+                    let (job, attempt) = (header.id, header.attempts);
+                    return self.send_again(Output::Send { job, target, priority, attempt });
+                }
+            }
+            Output::Reply { to, reply } => {
+                if self.planted == Some(Planted::EarlyReply) && self.rng.one_in(4) {
+                    return self.checker.told(to, &reply, &self.disk.model);
+                }
+                shell.gathered.replies.push((to, reply));
+            }
+            Output::Load(load) => shell.gathered.loads.push(load),
+            Output::Send { job, target, priority, attempt } => {
+                let found = shell.requests.remove(&job).is_some();
+                ensure!(found, "{job} leaves, and the store gave no request for it");
+                self.depart(Parcel { life: self.life, target, job, attempt });
+                if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
+                    return self.send_again(Output::Send { job, target, priority, attempt });
+                }
+            }
+            Output::Unsend { job } => {
+                shell.requests.remove(&job);
+                if self.planted == Some(Planted::SendUncalled)
+                    && let Some(entry) = self.checker.book.get(job)
+                {
+                    let header = entry.header.clone();
+                    let (target, priority) = (header.target, header.priority);
+                    let attempt = header.attempts;
+                    return self.send_again(Output::Send { job, target, priority, attempt });
+                }
+            }
+            Output::Drained => {
+                shell.drained = true;
+                self.calendar.add(self.at, Event::Exit(self.life));
+            }
+            Output::PassedOver { .. } | Output::Waited { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A fault: a request leaves that the core did not let go.
+    fn send_again(&mut self, send: Output) -> Checked {
+        let now = self.clocks.now(self.at);
+        self.checker.output(self.at, now, &send, &self.disk.model)?;
+        if let Output::Send { job, target, attempt, .. } = send {
+            self.depart(Parcel { life: self.life, target, job, attempt });
+        }
+        Ok(())
+    }
+
+    fn depart(&mut self, parcel: Parcel) {
+        self.sends += 1;
+        let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
+        self.calendar.add(self.at + travels, Event::Arrival(parcel));
+    }
+
+    pub(super) fn disk_done(&mut self) -> Checked {
+        let stale = self.planted == Some(Planted::StaleLoads) && self.rng.one_in(4);
+        let done = if stale { self.disk.done_stale() } else { self.disk.done() };
+        if let Some(takes) = self.disk.takes(&mut self.rng) {
+            self.calendar.add(self.at + takes, Event::Disk(self.life));
+        }
+        match done {
+            None => Ok(()),
+            Some(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Some(Done::Committed { turn, requests }) => {
+                let Some(shell) = &mut self.shell else { return Ok(()) };
+                shell.requests.extend(requests);
+                let written = shell.writing.take();
+                let fits = written.as_ref().is_some_and(|(writing, _)| *writing == turn);
+                ensure!(fits, "{turn:?} is on disk, and nobody wrote it");
+                for (to, reply) in written.into_iter().flat_map(|(_, replies)| replies) {
+                    if self.planted == Some(Planted::LostReplies) && self.rng.one_in(10) {
+                        continue;
+                    }
+                    self.checker.told(to, &reply, &self.disk.model)?;
+                }
+                self.feed(Input::Committed { turn })
+            }
+        }
+    }
+
+    /// After something happened: what was gathered goes to the store, and the core sleeps.
+    pub(super) fn rest(&mut self) -> Checked {
+        // What else happens at this very moment belongs to the same turn, most of the time.
+        let more = self.calendar.next_at() == Some(self.at);
+        if !(more && self.rng.one_in(2)) {
+            self.write()?;
+        }
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return Ok(()) };
+        let asked = shell.broker.poll_timeout(now).map(|mono| self.clocks.moment(mono));
+        let idle = shell.is_idle() && self.disk.is_idle();
+        if self.stopped_until <= self.at && idle {
+            self.quiet(asked)?;
+        }
+        self.trace.note(self.at, || match asked {
+            Some(asked) => format!("  asleep until {asked}"),
+            None => "  asleep".into(),
+        });
+        if asked != self.wake.map(|(asked, _)| asked) {
+            self.wake = asked.map(|asked| (asked, asked.max(self.at) + self.lateness()));
+        }
+        if self.planted == Some(Planted::Oversleeping) {
+            self.wake = None;
+        }
+        Ok(())
+    }
+
+    fn lateness(&mut self) -> Duration {
+        match self.rng.below(8) {
+            0 => Duration::from_nanos(self.rng.below(self.shape.lateness.as_nanos() as u64 + 1)),
+            _ => Duration::from_nanos(self.rng.below(100_000)).min(self.shape.lateness),
+        }
+    }
+
+    fn write(&mut self) -> Checked {
+        let Some(shell) = &mut self.shell else { return Ok(()) };
+        if shell.writing.is_some() || shell.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::take(&mut shell.gathered);
+        let turn = shell.broker.cut();
+        shell.writing = Some((turn, gathered.replies));
+        self.checker.cut(turn)?;
+        let takes = self.disk.submit(turn, gathered.changes, gathered.loads, &mut self.rng);
+        if let Some(takes) = takes {
+            self.calendar.add(self.at + takes, Event::Disk(self.life));
+        }
+        Ok(())
+    }
+
+    /// All that was said is on disk.
+    fn quiet(&mut self, asked: Option<super::clocks::Moment>) -> Checked {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return Ok(()) };
+        // The core may have been left uncalled while the process was stopped.
+        let overdue = self.wake.is_some_and(|(asked, _)| asked < self.at);
+        if !overdue {
+            self.checker.sleeps(self.at, now, asked)?;
+        }
+        let windows = self.shape.windows;
+        let lines = self.targets.len() * Priority::ALL.len() * windows.line;
+        let under_way: u32 = self.targets.iter().map(|id| self.checker.book.running(*id)).sum();
+        // Twice: what a window let go is forgotten with the next turn.
+        let bound = 2 * (lines + windows.timers) + under_way as usize;
+        let known = shell.broker.known_jobs();
+        ensure!(known <= bound, "memory holds {known} jobs, not {bound}");
+        if self.steps.is_multiple_of(64) {
+            self.checker.audit(&self.disk.model)?;
+            self.compare_views()?;
+        }
+        Ok(())
+    }
+
+    /// The core's own books are those of the store.
+    fn compare_views(&self) -> Checked {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return Ok(()) };
+        let views = shell.broker.view(now);
+        for stored in self.disk.model.recover().targets {
+            let id: TargetId = stored.id;
+            let Some(view) = views.iter().find(|view| view.id == id) else { continue };
+            ensure!(
+                view.counts == stored.counts,
+                "{id:?} counts {:?}, and the store {:?}",
+                view.counts,
+                stored.counts
+            );
+            ensure!(view.paused == stored.paused, "{id:?} is paused, or not: {}", view.paused);
+            let running = self.checker.book.running(id);
+            ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
+            ensure!(
+                view.policy.as_ref() == self.config.get(&id),
+                "{id:?} has another policy: {:?}",
+                view.policy
+            );
+        }
+        Ok(())
+    }
+}

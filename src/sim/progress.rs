@@ -1,0 +1,66 @@
+//! Whether the core wakes up for what there is to do. Looked at when it goes to sleep and all that
+//! it said is on disk: then nothing but time can move anything.
+
+use std::time::Duration;
+
+use super::checker::Checker;
+use super::clocks::Moment;
+use super::violation::{Checked, ensure};
+use crate::broker::time::{Now, Wall};
+
+/// For rounding.
+const SLACK: Duration = Duration::from_millis(1);
+/// The wall clock may be set: the core looks at it again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+impl Checker {
+    /// `until`: when the core is to be called again.
+    pub(super) fn sleeps(&self, at: Moment, now: Now, until: Option<Moment>) -> Checked {
+        let until = until.unwrap_or(Moment::NEVER);
+        if !self.draining {
+            self.sends_in_time(at, until)?;
+            let timer = self.book.first_timer();
+            self.looks_in_time(at, now, until, "the timer", timer.map(|(due, _)| due))?;
+        }
+        let deadline = self.book.first_deadline();
+        self.looks_in_time(at, now, until, "the deadline", deadline.map(|(due, _)| due))
+    }
+
+    fn sends_in_time(&self, at: Moment, until: Moment) -> Checked {
+        for id in self.limits.targets() {
+            let Some(policy) = self.limits.policy(id) else { continue };
+            if self.book.is_paused(id) {
+                continue;
+            }
+            let token_by = self.limits.token_by(id);
+            let (what, by) = if self.order.is_armed(id) {
+                ("leave for", token_by)
+            } else if self.book.is_queued(id)
+                && self.book.running(id) < policy.limit.max_concurrent.get()
+            {
+                ("be started for", token_by.max(self.holds.over_by(id)))
+            } else {
+                continue;
+            };
+            ensure!(at <= by + SLACK, "a job could {what} {id:?} since {by}");
+            ensure!(until <= by + SLACK, "a job can {what} {id:?} by {by}; asleep until {until}");
+        }
+        Ok(())
+    }
+
+    fn looks_in_time(
+        &self,
+        at: Moment,
+        now: Now,
+        until: Moment,
+        what: &str,
+        due: Option<Wall>,
+    ) -> Checked {
+        let Some(due) = due else { return Ok(()) };
+        let by = at + due.since(now.wall).min(LOOK_AGAIN) + SLACK;
+        // There may be more of it than is done at once.
+        ensure!(due > now.wall || until <= at, "{what} of {due} is over, and it is {}", now.wall);
+        ensure!(until <= by, "{what} of {due} is by {by}; asleep until {until}");
+        Ok(())
+    }
+}

@@ -1,0 +1,353 @@
+//! The world: true time, what happens in it, and when it is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::calendar::{Calendar, Event, Life, Parcel};
+use super::callers::Callers;
+use super::checker::Checker;
+use super::clocks::{Clocks, Moment};
+use super::disk::Disk;
+use super::planted::Planted;
+use super::rng::Rng;
+use super::shape::Shape;
+use super::shell::Shell;
+use super::target::Mood;
+use super::trace::Trace;
+use super::violation::{Checked, ensure};
+use crate::broker::io::Input;
+use crate::broker::job::{End, Place, TargetId};
+use crate::broker::policy::Policy;
+use crate::store::model::Model;
+
+/// A world that is not over by then never will be.
+const STEPS: u64 = 1_000_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) shape: Shape,
+    pub(super) planted: Option<Planted>,
+    pub(super) rng: Rng,
+    pub(super) at: Moment,
+    pub(super) calendar: Calendar,
+    pub(super) clocks: Clocks,
+    pub(super) disk: Disk,
+    pub(super) checker: Checker,
+    pub(super) callers: Callers,
+    pub(super) trace: Trace,
+    /// Every target that ever was, by number.
+    pub(super) targets: Vec<TargetId>,
+    moods: BTreeMap<TargetId, Mood>,
+    pub(super) config: BTreeMap<TargetId, Policy>,
+    /// `None`: the process is not running.
+    pub(super) shell: Option<Shell>,
+    pub(super) life: Life,
+    pub(super) stopped_until: Moment,
+    /// When the core asked to be called, and when it will be.
+    pub(super) wake: Option<(Moment, Moment)>,
+    /// Ticks that did nothing, in this second.
+    pub(super) idle_ticks: (u64, u64),
+    calm: bool,
+    /// Targets that stay gone or paused at the end.
+    left_out: BTreeSet<TargetId>,
+    pub(super) settled: bool,
+    pub(super) steps: u64,
+    pub(super) sends: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, planted: Option<Planted>, trace: Trace) -> World {
+        let mut rng = Rng::new(seed);
+        let shape = Shape::random(&mut rng);
+        World::of(shape, rng, planted, trace)
+    }
+
+    pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
+        let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
+        let mut world = World {
+            planted,
+            rng,
+            at: Moment::START,
+            calendar: Calendar::default(),
+            clocks: Clocks::new(),
+            disk: Disk::new(Model::default(), shape.pace, keeps_previous),
+            checker: Checker::new(),
+            callers: Callers::new(),
+            trace,
+            targets: Vec::new(),
+            moods: BTreeMap::new(),
+            config: BTreeMap::new(),
+            shell: None,
+            life: Life::default(),
+            stopped_until: Moment::START,
+            wake: None,
+            idle_ticks: (0, 0),
+            calm: false,
+            left_out: BTreeSet::new(),
+            settled: false,
+            steps: 0,
+            sends: 0,
+            shape,
+        };
+        for _ in 0..world.shape.targets {
+            world.add_target();
+        }
+        world.calendar.add(Moment::START, Event::Start);
+        world.calendar.add(Moment::START + world.shape.horizon, Event::Calm);
+        let shape = world.shape.clone();
+        world.again(Some(shape.calls), Event::Call);
+        for event in [Event::Crash, Event::Stop, Event::Jump, Event::Reload, Event::Drain] {
+            world.again(world.mean(&event), event);
+        }
+        world
+    }
+
+    fn mean(&self, event: &Event) -> Option<Duration> {
+        match event {
+            Event::Call => Some(self.shape.calls),
+            Event::Crash => self.shape.crashes,
+            Event::Stop => self.shape.stops,
+            Event::Jump => self.shape.jumps,
+            Event::Reload => self.shape.reloads,
+            Event::Drain => self.shape.drains,
+            Event::Mood(_) => self.shape.moods,
+            _ => None,
+        }
+    }
+
+    /// It happens once more, after a while.
+    fn again(&mut self, mean: Option<Duration>, event: Event) {
+        if let Some(mean) = mean
+            && !self.calm
+        {
+            let at = self.at + self.rng.gap(mean);
+            self.calendar.add(at, event);
+        }
+    }
+
+    fn add_target(&mut self) {
+        let name = format!("target-{}", self.targets.len());
+        let known = self.disk.model.add_targets(std::slice::from_ref(&name));
+        let id = known.iter().find(|(_, known)| *known == name).map(|(id, _)| *id);
+        let id = id.expect("the store numbers every name");
+        self.targets.push(id);
+        self.moods.insert(id, Mood::Fast);
+        let policy = self.shape.policy(&mut self.rng);
+        self.config.insert(id, policy);
+        self.again(self.shape.moods, Event::Mood(id));
+    }
+
+    /// Until everything that can end has ended.
+    pub(super) fn run(&mut self) -> Checked {
+        while !self.is_over()? {
+            self.step()?;
+        }
+        self.checker.audit(&self.disk.model)
+    }
+
+    pub(super) fn step(&mut self) -> Checked {
+        self.steps += 1;
+        ensure!(self.steps < STEPS, "there is no end to it");
+        let wake = self.wake.map(|(_, comes)| comes.max(self.stopped_until));
+        let next = self.calendar.next_at();
+        match wake {
+            Some(wake) if next.is_none_or(|next| wake < next) => {
+                self.at = self.at.max(wake);
+                self.tick()?;
+            }
+            _ => {
+                let Some((at, event)) = self.calendar.pop() else {
+                    ensure!(false, "nothing will ever happen again");
+                    return Ok(());
+                };
+                if event.is_for_process() && at < self.stopped_until {
+                    self.calendar.add(self.stopped_until, event);
+                    return Ok(());
+                }
+                self.at = self.at.max(at);
+                self.happen(event)?;
+            }
+        }
+        self.rest()
+    }
+
+    fn happen(&mut self, event: Event) -> Checked {
+        let at = self.at;
+        self.again(self.mean(&event), event.clone());
+        match event {
+            Event::Disk(life) if life == self.life => self.disk_done(),
+            Event::Report(parcel, report) if parcel.life == self.life => {
+                if self.planted == Some(Planted::LostReports) && self.rng.one_in(20) {
+                    return Ok(());
+                }
+                let Parcel { job, attempt, .. } = parcel;
+                self.feed(Input::Attempted { job, attempt, report })
+            }
+            Event::Disk(_) | Event::Report(..) => Ok(()),
+            Event::Arrival(parcel) => {
+                self.checker.limits.arrive(at, parcel.target)?;
+                let mood = self.moods.get(&parcel.target).copied().unwrap_or(Mood::Fast);
+                let (after, report) = mood.answer(&mut self.rng);
+                self.calendar.add(at + after, Event::Report(parcel, report));
+                Ok(())
+            }
+            Event::Call => self.call(),
+            Event::Mood(id) => {
+                let mood = Mood::random(&mut self.rng);
+                self.trace.note(at, || format!("{id:?} is {mood:?} now"));
+                self.moods.insert(id, mood);
+                Ok(())
+            }
+            Event::Crash => self.crash(),
+            Event::Start => self.start(),
+            Event::Stop => {
+                let longest = self.rng.pick(&[20, 4_000]);
+                let stop = self.rng.span(Duration::from_millis(1), Duration::from_millis(longest));
+                self.trace.note(at, || format!("the process stops for {stop:?}"));
+                self.stopped_until = self.stopped_until.max(at + stop);
+                Ok(())
+            }
+            Event::Jump => {
+                self.jump();
+                Ok(())
+            }
+            Event::Reload => self.reload(),
+            Event::Drain => self.drain(),
+            Event::Exit(life) => self.exit(life),
+            Event::Calm => self.calm_down(),
+        }
+    }
+
+    fn call(&mut self) -> Checked {
+        if self.shell.is_none() {
+            return Ok(());
+        }
+        let mut targets = self.targets.clone();
+        if self.rng.one_in(8) {
+            targets.push(TargetId(99));
+        }
+        let wall = self.clocks.now(self.at).wall;
+        let input = self.callers.want(&mut self.rng, &self.shape, &targets, wall);
+        self.feed(input)
+    }
+
+    fn jump(&mut self) {
+        let longest = self.rng.pick(&[2, 7_200]);
+        let by = self.rng.span(Duration::from_millis(1), Duration::from_secs(longest));
+        let millis = by.as_millis() as i64;
+        let millis = if self.rng.one_in(2) { millis } else { -millis };
+        if millis > 0 {
+            self.checker.holds.jumped_forward(by);
+        }
+        self.trace.note(self.at, || format!("the wall clock jumps by {millis} ms"));
+        self.clocks.jump(millis);
+    }
+
+    fn reload(&mut self) -> Checked {
+        self.change_config();
+        if self.shell.is_none() {
+            return Ok(());
+        }
+        if self.rng.one_in(3) {
+            self.shape.retention = self.rng.pick(&[10, 600, 3_600]) * Duration::from_secs(1);
+            self.feed(Input::Retention { keep: self.shape.retention })?;
+        }
+        self.configure()
+    }
+
+    /// Somebody edits the configuration.
+    pub(super) fn change_config(&mut self) {
+        if self.targets.len() < 6 && self.rng.one_in(4) {
+            self.add_target();
+        }
+        for id in self.targets.clone() {
+            match self.rng.below(6) {
+                0 => {
+                    self.config.remove(&id);
+                }
+                1 | 2 => {
+                    let policy = self.shape.policy(&mut self.rng);
+                    self.config.insert(id, policy);
+                }
+                3 if !self.config.contains_key(&id) => {
+                    let policy = self.shape.policy(&mut self.rng);
+                    self.config.insert(id, policy);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn configure(&mut self) -> Checked {
+        let targets = self.configured();
+        self.feed(Input::Configure { targets })
+    }
+
+    pub(super) fn configured(&self) -> Vec<(TargetId, String, Policy)> {
+        let name = |id: &TargetId| format!("target-{}", id.0);
+        self.config.iter().map(|(id, policy)| (*id, name(id), policy.clone())).collect()
+    }
+
+    /// No more trouble: from here on everything can end.
+    fn calm_down(&mut self) -> Checked {
+        self.trace.note(self.at, || "calm".into());
+        self.calm = true;
+        self.calendar.forget(|event| {
+            matches!(
+                event,
+                Event::Call
+                    | Event::Mood(_)
+                    | Event::Crash
+                    | Event::Stop
+                    | Event::Jump
+                    | Event::Reload
+                    | Event::Drain
+            )
+        });
+        for mood in self.moods.values_mut() {
+            *mood = Mood::Fast;
+        }
+        for id in self.targets.clone() {
+            if self.rng.one_in(6) {
+                self.left_out.insert(id);
+            } else if !self.config.contains_key(&id) {
+                let policy = self.shape.policy(&mut self.rng);
+                self.config.insert(id, policy);
+            }
+        }
+        self.settle()
+    }
+
+    /// Everything is configured and resumed, but for what is left out.
+    pub(super) fn settle(&mut self) -> Checked {
+        let up = self.shell.is_some() && !self.checker.draining;
+        if !self.calm || self.settled || !up {
+            return Ok(());
+        }
+        self.settled = true;
+        self.configure()?;
+        for target in self.targets.clone() {
+            let to = self.callers.next_ask();
+            let paused = self.left_out.contains(&target);
+            self.feed(Input::Pause { to, target, paused })?;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> Result<bool, super::violation::Violation> {
+        let idle = self.shell.as_ref().is_some_and(Shell::is_idle) && self.disk.is_idle();
+        if !self.settled || !idle || self.checker.acks.is_waited_for() {
+            return Ok(false);
+        }
+        let book = &self.checker.book;
+        let under_way = self.targets.iter().any(|id| {
+            let open = !book.is_paused(*id) && self.config.contains_key(id);
+            book.running(*id) > 0 || (open && book.alive(*id) > 0)
+        });
+        // Retention takes what ended, and leaves the dead.
+        let kept = book.jobs().any(|(_, entry)| {
+            matches!(entry.place, Place::Ended { end: End::Succeeded | End::Cancelled, .. })
+        });
+        Ok(!under_way && !kept)
+    }
+}
