@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::broker::io::BlockedOn;
+use crate::broker::io::{BlockedOn, TargetView};
 use crate::broker::job::{JobState, Priority, TargetId};
 use crate::broker::payload::Outcome;
 use crate::handle::View;
@@ -280,7 +280,8 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
             writeln!(text, "{name}{{target=\"{target}\",priority=\"{priority}\"}} {age}")?;
         }
     }
-    let per_target: [(&str, &str, fn(&crate::broker::io::TargetView) -> f64); 5] = [
+    type Value = fn(&TargetView) -> f64;
+    let per_target: [(&str, &str, Value); 5] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),

@@ -241,8 +241,11 @@ impl Pool {
         shelves.swept = true;
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP);
+            // The first tick is at once, and nothing has been idle for long by then.
+            ticks.tick().await;
             loop {
-                tokio::time::sleep(SWEEP).await;
+                ticks.tick().await;
                 if !Weak::upgrade(&pool).is_some_and(|pool| pool.sweep()) {
                     return;
                 }

@@ -157,6 +157,10 @@ async fn accept(listener: &TcpListener, slots: &Slots) -> TcpStream {
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 slots.evict();
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "nothing tells when there are files again"
+                )]
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

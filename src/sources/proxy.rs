@@ -265,7 +265,13 @@ impl Proxy {
         let mut draining = false;
         let patient = async {
             match patience {
-                Some(patience) => tokio::time::sleep(patience).await,
+                Some(patience) => {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the caller asked for so much time (`Prefer: wait`)"
+                    )]
+                    tokio::time::sleep(patience).await;
+                }
                 None => std::future::pending().await,
             }
         };

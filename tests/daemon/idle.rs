@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
 use crate::support::{Client, Daemon, erp};
@@ -46,5 +47,5 @@ async fn idle_with_a_hundred_thousand_jobs_on_a_paused_target() {
         spent as f64 / seconds as f64,
         resident(daemon.id()) / 1_024,
     );
-    assert_eq!(api.auditor().read(|books| books.total()), 0, "a paused target sees nothing");
+    assert_eq!(api.auditor().read(Books::total), 0, "a paused target sees nothing");
 }

@@ -1,6 +1,7 @@
 //! What a caller sees of each kind of end, through the whole daemon.
 
 use serde_json::json;
+use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
 use crate::support::{Client, Daemon, erp};
@@ -54,7 +55,7 @@ async fn what_cannot_be_reached_is_tried_again_and_spends_no_attempt() {
     let job = client.ended(daemon.data, &id).await;
     assert_eq!(job["state"], "succeeded", "{job}");
     assert!(events(&job).iter().filter(|event| **event == "refused").count() >= 3);
-    assert_eq!(api.auditor().read(|books| books.total()), 1);
+    assert_eq!(api.auditor().read(Books::total), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate::broker::job::Priority;
+use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
 use crate::support::{Client, Daemon, erp};
@@ -83,9 +84,7 @@ async fn batch_under_a_flood(rate: usize, sent: usize) {
     }
     client.post(daemon.admin, "/v1/targets/erp/resume", &json!({})).await;
     client
-        .until(daemon.admin, "/v1/targets/erp", |_| {
-            api.auditor().read(|books| books.total()) >= sent as u64
-        })
+        .until(daemon.admin, "/v1/targets/erp", |_| api.auditor().read(Books::total) >= sent as u64)
         .await;
     let order: Vec<Priority> = api.auditor().read(|books| {
         books.arrivals().iter().take(sent).map(|arrival| arrival.caller.priority.unwrap()).collect()
