@@ -320,7 +320,7 @@ impl World {
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
             ensure!(
-                view.policy.as_ref() == self.config.get(&id),
+                view.policy.as_ref() == self.checker.limits.policy(id),
                 "{id:?} has another policy: {:?}",
                 view.policy
             );
