@@ -37,7 +37,7 @@ impl Planted {
         (Planted::LyingDisk, "was acknowledged and is not on disk"),
         (Planted::FastClock, "too many requests sent"),
         (Planted::Oversleeping, "nothing will ever happen again"),
-        (Planted::StaleLoads, "is started, and"),
+        (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
         (Planted::SendUncalled, "is called back after it left"),
