@@ -12,7 +12,7 @@ use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
-use super::violation::{Checked, ensure};
+use super::violation::{Checked, Violation, ensure};
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
@@ -385,7 +385,8 @@ impl Checker {
     }
 
     /// Everything is on disk: what is there is what was said, and each history explains its job.
-    pub(super) fn audit(&self, model: &Model) -> Checked {
+    /// Returns how many jobs there are.
+    pub(super) fn audit(&self, model: &Model) -> Result<u64, Violation> {
         let mut count = 0;
         for (id, job) in model.jobs() {
             count += 1;
@@ -394,8 +395,9 @@ impl Checker {
             ensure!(said == Some(stored), "{id} is said to be {said:?}, and stored as {stored:?}");
             history::explains(&job.record)?;
         }
-        let said = self.book.jobs().count();
+        let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
-        self.acks.nothing_is_lost(model)
+        self.acks.nothing_is_lost(model)?;
+        Ok(count)
     }
 }
