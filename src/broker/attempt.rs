@@ -106,8 +106,8 @@ impl Broker {
         };
         let next = target.lines.next(&target.counts, live.policy.max_deferrals.get());
         let Next::Job(priority, job) = next else { return Startable::Nobody };
-        let deadline = self.jobs.get(job).and_then(|(header, _)| header.deadline);
-        if deadline.is_some_and(|deadline| deadline <= now.wall) {
+        let header = self.jobs.in_window(job, |place| *place == Place::Queued);
+        if header.deadline.is_some_and(|deadline| deadline <= now.wall) {
             return Startable::TooLate(job);
         }
         if let Some((on, until)) = target.closed(now.mono, self.draining) {

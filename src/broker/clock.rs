@@ -61,7 +61,10 @@ impl Broker {
     pub(super) fn fire(&mut self, now: Now) {
         for _ in 0..AT_ONCE {
             match self.timers.first() {
-                Some(((due, _), id)) if due <= now.wall && !self.draining => self.due(now, id),
+                Some(((due, _), id)) if due <= now.wall && !self.draining => {
+                    self.jobs.in_window(id, |place| super::due(place).is_some());
+                    self.due(now, id);
+                }
                 _ => break,
             }
         }

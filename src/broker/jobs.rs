@@ -28,6 +28,17 @@ impl Jobs {
         self.known.get(&id).map(|known| (&known.header, &known.place))
     }
 
+    /// One that a window holds.
+    ///
+    /// # Panics
+    /// Where windows and jobs disagree. That is a fault of the core or of the store, and to pass
+    /// over it would mean to look at the same job for ever.
+    pub(super) fn in_window(&self, id: JobId, place: fn(&Place) -> bool) -> &Header {
+        let known = self.known.get(&id).expect("a job in a window is known");
+        assert!(place(&known.place), "{id} is in a window, and {:?}", known.place);
+        &known.header
+    }
+
     pub(super) fn contains(&self, id: JobId) -> bool {
         self.known.contains_key(&id)
     }

@@ -12,8 +12,8 @@ use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
-use super::violation::{Checked, ensure};
-use crate::broker::change::{Change, Loaded, Move, Turn};
+use super::violation::{Checked, Violation, ensure};
+use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Outcome, Report};
@@ -54,6 +54,8 @@ pub(super) struct Checker {
     latest: Wall,
     pub(super) draining: bool,
     retention: Duration,
+    /// As it was when the store was last asked what it lets go.
+    asked_retention: Duration,
     /// How often in a row retention asked for what is over, and got nothing.
     in_vain: u32,
 }
@@ -73,6 +75,7 @@ impl Checker {
             latest: Wall::EPOCH,
             draining: false,
             retention: Duration::ZERO,
+            asked_retention: Duration::ZERO,
             in_vain: 0,
         }
     }
@@ -187,6 +190,9 @@ impl Checker {
             }
             Output::Load(load) => {
                 self.order.asked(load);
+                if matches!(load, Load::Finished { .. }) {
+                    self.asked_retention = self.retention;
+                }
                 Ok(())
             }
             Output::Send { job, target, priority, attempt } => {
@@ -259,7 +265,8 @@ impl Checker {
                 _ => Ok(()),
             },
             Change::Delete { id, place: Place::Ended { end, at }, .. } => {
-                let old = *at + self.retention <= self.latest;
+                let keep = self.retention.min(self.asked_retention);
+                let old = *at + keep <= self.latest;
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
@@ -378,7 +385,8 @@ impl Checker {
     }
 
     /// Everything is on disk: what is there is what was said, and each history explains its job.
-    pub(super) fn audit(&self, model: &Model) -> Checked {
+    /// Returns how many jobs there are.
+    pub(super) fn audit(&self, model: &Model) -> Result<u64, Violation> {
         let mut count = 0;
         for (id, job) in model.jobs() {
             count += 1;
@@ -387,8 +395,9 @@ impl Checker {
             ensure!(said == Some(stored), "{id} is said to be {said:?}, and stored as {stored:?}");
             history::explains(&job.record)?;
         }
-        let said = self.book.jobs().count();
+        let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
-        self.acks.nothing_is_lost(model)
+        self.acks.nothing_is_lost(model)?;
+        Ok(count)
     }
 }

@@ -94,14 +94,16 @@ impl Disk {
         Done::Committed { turn, requests }
     }
 
-    /// The process dies. A commit under way may have happened.
-    pub(super) fn crash(&mut self, rng: &mut Rng) {
-        if let Some(Work::Commit { turn, changes }) = self.work.pop_front()
-            && rng.one_in(2)
-        {
+    /// The process dies. A commit under way may have happened; says whether it did.
+    pub(super) fn crash(&mut self, rng: &mut Rng) -> Option<bool> {
+        let under_way = self.work.pop_front();
+        self.work.clear();
+        let Some(Work::Commit { turn, changes }) = under_way else { return None };
+        let happened = rng.one_in(2);
+        if happened {
             self.commit(turn, &changes);
         }
-        self.work.clear();
+        Some(happened)
     }
 
     /// A fault: the last commit was never really on the disk.

@@ -4,6 +4,7 @@
 mod acks;
 mod book;
 mod calendar;
+mod census;
 mod callers;
 mod checker;
 mod clocks;

@@ -28,17 +28,18 @@ pub(super) enum Planted {
 }
 
 impl Planted {
-    pub(super) const ALL: [Planted; 11] = [
-        Planted::EarlyReply,
-        Planted::EarlySend,
-        Planted::DoubleSend,
-        Planted::FullBuckets,
-        Planted::LyingDisk,
-        Planted::FastClock,
-        Planted::Oversleeping,
-        Planted::StaleLoads,
-        Planted::LostReports,
-        Planted::LostReplies,
-        Planted::SendUncalled,
+    /// Each with what the checker says of it.
+    pub(super) const ALL: [(Planted, &'static str); 11] = [
+        (Planted::EarlyReply, "was acknowledged and is not on disk"),
+        (Planted::EarlySend, "leaves, and on disk it is"),
+        (Planted::DoubleSend, "leaves twice"),
+        (Planted::FullBuckets, "too many requests sent"),
+        (Planted::LyingDisk, "was acknowledged and is not on disk"),
+        (Planted::FastClock, "too many requests sent"),
+        (Planted::Oversleeping, "nothing will ever happen again"),
+        (Planted::StaleLoads, "a job in a window is known"),
+        (Planted::LostReports, "nothing will ever happen again"),
+        (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::SendUncalled, "is called back after it left"),
     ];
 }

@@ -61,8 +61,13 @@ impl World {
             return Ok(());
         }
         self.trace.note(self.at, || "the process dies".into());
+        self.census.count("a crash");
         self.life.0 += 1;
-        self.disk.crash(&mut self.rng);
+        self.census.count(match self.disk.crash(&mut self.rng) {
+            None => "a crash with nothing in flight",
+            Some(true) => "a commit in flight survives the process",
+            Some(false) => "a commit in flight is lost with the process",
+        });
         if self.planted == Some(Planted::LyingDisk) {
             self.disk.lose_last_commit();
         }
@@ -85,6 +90,9 @@ impl World {
     pub(super) fn exit(&mut self, life: super::calendar::Life) -> Checked {
         if life != self.life {
             return Ok(());
+        }
+        if self.shell.as_ref().is_some_and(|shell| !shell.drained) {
+            self.census.count("an end with the process undrained");
         }
         self.crash()
     }
@@ -110,6 +118,7 @@ impl World {
         let now = self.clocks.now(self.at);
         let Some(shell) = &mut self.shell else { return Ok(0) };
         self.trace.note(self.at, || format!("> {}", words::input(&input)));
+        self.census.input(&input);
         self.checker.input(self.at, now, &input)?;
         shell.broker.handle(now, input);
         self.take_outputs()
@@ -126,6 +135,7 @@ impl World {
             if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send { .. }) {
                 continue;
             }
+            self.census.output(&output);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
             self.gather(output)?;
         }
@@ -162,6 +172,7 @@ impl World {
             Output::Send { job, target, priority, attempt } => {
                 let found = shell.requests.remove(&job).is_some();
                 ensure!(found, "{job} leaves, and the store gave no request for it");
+                self.departures.push((self.at, job, priority));
                 self.depart(Parcel { life: self.life, target, job, attempt });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
                     return self.send_again(Output::Send { job, target, priority, attempt });
@@ -198,7 +209,6 @@ impl World {
     }
 
     fn depart(&mut self, parcel: Parcel) {
-        self.sends += 1;
         let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
         self.calendar.add(self.at + travels, Event::Arrival(parcel));
     }
@@ -295,8 +305,9 @@ impl World {
         let bound = 2 * (lines + windows.timers) + under_way as usize;
         let known = shell.broker.known_jobs();
         ensure!(known <= bound, "memory holds {known} jobs, not {bound}");
-        if self.steps.is_multiple_of(64) {
-            self.checker.audit(&self.disk.model)?;
+        if self.steps >= self.next_audit {
+            let jobs = self.checker.audit(&self.disk.model)?;
+            self.next_audit = self.steps + 64 + jobs;
             self.compare_views()?;
         }
         Ok(())
@@ -320,7 +331,7 @@ impl World {
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
             ensure!(
-                view.policy.as_ref() == self.config.get(&id),
+                view.policy.as_ref() == self.checker.limits.policy(id),
                 "{id:?} has another policy: {:?}",
                 view.policy
             );

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::census::Census;
 use super::planted::Planted;
 use super::trace::Trace;
 use super::world::World;
 
 /// What came of one world.
 pub(super) enum Verdict {
-    Fine { steps: u64, sends: u64 },
+    Fine(Census),
     Broken(String),
 }
 
@@ -19,7 +20,7 @@ pub(super) fn run(seed: u64, planted: Option<Planted>) -> Verdict {
 /// A panic of the core or of the store is a broken promise too.
 fn attempt(world: &mut World) -> Verdict {
     match catch_unwind(AssertUnwindSafe(|| world.run())) {
-        Ok(Ok(())) => Verdict::Fine { steps: world.steps, sends: world.sends },
+        Ok(Ok(())) => Verdict::Fine(std::mem::take(&mut world.census)),
         Ok(Err(violation)) => Verdict::Broken(violation.to_string()),
         Err(panic) => {
             let words = panic.downcast_ref::<String>().cloned();
@@ -33,10 +34,15 @@ fn attempt(world: &mut World) -> Verdict {
 const TOLD: usize = 20;
 
 /// # Panics
-/// With the last steps of the first world that fails.
-pub(super) fn all_are_fine(seeds: impl IntoIterator<Item = u64>) {
-    let broken = seeds.into_iter().filter_map(|seed| match run(seed, None) {
-        Verdict::Fine { .. } => None,
+/// With the last steps of the first world that fails, or with what no world has tried.
+pub(super) fn all_are_fine(seeds: impl ExactSizeIterator<Item = u64>) {
+    let mut census = Census::default();
+    let many = seeds.len() >= 100;
+    let broken = seeds.filter_map(|seed| match run(seed, None) {
+        Verdict::Fine(seen) => {
+            census.add(&seen);
+            None
+        }
         Verdict::Broken(violation) => Some((seed, violation)),
     });
     let broken: Vec<(u64, String)> = broken.take(TOLD).collect();
@@ -46,6 +52,8 @@ pub(super) fn all_are_fine(seeds: impl IntoIterator<Item = u64>) {
         let others: Vec<String> = others.collect();
         panic!("{}{}", story(*seed, violation), others.join("\n"));
     }
+    let missing = census.missing();
+    assert!(!many || missing.is_empty(), "no world has seen {missing:?}");
 }
 
 /// # Panics

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::calendar::{Calendar, Event, Life, Parcel};
 use super::callers::Callers;
+use super::census::Census;
 use super::checker::Checker;
 use super::clocks::{Clocks, Moment};
 use super::disk::Disk;
@@ -16,7 +17,7 @@ use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
 use crate::broker::io::Input;
-use crate::broker::job::{End, Place, TargetId};
+use crate::broker::job::{End, JobId, Place, Priority, TargetId};
 use crate::broker::policy::Policy;
 use crate::store::model::Model;
 
@@ -52,7 +53,11 @@ pub(super) struct World {
     left_out: BTreeSet<TargetId>,
     pub(super) settled: bool,
     pub(super) steps: u64,
-    pub(super) sends: u64,
+    /// Not before this step.
+    pub(super) next_audit: u64,
+    pub(super) census: Census,
+    /// Every request that left.
+    pub(super) departures: Vec<(Moment, JobId, Priority)>,
 }
 
 impl World {
@@ -86,7 +91,9 @@ impl World {
             left_out: BTreeSet::new(),
             settled: false,
             steps: 0,
-            sends: 0,
+            next_audit: 0,
+            census: Census::default(),
+            departures: Vec::new(),
             shape,
         };
         for _ in 0..world.shape.targets {
@@ -142,7 +149,7 @@ impl World {
         while !self.is_over()? {
             self.step()?;
         }
-        self.checker.audit(&self.disk.model)
+        self.checker.audit(&self.disk.model).map(|_| ())
     }
 
     pub(super) fn step(&mut self) -> Checked {
@@ -201,6 +208,7 @@ impl World {
             Event::Crash => self.crash(),
             Event::Start => self.start(),
             Event::Stop => {
+                self.census.count("a stop");
                 let longest = self.rng.pick(&[20, 4_000]);
                 let stop = self.rng.span(Duration::from_millis(1), Duration::from_millis(longest));
                 self.trace.note(at, || format!("the process stops for {stop:?}"));
@@ -236,6 +244,7 @@ impl World {
         let by = self.rng.span(Duration::from_millis(1), Duration::from_secs(longest));
         let millis = by.as_millis() as i64;
         let millis = if self.rng.one_in(2) { millis } else { -millis };
+        self.census.count(if millis > 0 { "a jump forward" } else { "a jump back" });
         if millis > 0 {
             self.checker.holds.jumped_forward(by);
         }
@@ -263,6 +272,9 @@ impl World {
         for id in self.targets.clone() {
             match self.rng.below(6) {
                 0 => {
+                    if self.checker.book.alive(id) > 0 {
+                        self.census.count("a target gone with jobs");
+                    }
                     self.config.remove(&id);
                 }
                 1 | 2 => {

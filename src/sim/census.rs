@@ -1,0 +1,170 @@
+//! What happened in a world, so that a set of seeds can show that it tried everything.
+
+use std::collections::BTreeMap;
+
+use crate::broker::change::Change;
+use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
+use crate::broker::job::{End, Failure, Happening, Place};
+
+#[derive(Debug, Default)]
+pub(super) struct Census(BTreeMap<&'static str, u64>);
+
+impl Census {
+    /// What a few hundred worlds must have seen.
+    const EXPECTED: [&'static str; 46] = [
+        "a batch is submitted",
+        "a call back of a start",
+        "a cancel",
+        "a commit in flight is lost with the process",
+        "a commit in flight survives the process",
+        "a conflict",
+        "a crash",
+        "a crash with nothing in flight",
+        "a dedup_id with another payload",
+        "a delete",
+        "a deadline that is over",
+        "a duplicate",
+        "a full queue",
+        "a hold",
+        "a jump back",
+        "a jump forward",
+        "a new priority",
+        "a pause",
+        "a redrive",
+        "a refusal while draining",
+        "a reload",
+        "a resume",
+        "a scheduled job",
+        "a start",
+        "a stop",
+        "a sweep of many",
+        "a target gone with jobs",
+        "an abandoned job",
+        "an end with the process undrained",
+        "an unknown job",
+        "an unknown target",
+        "attempts used up",
+        "done",
+        "drained",
+        "due",
+        "expired",
+        "many dead pages",
+        "more rows of a line",
+        "more timers",
+        "more deadlines",
+        "passed over",
+        "refused",
+        "rejected",
+        "sent",
+        "unknown",
+        "waiting",
+    ];
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Census) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        Census::EXPECTED.into_iter().filter(|what| !self.0.contains_key(what)).collect()
+    }
+
+    pub(super) fn input(&mut self, input: &Input) {
+        let what = match input {
+            Input::Submit { jobs, .. } if jobs.len() > 1 => "a batch is submitted",
+            Input::Abandoned { .. } => "an abandoned job",
+            Input::Pause { paused: true, .. } => "a pause",
+            Input::Pause { paused: false, .. } => "a resume",
+            Input::Configure { .. } => "a reload",
+            _ => return,
+        };
+        self.count(what);
+    }
+
+    pub(super) fn output(&mut self, output: &Output) {
+        use crate::broker::change::Load;
+        match output {
+            Output::Change(change) => self.change(change),
+            Output::Reply { reply, .. } => self.reply(reply),
+            Output::Load(Load::Ready { after: Some(_), .. }) => self.count("more rows of a line"),
+            Output::Load(Load::Timers { after: Some(_), .. }) => self.count("more timers"),
+            Output::Load(Load::Deadlines { after: Some(_), .. }) => self.count("more deadlines"),
+            Output::Load(Load::Dead { after: Some(_), .. }) => self.count("many dead pages"),
+            Output::Send { .. } => self.count("sent"),
+            Output::PassedOver { .. } => self.count("passed over"),
+            Output::Drained => self.count("drained"),
+            Output::Load(_) | Output::Unsend { .. } | Output::Waited { .. } => {}
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        let events = match change {
+            Change::Insert(insert) => {
+                if matches!(insert.place, Place::Scheduled { .. }) {
+                    self.count("a scheduled job");
+                }
+                return;
+            }
+            Change::Move(step) => {
+                let exhausted = End::Failed(Failure::RetriesExhausted);
+                if matches!(step.to, Place::Ended { end, .. } if end == exhausted) {
+                    self.count("attempts used up");
+                }
+                &step.events
+            }
+            Change::Delete { .. } => return self.count("a delete"),
+            Change::Held { .. } => return self.count("a hold"),
+            Change::Paused { .. } => return,
+        };
+        for event in events {
+            let what = match event.what {
+                Happening::Due => "due",
+                Happening::Sent { .. } => "a start",
+                Happening::NotSent { .. } => "a call back of a start",
+                Happening::Done { .. } => "done",
+                Happening::Refused { .. } => "refused",
+                Happening::Rejected { .. } => "rejected",
+                Happening::Unknown { .. } => "unknown",
+                Happening::Waiting { .. } => "waiting",
+                Happening::PriorityChanged { .. } => "a new priority",
+                Happening::Cancelled { .. } => "a cancel",
+                Happening::Expired => "expired",
+                Happening::Redriven => "a redrive",
+                Happening::Enqueued | Happening::Scheduled { .. } | Happening::Failed { .. } => {
+                    continue;
+                }
+            };
+            self.count(what);
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Submitted(results) => {
+                for result in results {
+                    let what = match result {
+                        Submitted::Accepted { .. } => continue,
+                        Submitted::Duplicate { .. } => "a duplicate",
+                        Submitted::Refused(Refusal::DedupMismatch { .. }) => {
+                            "a dedup_id with another payload"
+                        }
+                        Submitted::Refused(Refusal::QueueFull { .. }) => "a full queue",
+                        Submitted::Refused(Refusal::UnknownTarget) => "an unknown target",
+                        Submitted::Refused(Refusal::Draining) => "a refusal while draining",
+                        Submitted::Refused(Refusal::DeadlinePassed) => "a deadline that is over",
+                    };
+                    self.count(what);
+                }
+            }
+            Reply::Job(Err(CommandError::NoSuchJob)) => self.count("an unknown job"),
+            Reply::Job(Err(CommandError::Conflict { .. })) => self.count("a conflict"),
+            Reply::Swept(2..) => self.count("a sweep of many"),
+            Reply::Job(_) | Reply::Swept(_) | Reply::Target(_) => {}
+        }
+    }
+}
