@@ -137,6 +137,7 @@ mod tests {
             body: Bytes::from_static(body),
             idempotency_key: Some("k".into()),
             live: false,
+            task_token: None,
         };
         serde_json::to_value(RequestJson::new(request)).unwrap()
     }

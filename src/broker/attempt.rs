@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::change::{Change, Turn};
 use super::io::{BlockedOn, Output};
-use super::job::{End, Failure, Happening, Header, JobId, Place, Priority, TargetId};
+use super::job::{End, Failure, Happening, Header, JobId, Owed, Place, Priority, TargetId};
 use super::lines::Next;
 use super::payload::{Outcome, Report};
 use super::retry::{self, Verdict};
@@ -255,6 +255,25 @@ impl Broker {
             took: now.wall.since(started),
         };
         self.end_attempt(now, (header, place), now.mono, report);
+    }
+
+    /// It was let go, and found before its request left that no workflow waits for it any more.
+    pub(super) fn not_sent(&mut self, now: Now, job: JobId, attempt: u32, reason: String) {
+        if self.flights.get(&job).is_none_or(|flight| flight.attempt != attempt) {
+            return;
+        }
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        let before = (header.clone(), *place);
+        let mut header = Header { owed: Owed::Nothing, ..before.0.clone() };
+        header.attempts -= 1;
+        self.lookups.cancelled(job);
+        let events = vec![
+            Happening::NotSent { attempt },
+            Happening::TokenLate { reason: reason.clone() },
+            Happening::Cancelled { reason: Some(reason) },
+        ];
+        let to = Place::Ended { end: End::Cancelled, at: now.wall };
+        self.shift(now, before, header, to, Story { events, answer: None });
     }
 
     pub(super) fn attempted(&mut self, now: Now, job: JobId, attempt: u32, report: Report) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::job::{Event, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
 use super::payload::{Answer, Request};
 use super::time::Wall;
 
@@ -70,6 +70,7 @@ pub struct Move {
     pub from: Place,
     pub from_priority: Priority,
     pub from_seat: Seat,
+    pub from_owed: Owed,
     pub to: Place,
     /// Appended to the history.
     pub events: Vec<Event>,
@@ -93,7 +94,8 @@ pub enum Load {
     Claim { key: DedupKey, ticket: Ticket },
     /// Dead jobs of a target, by the time of their death.
     Dead { target: TargetId, after: Option<(Wall, JobId)>, limit: usize, ticket: Ticket },
-    /// Jobs that ended before then and are not dead, oldest first: what retention lets go.
+    /// Jobs that ended before then and are not dead, oldest first: what retention lets go. Not
+    /// those whose task token is still to be answered.
     Finished { before: Wall, limit: usize },
 }
 
@@ -145,6 +147,8 @@ pub struct Holder {
     pub digest: [u8; 32],
     pub until: Wall,
     pub ended: bool,
+    /// It ended so: then the name is free again.
+    pub cancelled: bool,
 }
 
 /// What the store found when it was opened.

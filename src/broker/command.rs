@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::change::{Change, Load, Ticket};
-use super::io::{CommandError, JobCommand, Output, Reply, ReplyTo, Sweep, UnknownTarget};
-use super::job::{End, Happening, Header, JobId, Place, TargetId};
+use super::io::{
+    CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
+};
+use super::job::{End, Happening, Header, JobId, Owed, Place, TargetId};
 use super::time::{Now, Wall};
 use super::{Broker, Story, is_pending};
 
@@ -31,6 +33,8 @@ pub(super) enum Purpose {
     Command { to: ReplyTo, command: JobCommand },
     Abandon,
     Expire,
+    TaskGone { reason: String },
+    Settle { how: Settlement },
 }
 
 impl Broker {
@@ -45,6 +49,20 @@ impl Broker {
         match self.get(id) {
             Some(job) => self.abandon(now, job),
             None => self.find(id, Purpose::Abandon),
+        }
+    }
+
+    pub(super) fn task_gone(&mut self, now: Now, id: JobId, reason: String) {
+        match self.get(id) {
+            Some(job) => self.drop_task(now, job, reason),
+            None => self.find(id, Purpose::TaskGone { reason }),
+        }
+    }
+
+    pub(super) fn settled(&mut self, now: Now, id: JobId, how: Settlement) {
+        match self.get(id) {
+            Some(job) => self.settle_token(now, job, how),
+            None => self.find(id, Purpose::Settle { how }),
         }
     }
 
@@ -98,6 +116,8 @@ impl Broker {
         match purpose {
             Purpose::Command { to, command } => self.carry_out(now, to, &command, job),
             Purpose::Abandon => self.abandon(now, job),
+            Purpose::TaskGone { reason } => self.drop_task(now, job, reason),
+            Purpose::Settle { how } => self.settle_token(now, job, how),
             Purpose::Expire => {
                 if job.0.deadline.is_some_and(|deadline| deadline <= now.wall) {
                     self.expire(now, id);
@@ -129,15 +149,14 @@ impl Broker {
                     Ok((header, place))
                 }
             }
-            JobCommand::Redrive { .. } if matches!(job.1, Place::Ended { end, .. } if end.is_dead()) => {
+            JobCommand::Redrive { .. } if is_laid_down(&job) => {
                 if self.draining {
                     Err(CommandError::Draining)
                 } else {
                     Ok(self.redrive(now, job))
                 }
             }
-            JobCommand::Purge { .. } if matches!(job.1, Place::Ended { end, .. } if end.is_dead()) =>
-            {
+            JobCommand::Purge { .. } if is_laid_down(&job) => {
                 self.purge(&job);
                 Ok(job)
             }
@@ -154,10 +173,40 @@ impl Broker {
         job: (Header, Place),
         reason: Option<String>,
     ) -> (Header, Place) {
+        self.lookups.cancelled(job.0.id);
         let header = job.0.clone();
         let to = Place::Ended { end: End::Cancelled, at: now.wall };
         self.shift(now, job, header.clone(), to, Story::from(Happening::Cancelled { reason }));
         (header, to)
+    }
+
+    /// No workflow waits for it any more. What is under way is finished; its end then finds the
+    /// token late.
+    fn drop_task(&mut self, now: Now, job: (Header, Place), reason: String) {
+        if !is_pending(job.1.state()) || job.0.owed == Owed::Nothing {
+            return;
+        }
+        self.lookups.cancelled(job.0.id);
+        let header = Header { owed: Owed::Nothing, ..job.0.clone() };
+        let to = Place::Ended { end: End::Cancelled, at: now.wall };
+        let events = vec![
+            Happening::TokenLate { reason: reason.clone() },
+            Happening::Cancelled { reason: Some(reason) },
+        ];
+        self.shift(now, job, header, to, Story { events, answer: None });
+    }
+
+    fn settle_token(&mut self, now: Now, job: (Header, Place), how: Settlement) {
+        if job.0.owed == Owed::Nothing || !job.1.is_ended() {
+            return;
+        }
+        let event = match how {
+            Settlement::Answered => Happening::TokenAnswered,
+            Settlement::Late { reason } => Happening::TokenLate { reason },
+        };
+        let header = Header { owed: Owed::Nothing, ..job.0.clone() };
+        let place = job.1;
+        self.shift(now, job, header, place, event.into());
     }
 
     /// Its caller hung up: nobody wants it any more, unless it may have done work already.
@@ -208,8 +257,7 @@ impl Broker {
                 continue;
             }
             let job = self.get(header.id).unwrap_or((header, place));
-            let dead = matches!(job.1, Place::Ended { end, .. } if end.is_dead());
-            if !dead || self.jobs.is_deleted(job.0.id) {
+            if !is_laid_down(&job) || self.jobs.is_deleted(job.0.id) {
                 continue;
             }
             match sweep {
@@ -257,4 +305,9 @@ impl Broker {
     fn get(&self, id: JobId) -> Option<(Header, Place)> {
         self.jobs.get(id).map(|(header, place)| (header.clone(), *place))
     }
+}
+
+/// Dead, and nobody is owed an answer any more: it can be redriven or purged.
+fn is_laid_down((header, place): &(Header, Place)) -> bool {
+    matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
 }

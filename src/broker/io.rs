@@ -43,6 +43,24 @@ pub enum Input {
     Abandoned {
         job: JobId,
     },
+    /// The workflow that waits for the job is gone, says Step Functions: one that is not under way
+    /// is cancelled, and nobody is owed an answer.
+    TaskGone {
+        job: JobId,
+        reason: String,
+    },
+    /// The task token of a job that has ended was answered, or never will be.
+    Settled {
+        job: JobId,
+        how: Settlement,
+    },
+    /// The attempt that `Output::Send` let go was not sent: the workflow that waits for the job is
+    /// gone. The job is cancelled.
+    NotSent {
+        job: JobId,
+        attempt: u32,
+        reason: String,
+    },
     /// The attempt that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
@@ -78,12 +96,30 @@ pub struct Submission {
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
     pub dedup: Option<Dedup>,
+    /// A message that cannot be understood, and why: it goes straight to the dead jobs.
+    pub unfit: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dedup {
     pub name: String,
     pub digest: [u8; 32],
+    /// For how long the name stands for its job at least; and for as long as the job lives.
+    pub keep: Duration,
+}
+
+impl Dedup {
+    /// How long a `dedup_id` of a caller is kept (CONTRACT §5).
+    pub const KEEP: Duration = Duration::from_secs(300);
+}
+
+/// What became of a task token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Step Functions took the answer.
+    Answered,
+    /// It will never take one: the task is over, or the token is none.
+    Late { reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -129,6 +129,21 @@ pub struct Header {
     pub first_sent_at: Option<Wall>,
     /// The job's own `max_attempts`; the target's where there is none.
     pub max_attempts: Option<u32>,
+    /// To whom its end is owed.
+    pub owed: Owed,
+}
+
+/// What is owed to the workflow that waits for a job. The answer itself is made of the job's end
+/// when it is sent; here is only whether it is still to come.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Owed {
+    /// Nobody waits, or whoever waited has been answered.
+    #[default]
+    Nothing,
+    /// The job has a task token.
+    TaskToken,
 }
 
 /// Where a job is. Each place is one index of the store.
@@ -176,6 +191,8 @@ impl Place {
                 !matches!(end, End::Succeeded)
             }
             (Ended { end, .. }, Queued) => end.is_dead(),
+            // Whoever waited for it has been answered.
+            (Ended { .. }, Ended { .. }) => self == to,
             _ => false,
         }
     }
@@ -211,6 +228,7 @@ impl End {
             End::Succeeded => None,
             End::Failed(Failure::Rejected { status }) => Some(format!("Tollgate.Http.{status}")),
             End::Failed(Failure::RetriesExhausted) => Some("Tollgate.RetriesExhausted".into()),
+            End::Failed(Failure::BadMessage) => Some("Tollgate.BadMessage".into()),
             End::Expired => Some("Tollgate.DeadlineExceeded".into()),
             End::Cancelled => Some("Tollgate.Cancelled".into()),
         }
@@ -219,8 +237,12 @@ impl End {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Failure {
-    Rejected { status: u16 },
+    Rejected {
+        status: u16,
+    },
     RetriesExhausted,
+    /// It never was a job that could be sent: kept to be looked at.
+    BadMessage,
 }
 
 /// The names of CONTRACT §1.
@@ -330,6 +352,16 @@ pub enum Happening {
         code: String,
     },
     Redriven,
+    /// It cannot be sent, ever.
+    Unfit {
+        reason: String,
+    },
+    /// The workflow that waited was told.
+    TokenAnswered,
+    /// The workflow did not wait any more, or could not be told; why.
+    TokenLate {
+        reason: String,
+    },
 }
 
 #[cfg(test)]
@@ -356,7 +388,8 @@ mod tests {
         for end in [End::Succeeded, End::Cancelled] {
             let ended = Place::Ended { end, at };
             assert!(!ended.may_become(&Place::Queued));
-            assert!(!ended.may_become(&ended));
+            assert!(ended.may_become(&ended));
+            assert!(!ended.may_become(&Place::Ended { end: End::Expired, at }));
         }
         let dead = Place::Ended { end: End::Expired, at };
         assert!(dead.may_become(&Place::Queued));

@@ -1,5 +1,6 @@
 //! What is carried through the core and never looked into by it.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,30 @@ use serde::{Deserialize, Serialize};
 
 /// One header, in the order and with the bytes that it came with; the name is in lower case.
 pub type HeaderLine = (String, Bytes);
+
+/// What answers a workflow that waits (Step Functions' `.waitForTaskToken`): a bearer secret of 1
+/// to 2,048 characters. It is shown as a prefix of its hash at most.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskToken(String);
+
+impl TaskToken {
+    /// `None` where it has no or more than 2,048 characters.
+    pub fn new(text: impl Into<String>) -> Option<TaskToken> {
+        let text = text.into();
+        (1..=2_048).contains(&text.chars().count()).then_some(TaskToken(text))
+    }
+
+    /// The secret itself: for Step Functions, and nobody else.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TaskToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskToken(…)")
+    }
+}
 
 /// The HTTP request that a job stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +45,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// A sidecar caller waits for the answer, so all of it matters, not only what is kept.
     pub live: bool,
+    /// Who waits for the job's end in a workflow.
+    pub task_token: Option<TaskToken>,
 }
 
 /// What a target answered to one attempt.

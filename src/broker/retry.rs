@@ -105,6 +105,7 @@ mod tests {
             refusals,
             first_sent_at: Some(Wall::EPOCH),
             max_attempts: None,
+            owed: crate::broker::job::Owed::Nothing,
         }
     }
 

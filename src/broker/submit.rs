@@ -6,11 +6,8 @@ use std::time::Duration;
 use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
-use super::job::{Event, Happening, Header, JobId, Place};
+use super::job::{End, Event, Failure, Happening, Header, JobId, Owed, Place};
 use super::time::{Now, Wall};
-
-/// How long a `dedup_id` names its job at least (CONTRACT §5).
-const DEDUP: Duration = Duration::from_secs(300);
 
 /// Submissions that wait to hear who holds their `dedup_id`, and claims too new to be in the
 /// store's answers.
@@ -29,6 +26,11 @@ struct Batch {
 }
 
 impl Lookups {
+    /// What was cancelled is done with: its name is free again.
+    pub(super) fn cancelled(&mut self, id: JobId) {
+        self.fresh.retain(|_, (holder, _, _)| *holder != id);
+    }
+
     pub(super) fn committed(&mut self, turn: Turn) {
         self.fresh.retain(|_, (_, _, claimed)| *claimed > turn);
     }
@@ -85,7 +87,7 @@ impl Broker {
         let claim = job.dedup.map(|dedup| {
             let key = DedupKey { target: job.target, name: dedup.name };
             self.lookups.fresh.insert(key.clone(), (job.id, dedup.digest, self.turn));
-            Claim { key, digest: dedup.digest, until: now.wall + DEDUP }
+            Claim { key, digest: dedup.digest, until: now.wall + dedup.keep }
         });
         let mut events = vec![Event { at: now.wall, what: Happening::Enqueued }];
         let place = match job.not_before.filter(|due| *due > now.wall) {
@@ -108,10 +110,23 @@ impl Broker {
             refusals: 0,
             first_sent_at: None,
             max_attempts: job.max_attempts,
+            owed: match job.request.task_token {
+                Some(_) => Owed::TaskToken,
+                None => Owed::Nothing,
+            },
         };
-        let accepted = Submitted::Accepted { header: header.clone(), place };
-        self.insert(Insert { header, place, request: job.request, claim, events });
-        accepted
+        let insert =
+            |place| Insert { header: header.clone(), place, request: job.request, claim, events };
+        let Some(reason) = job.unfit else {
+            self.insert(insert(place));
+            return Submitted::Accepted { header, place };
+        };
+        self.insert(insert(Place::Queued));
+        let end = End::Failed(Failure::BadMessage);
+        let dead = Place::Ended { end, at: now.wall };
+        let story = Happening::Unfit { reason }.into();
+        self.shift(now, (header.clone(), Place::Queued), header.clone(), dead, story);
+        Submitted::Accepted { header, place: dead }
     }
 
     fn duplicate(&self, now: Wall, job: &Submission, holder: Option<Holder>) -> Option<Submitted> {
@@ -120,7 +135,8 @@ impl Broker {
         let (id, digest) = match self.lookups.fresh.get(&key) {
             Some((id, digest, _)) => (*id, *digest),
             None => {
-                let holder = holder.filter(|holder| !holder.ended || now < holder.until)?;
+                let holder = holder
+                    .filter(|holder| !holder.cancelled && (!holder.ended || now < holder.until))?;
                 (holder.id, holder.digest)
             }
         };

@@ -162,6 +162,13 @@ fn message(end: End, record: &JobRecord) -> String {
             Some(last) => format!("given up {attempts}; the last: {last}"),
             None => format!("given up {attempts}"),
         },
+        End::Failed(Failure::BadMessage) => {
+            let reason = record.history.iter().rev().find_map(|event| match &event.what {
+                Happening::Unfit { reason } => Some(reason.as_str()),
+                _ => None,
+            });
+            reason.unwrap_or("it cannot be understood").to_owned()
+        }
         End::Expired => match record.header.deadline {
             Some(deadline) => format!("its deadline {deadline} passed; {attempts}"),
             None => format!("its deadline passed; {attempts}"),
@@ -296,6 +303,13 @@ impl EventJson {
             Happening::Expired => line("expired"),
             Happening::Failed { code } => EventJson { code: Some(code.clone()), ..line("failed") },
             Happening::Redriven => line("redriven"),
+            Happening::Unfit { reason } => {
+                EventJson { reason: Some(reason.clone()), ..line("bad_message") }
+            }
+            Happening::TokenAnswered => line("token_answered"),
+            Happening::TokenLate { reason } => {
+                EventJson { reason: Some(reason.clone()), ..line("token_late") }
+            }
         }
     }
 }

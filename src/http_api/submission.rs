@@ -58,7 +58,10 @@ pub(crate) fn validate(
     }
     let dedup_id = job.dedup_id.clone();
     let request = request(job)?;
-    let dedup = dedup_id.map(|name| Dedup { name, digest: digest(&request, |_| true) });
+    let dedup = dedup_id.map(|name| {
+        let digest = digest(&request, |_| true);
+        Dedup { name, digest, keep: Dedup::KEEP }
+    });
     Ok(Submission {
         id,
         target,
@@ -68,6 +71,7 @@ pub(crate) fn validate(
         deadline,
         max_attempts,
         dedup,
+        unfit: None,
     })
 }
 
@@ -149,7 +153,7 @@ fn request(job: NewJob) -> Result<Request, Problem> {
     }
     let idempotency_key = take_key(&mut headers)?.or(job.dedup_id);
     check_size("headers", &headers)?;
-    Ok(Request { method, path, headers, body, idempotency_key, live: false })
+    Ok(Request { method, path, headers, body, idempotency_key, live: false, task_token: None })
 }
 
 fn method(text: String) -> Result<String, Problem> {

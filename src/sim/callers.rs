@@ -99,6 +99,7 @@ impl Callers {
         let dedup = (shape.dedup && rng.one_in(2)).then(|| Dedup {
             name: format!("order-{}", rng.below(12)),
             digest: [u8::from(rng.one_in(4)); 32],
+            keep: Dedup::KEEP,
         });
         Submission {
             id,
@@ -109,6 +110,7 @@ impl Callers {
             deadline,
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
             dedup,
+            unfit: None,
         }
     }
 }

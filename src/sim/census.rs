@@ -135,6 +135,9 @@ impl Census {
                 Happening::Cancelled { .. } => "a cancel",
                 Happening::Expired => "expired",
                 Happening::Redriven => "a redrive",
+                Happening::Unfit { .. } => "an unfit message",
+                Happening::TokenAnswered => "a token answered",
+                Happening::TokenLate { .. } => "a token too late",
                 Happening::Enqueued | Happening::Scheduled { .. } | Happening::Failed { .. } => {
                     continue;
                 }

@@ -326,7 +326,7 @@ impl Checker {
             }
             End::Failed(Failure::RetriesExhausted) => self.is_exhausted(now, header, outcome),
             End::Expired => header.deadline.is_some_and(|deadline| deadline <= now.wall),
-            End::Cancelled => false,
+            End::Failed(Failure::BadMessage) | End::Cancelled => false,
         };
         ensure!(fits, "{outcome:?} ended {header:?} as {end:?}");
         Ok(())

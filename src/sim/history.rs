@@ -59,6 +59,11 @@ impl Told {
             Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting], Cancelled),
             Happening::Expired => (&[Scheduled, Queued, Waiting, Running], Expired),
             Happening::Failed { .. } => (&[Running], Failed),
+            Happening::Unfit { .. } => (&[Queued], Failed),
+            Happening::TokenAnswered | Happening::TokenLate { .. } => {
+                ensure!(self.state.is_some(), "{what:?} happens to a job that is not there");
+                return Ok(());
+            }
             Happening::Redriven => {
                 self.spent = 0;
                 self.refusals = 0;

@@ -4,8 +4,8 @@
 mod acks;
 mod book;
 mod calendar;
-mod census;
 mod callers;
+mod census;
 mod checker;
 mod clocks;
 mod disk;

@@ -227,6 +227,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             refusals: 0,
             first_sent_at: None,
             max_attempts: None,
+            owed: crate::broker::job::Owed::Nothing,
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

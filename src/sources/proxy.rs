@@ -207,11 +207,12 @@ impl Proxy {
             body,
             idempotency_key: wishes.key.clone(),
             live: wishes.prefer.patience().is_none_or(|patience| !patience.is_zero()),
+            task_token: None,
         };
         let dedup = wishes.key.clone().map(|name| {
             // Other headers change from one try to the next: dates, traces, credentials.
             let digest = digest(&request, |name| name.starts_with("content-"));
-            Dedup { name, digest }
+            Dedup { name, digest, keep: Dedup::KEEP }
         });
         Ok(Submission {
             id: Handle::new_id(),
@@ -222,6 +223,7 @@ impl Proxy {
             deadline: wishes.schedule.deadline,
             max_attempts: None,
             dedup,
+            unfit: None,
         })
     }
 

@@ -9,10 +9,12 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::tables::{
+    CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, RUNNING, TIMERS, TOKENS, Writer,
+};
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
-use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -36,6 +38,8 @@ pub(super) struct Commit<'txn> {
     running: Writer<'txn, 16>,
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
+    tokens: Writer<'txn, 16>,
+    outbox: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
@@ -58,6 +62,8 @@ impl<'txn> Commit<'txn> {
             running: Writer::open(txn, RUNNING, "running")?,
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
+            tokens: Writer::open(txn, TOKENS, "tokens")?,
+            outbox: Writer::open(txn, OUTBOX, "outbox")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
             requests: HashMap::new(),
@@ -115,6 +121,7 @@ impl<'txn> Commit<'txn> {
         self.jobs.add(&keys::job(header.id), bytes)?;
         self.bodies.add(header.id, &insert.request, bytes)?;
         self.add_to_place(header, insert.place)?;
+        self.owe(header.id, Owed::Nothing, &insert.place, header.owed, &insert.place)?;
         if let Some(deadline) = header.deadline {
             self.deadlines.add(&keys::time(deadline, header.id), &[])?;
         }
@@ -134,7 +141,8 @@ impl<'txn> Commit<'txn> {
             let old = head.header.as_ref();
             let same = old.target == header.target
                 && old.priority == step.from_priority
-                && old.seat == step.from_seat;
+                && old.seat == step.from_seat
+                && old.owed == step.from_owed;
             if head.place != step.from || !same {
                 let is = format!("{} at {:?}, {}", old.priority, old.seat, head.place.state());
                 let said = format!(
@@ -162,6 +170,7 @@ impl<'txn> Commit<'txn> {
             step.from,
         )?;
         self.add_to_place(header, step.to)?;
+        self.owe(header.id, step.from_owed, &step.from, header.owed, &step.to)?;
         let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
         if old_deadline != new_deadline {
             if let Some(deadline) = old_deadline {
@@ -212,6 +221,9 @@ impl<'txn> Commit<'txn> {
                     self.claims.remove(key.as_slice())?;
                 }
             }
+            if old.owed != Owed::Nothing {
+                return Err(StoreError::row("jobs", "its task token is not answered yet"));
+            }
             old.seat
         };
         self.bodies.forget(id)?;
@@ -228,6 +240,30 @@ impl<'txn> Commit<'txn> {
         // That an older one may be overwritten is the core's decision.
         self.claims.insert(key.as_slice(), bytes.as_slice())?;
         Ok(())
+    }
+
+    /// A task token is in `tokens` while its job lives, and in `outbox` from then until it is
+    /// answered.
+    fn owe(&mut self, id: JobId, was: Owed, from: &Place, is: Owed, to: &Place) -> Result<()> {
+        let table = |owed, place: &Place| match owed {
+            Owed::Nothing => None,
+            Owed::TaskToken => Some(place.is_ended()),
+        };
+        let (before, after) = (table(was, from), table(is, to));
+        if before == after {
+            return Ok(());
+        }
+        let key = keys::job(id);
+        match before {
+            Some(true) => drop(self.outbox.remove(&key)?),
+            Some(false) => drop(self.tokens.remove(&key)?),
+            None => {}
+        }
+        match after {
+            Some(true) => self.outbox.add(&key, &[]),
+            Some(false) => self.tokens.add(&key, &[]),
+            None => Ok(()),
+        }
     }
 
     fn add_to_place(&mut self, header: &Header, place: Place) -> Result<()> {

@@ -214,3 +214,17 @@ fn rest<const N: usize>(
     }
     (from, to)
 }
+
+/// The ids of a table that is keyed by them.
+pub(super) fn ids(
+    txn: &ReadTransaction,
+    table: tables::Definition<16>,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<JobId>> {
+    let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(keys::job(id)));
+    let from = from.as_ref();
+    let table = tables::read(txn, table)?;
+    let rows = table.range::<&keys::JobKey>((from, Bound::Unbounded))?.take(limit);
+    rows.map(|row| Ok(JobId(u128::from_be_bytes(*row?.0.value())))).collect()
+}

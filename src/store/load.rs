@@ -3,14 +3,15 @@
 use std::ops::Bound;
 
 use redb::ReadTransaction;
+use redb::ReadableTableMetadata;
 
 use super::codec::decode;
 use super::commit::ClaimRow;
 use super::error::Result;
-use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, Rows, TIMERS};
+use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, Rows, TIMERS};
 use super::{jobs, keys};
 use crate::broker::change::{Holder, Load, Loaded};
-use crate::broker::job::{JobId, Place, Priority, Seat, TargetId};
+use crate::broker::job::{End, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
 
 const LAST_JOB: JobId = JobId(u128::MAX);
@@ -104,19 +105,27 @@ fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<
         return Ok(None);
     };
     let (id, digest, until): ClaimRow = decode("claims", row.value())?;
-    let ended = match tables::read(txn, JOBS)?.get(&keys::job(id))? {
-        Some(row) => jobs::read_head(row.value())?.0.place.is_ended(),
-        None => true,
+    let (ended, cancelled) = match tables::read(txn, JOBS)?.get(&keys::job(id))? {
+        Some(row) => {
+            let place = jobs::read_head(row.value())?.0.place;
+            (place.is_ended(), matches!(place, Place::Ended { end: End::Cancelled, .. }))
+        }
+        None => (true, false),
     };
-    Ok(Some(Holder { id, digest, until, ended }))
+    Ok(Some(Holder { id, digest, until, ended, cancelled }))
 }
 
 fn finished(txn: &ReadTransaction, before: Wall, limit: usize) -> Result<Loaded> {
     let mut rows = Vec::new();
     let mut next = None;
+    let outbox = tables::read(txn, OUTBOX)?;
+    let nobody_waits = outbox.is_empty()?;
     for row in tables::read(txn, FINISHED)?.range::<&keys::TimeKey>(..)? {
         let (key, value) = row?;
         let (at, id) = keys::read_time(key.value());
+        if !nobody_waits && outbox.get(&keys::job(id))?.is_some() {
+            continue;
+        }
         if at >= before || rows.len() == limit {
             next = Some(at);
             break;

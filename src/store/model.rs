@@ -13,7 +13,7 @@ use crate::broker::change::{
     Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
     RecoveredTarget, Turn,
 };
-use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
 
@@ -151,7 +151,10 @@ impl Model {
                 let holder = self.claims.get(key).map(|claim| {
                     let id = self.holders[key];
                     let ended = self.jobs.get(&id).is_none_or(|job| job.record.place.is_ended());
-                    Holder { id, digest: claim.digest, until: claim.until, ended }
+                    let cancelled = self.jobs.get(&id).is_some_and(|job| {
+                        matches!(job.record.place, Place::Ended { end: End::Cancelled, .. })
+                    });
+                    Holder { id, digest: claim.digest, until: claim.until, ended, cancelled }
                 });
                 Loaded::Claim { ticket: *ticket, holder }
             }
@@ -163,10 +166,12 @@ impl Model {
                 Loaded::Dead { ticket: *ticket, rows: rows.collect(), exhausted }
             }
             Load::Finished { before, limit } => {
-                let due = self.ended(false).filter(|((at, _), _)| at < before);
+                let laid_down =
+                    || self.ended(false).filter(|(_, job)| job.header.owed == Owed::Nothing);
+                let due = laid_down().filter(|((at, _), _)| at < before);
                 let (rows, _) = window(due, *limit);
                 let last = rows.last().map(|(key, _)| *key);
-                let left = self.ended(false).map(|(key, _)| key).filter(|key| Some(*key) > last);
+                let left = laid_down().map(|(key, _)| key).filter(|key| Some(*key) > last);
                 let next = left.min().map(|(at, _)| at);
                 let rows = rows.into_iter().map(|(_, job)| {
                     (job.header.id, job.header.target, job.header.priority, job.place)
@@ -229,6 +234,7 @@ impl Model {
         assert_eq!(job.record.place, step.from, "the job is somewhere else: {step:?}");
         assert_eq!(old.priority, step.from_priority, "another priority: {step:?}");
         assert_eq!(old.seat, step.from_seat, "another seat: {step:?}");
+        assert_eq!(old.owed, step.from_owed, "something else is owed: {step:?}");
         assert_eq!(old.target, step.header.target, "a job never changes its target: {step:?}");
         assert_eq!(old.enqueued_at, step.header.enqueued_at, "a job is born once: {step:?}");
         assert!(step.from.may_become(&step.to), "no legal move: {step:?}");
@@ -248,6 +254,7 @@ impl Model {
         assert!(place.is_ended(), "a living job is deleted: {job:?}");
         assert_eq!(job.record.place, *place, "the job is somewhere else");
         assert_eq!(job.record.header.target, target, "the job has another target");
+        assert_eq!(job.record.header.owed, Owed::Nothing, "its token is not answered: {job:?}");
         assert_eq!(job.record.header.priority, priority, "the job has another priority");
         if let Some(key) = job.claimed
             && self.holders.get(&key) == Some(&id)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
 use super::disk::Disk;
@@ -71,6 +71,26 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.read(|txn| list::dead(txn, target, after, limit))
+    }
+
+    /// Jobs that ended and whose task token is to be answered, by id.
+    pub fn outbox(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| list::ids(txn, tables::OUTBOX, after, limit))
+    }
+
+    /// How many of these there are.
+    pub fn outbox_len(&self) -> Result<u64, StoreError> {
+        self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
+    }
+
+    /// Jobs that have not ended and have a task token, by id.
+    pub fn tokens(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| list::ids(txn, tables::TOKENS, after, limit))
+    }
+
+    /// How many of these there are.
+    pub fn tokens_len(&self) -> Result<u64, StoreError> {
+        self.read(|txn| Ok(tables::read(txn, tables::TOKENS)?.len()?))
     }
 
     /// The size of the file, in bytes.

@@ -88,6 +88,7 @@ fn header(id: u128) -> Header {
         refusals: 0,
         first_sent_at: None,
         max_attempts: None,
+        owed: crate::broker::job::Owed::Nothing,
     }
 }
 
@@ -99,6 +100,7 @@ fn request(body: usize) -> Arc<Request> {
         body: Bytes::from(vec![b'x'; body]),
         idempotency_key: None,
         live: false,
+        task_token: None,
     })
 }
 
@@ -114,6 +116,7 @@ fn step(header: Header, from: Place, to: Place) -> Change {
         from,
         from_priority: header.priority,
         from_seat: header.seat,
+        from_owed: crate::broker::job::Owed::Nothing,
         to,
         header,
         events: vec![Event { at: at(2_000), what: Happening::Due }],

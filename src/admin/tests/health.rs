@@ -78,7 +78,9 @@ async fn metrics_are_in_the_prometheus_text_format() {
 async fn a_reload_that_worked_says_so() {
     let Ok(reloaded) = reload::answer(Ok(())) else { panic!("it worked") };
     assert_eq!(serde_json::to_value(reloaded.0).unwrap(), serde_json::json!({"reloaded": true}));
-    let refused = World::new().post("/v1/reload").await.json();
+    let refused = World::new().post("/v1/reload").await;
+    assert_eq!(refused.status, 422);
+    let refused: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(refused["errors"][0], "this daemon was started without a configuration file");
 }
 

@@ -154,6 +154,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         refusals: 0,
         first_sent_at: None,
         max_attempts: None,
+        owed: crate::broker::job::Owed::Nothing,
     };
     let history = vec![Event { at: now().wall, what: Happening::Enqueued }];
     JobRecord { header, place, history }

@@ -21,6 +21,7 @@ fn record(place: Place, what: Vec<Happening>) -> JobRecord {
             refusals: 0,
             first_sent_at: None,
             max_attempts: None,
+            owed: crate::broker::job::Owed::Nothing,
         },
         place,
         history: what.into_iter().map(|what| Event { at, what }).collect(),

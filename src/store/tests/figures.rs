@@ -157,7 +157,16 @@ fn step(
 ) -> Change {
     let events = vec![Event { at: header.enqueued_at, what }];
     let (from_priority, from_seat) = (header.priority, header.seat);
-    Change::Move(Box::new(Move { header, from, from_priority, from_seat, to, events, answer }))
+    Change::Move(Box::new(Move {
+        header,
+        from,
+        from_priority,
+        from_seat,
+        from_owed: crate::broker::job::Owed::Nothing,
+        to,
+        events,
+        answer,
+    }))
 }
 
 fn over(backend: Counting) -> Store {

@@ -43,13 +43,14 @@ fn full() -> Header {
         refusals: 8,
         first_sent_at: Some(at(9)),
         max_attempts: Some(10),
+        owed: crate::broker::job::Owed::Nothing,
     }
 }
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a");
-    is(&header(1), "0101000101e807000000000000");
+    is(&full(), "01ac02020203040401050607080109010a00");
+    is(&header(1), "0101000101e807e80700000000000000");
 }
 
 #[test]
@@ -105,8 +106,9 @@ fn bodies() {
         body: Bytes::from_static(b"xyz"),
         idempotency_key: Some("k".into()),
         live: true,
+        task_token: None,
     };
-    is(&request, "0103474554012f01016101ff0378797a01016b01");
+    is(&request, "0103474554012f01016101ff0378797a01016b0100");
     let answer =
         Answer { status: 200, headers: headers(), body: Bytes::from_static(b"z"), truncated: true };
     is(&answer, "01c80101016101ff017a01");
@@ -114,8 +116,8 @@ fn bodies() {
 
 #[test]
 fn rows() {
-    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a01");
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a03");
+    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a0001");
+    is(&(full(), at(3)), "01ac02020203040401050607080109010a0003");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
@@ -126,7 +128,7 @@ fn records() {
     let events = [Event { at: at(7), what: Happening::Due }];
     let mut bytes = Vec::new();
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
-    assert_eq!(in_hex(&bytes), "0101ac02020203040401050607080109010a010164010702");
+    assert_eq!(in_hex(&bytes), "0101ac02020203040401050607080109010a00010164010702");
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
     for length in 0..bytes.len() {

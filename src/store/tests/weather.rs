@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, TargetId,
 };
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::store::model::{Model, ModelJob};
 
@@ -113,6 +113,7 @@ impl Weather {
             refusals: 0,
             first_sent_at: None,
             max_attempts: self.dice.one_in(3).then_some(3),
+            owed: if self.dice.one_in(3) { Owed::TaskToken } else { Owed::Nothing },
         };
         let claim = self.dice.one_in(3).then(|| Claim {
             key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
@@ -127,6 +128,7 @@ impl Weather {
             body: self.body(),
             idempotency_key: self.dice.one_in(2).then(|| "key".into()),
             live: self.dice.one_in(2),
+            task_token: TaskToken::new("secret").filter(|_| header.owed == Owed::TaskToken),
         });
         let events = self.events();
         Change::Insert(Box::new(Insert { header, place, request, claim, events }))
@@ -136,6 +138,8 @@ impl Weather {
         let job = self.any(jobs)?;
         let from = job.record.place;
         let places = [
+            // Its task token was answered.
+            from,
             Place::Scheduled { due: self.time() },
             Place::Queued,
             Place::Running { started: self.time() },
@@ -152,12 +156,15 @@ impl Weather {
         let mut header = old.clone();
         header.attempts += u32::from(matches!(to, Place::Running { .. }));
         header.refusals += u32::from(self.dice.one_in(5));
-        let redriven = from.is_ended();
+        if to.is_ended() && (from.is_ended() || self.dice.one_in(3)) {
+            header.owed = Owed::Nothing;
+        }
+        let redriven = from.is_ended() && !to.is_ended();
         if redriven {
             header.spent = 0;
             header.deadline = header.deadline.filter(|_| self.dice.one_in(2));
         }
-        if self.dice.one_in(4) || redriven {
+        if !to.is_ended() && (self.dice.one_in(4) || redriven) {
             header.priority = self.priority();
         }
         // A seat of its own wherever another job could sit in the old one.
@@ -169,6 +176,7 @@ impl Weather {
             from,
             from_priority: old.priority,
             from_seat: old.seat,
+            from_owed: old.owed,
             to,
             events: self.events(),
             answer: self.dice.one_in(3).then(|| Arc::new(self.answer())),
@@ -178,6 +186,8 @@ impl Weather {
     fn delete(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
         let ended: Vec<&ModelJob> =
             jobs.iter().copied().filter(|job| job.record.place.is_ended()).collect();
+        let ended: Vec<&ModelJob> =
+            ended.into_iter().filter(|job| job.record.header.owed == Owed::Nothing).collect();
         let record = &self.any(&ended)?.record;
         Some(Change::Delete {
             id: record.header.id,
