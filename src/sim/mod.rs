@@ -4,8 +4,8 @@
 mod acks;
 mod book;
 mod calendar;
-mod census;
 mod callers;
+mod census;
 mod checker;
 mod clocks;
 mod disk;
@@ -13,6 +13,7 @@ mod history;
 mod holds;
 mod limits;
 mod order;
+mod pace;
 mod planted;
 mod process;
 mod progress;

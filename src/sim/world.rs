@@ -101,9 +101,9 @@ impl World {
         }
         world.calendar.add(Moment::START, Event::Start);
         world.calendar.add(Moment::START + world.shape.horizon, Event::Calm);
-        let shape = world.shape.clone();
-        world.again(Some(shape.calls), Event::Call);
-        for event in [Event::Crash, Event::Stop, Event::Jump, Event::Reload, Event::Drain] {
+        for event in
+            [Event::Call, Event::Crash, Event::Stop, Event::Jump, Event::Reload, Event::Drain]
+        {
             world.again(world.mean(&event), event);
         }
         world
@@ -111,7 +111,7 @@ impl World {
 
     fn mean(&self, event: &Event) -> Option<Duration> {
         match event {
-            Event::Call => Some(self.shape.calls),
+            Event::Call => self.shape.calls,
             Event::Crash => self.shape.crashes,
             Event::Stop => self.shape.stops,
             Event::Jump => self.shape.jumps,
@@ -176,6 +176,12 @@ impl World {
             }
         }
         self.rest()
+    }
+
+    /// When something happens next.
+    pub(super) fn next_at(&self) -> Option<Moment> {
+        let wake = self.wake.map(|(_, comes)| comes.max(self.stopped_until));
+        [wake, self.calendar.next_at()].into_iter().flatten().min()
     }
 
     fn happen(&mut self, event: Event) -> Checked {
