@@ -204,7 +204,7 @@ impl World {
                 self.calendar.add(at + after, Event::Report(parcel, report));
                 Ok(())
             }
-            Event::Call => self.call(),
+            Event::Call | Event::CallAgain => self.call(),
             Event::Mood(id) => {
                 let mood = Mood::random(&mut self.rng);
                 self.trace.note(at, || format!("{id:?} is {mood:?} now"));
@@ -242,6 +242,11 @@ impl World {
         }
         let wall = self.clocks.now(self.at).wall;
         let input = self.callers.want(&mut self.rng, &self.shape, &targets, wall);
+        // Others come at once, while a turn is being written.
+        if self.rng.one_in(3) {
+            let at = self.at + self.rng.span(Duration::from_micros(1), Duration::from_millis(5));
+            self.calendar.add(at, Event::CallAgain);
+        }
         self.feed(input)
     }
 
@@ -314,6 +319,7 @@ impl World {
             matches!(
                 event,
                 Event::Call
+                    | Event::CallAgain
                     | Event::Mood(_)
                     | Event::Crash
                     | Event::Stop
