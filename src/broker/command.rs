@@ -89,11 +89,14 @@ impl Broker {
         match purpose {
             Purpose::Command { to, command } => self.carry_out(now, to, &command, job),
             Purpose::Abandon => self.abandon(now, job),
-            Purpose::Expire => {
-                if job.0.deadline.is_some_and(|deadline| deadline <= now.wall) {
-                    self.expire(now, id);
+            Purpose::Expire => match job.0.deadline {
+                Some(deadline) if deadline <= now.wall => self.expire(now, id),
+                // The wall clock was set back meanwhile.
+                Some(deadline) if is_pending(job.1.state()) => {
+                    self.deadlines.insert((deadline, id), id);
                 }
-            }
+                _ => {}
+            },
         }
     }
 
