@@ -118,11 +118,14 @@ impl Broker {
             Purpose::Abandon => self.abandon(now, job),
             Purpose::TaskGone { reason } => self.drop_task(now, job, reason),
             Purpose::Settle { how } => self.settle_token(now, job, how),
-            Purpose::Expire => {
-                if job.0.deadline.is_some_and(|deadline| deadline <= now.wall) {
-                    self.expire(now, id);
+            Purpose::Expire => match job.0.deadline {
+                Some(deadline) if deadline <= now.wall => self.expire(now, id),
+                // The wall clock was set back meanwhile.
+                Some(deadline) if is_pending(job.1.state()) => {
+                    self.deadlines.insert((deadline, id), id);
                 }
-            }
+                _ => {}
+            },
         }
     }
 

@@ -176,8 +176,10 @@ impl Acks {
                     if let Some((_, before, _)) = before
                         && let Some(entry) = book.get(before.id)
                     {
+                        let cancelled =
+                            matches!(entry.place, Place::Ended { end: End::Cancelled, .. });
                         ensure!(
-                            entry.place.is_ended() && before.until <= wall,
+                            cancelled || entry.place.is_ended() && before.until <= wall,
                             "{} takes {key:?} from {before:?}: {:?}",
                             job.id,
                             entry.place

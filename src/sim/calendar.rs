@@ -29,6 +29,8 @@ pub(super) enum Event {
     Report(Parcel, Report),
     /// Somebody wants something.
     Call,
+    /// The same, once.
+    CallAgain,
     /// A target behaves in another way.
     Mood(TargetId),
     Crash,
@@ -50,7 +52,12 @@ impl Event {
     /// A process that is stopped does not notice.
     pub(super) fn is_for_process(&self) -> bool {
         match self {
-            Event::Disk(_) | Event::Report(..) | Event::Call | Event::Reload | Event::Drain => true,
+            Event::Disk(_)
+            | Event::Report(..)
+            | Event::Call
+            | Event::CallAgain
+            | Event::Reload
+            | Event::Drain => true,
             Event::Arrival(_)
             | Event::Mood(_)
             | Event::Crash

@@ -15,12 +15,14 @@ pub(super) struct Callers {
     last_asked: u64,
     /// Every job that anybody submitted; whether it was taken is another matter.
     jobs: Vec<JobId>,
+    /// Of whom somebody wanted something last.
+    latest: Option<JobId>,
     request: Arc<Request>,
 }
 
 impl Callers {
     pub(super) fn new() -> Callers {
-        Callers { last_asked: 0, jobs: Vec::new(), request: Arc::default() }
+        Callers { last_asked: 0, jobs: Vec::new(), latest: None, request: Arc::default() }
     }
 
     pub(super) fn next_ask(&mut self) -> ReplyTo {
@@ -45,7 +47,12 @@ impl Callers {
         // The latest are the likeliest to be under way.
         let back = rng.below(self.jobs.len() as u64).min(rng.below(self.jobs.len() as u64));
         let job = self.jobs[self.jobs.len() - 1 - back as usize];
-        let job = if rng.one_in(50) { JobId(u128::from(rng.dice())) } else { job };
+        let job = match self.latest {
+            _ if rng.one_in(50) => JobId(u128::from(rng.dice())),
+            Some(latest) if rng.one_in(3) => latest,
+            _ => job,
+        };
+        self.latest = Some(job);
         let command = match rng.below(12) {
             0 => return Input::Pause { to, target, paused: rng.one_in(3) },
             1 => {

@@ -13,6 +13,7 @@ mod history;
 mod holds;
 mod limits;
 mod order;
+mod pace;
 mod planted;
 mod process;
 mod progress;

@@ -40,6 +40,6 @@ impl Planted {
         (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
-        (Planted::SendUncalled, "is called back after it left"),
+        (Planted::SendUncalled, "leaves"),
     ];
 }

@@ -72,7 +72,7 @@ fn story(seed: u64, violation: &str) -> String {
     let lines: Vec<&str> = world.trace.lines().collect();
     format!(
         "seed {seed}, after {} steps at {}:\n{}\n\n{violation}\n\n{:?}\n\n\
-         TOLLGATE_SIM_FIRST={seed} TOLLGATE_SIM_SEEDS=1 cargo test --lib sim::tests::seeds -- --nocapture\n",
+         TOLLGATE_SIM_FIRST={seed} TOLLGATE_SIM_SEEDS=1 cargo test --lib sim::tests::seeds_ -- --nocapture\n",
         world.steps,
         world.at,
         lines.join("\n"),

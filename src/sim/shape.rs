@@ -23,7 +23,7 @@ pub(super) struct Shape {
     /// Jobs that are submitted before anything else.
     pub(super) backlog: u64,
     /// One batch or command every so often.
-    pub(super) calls: Duration,
+    pub(super) calls: Option<Duration>,
     pub(super) moods: Option<Duration>,
     pub(super) crashes: Option<Duration>,
     pub(super) stops: Option<Duration>,
@@ -37,7 +37,7 @@ pub(super) struct Shape {
     /// Wake-ups are late by up to this.
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
-    fast: bool,
+    pub(super) fast: bool,
 }
 
 impl Shape {
@@ -68,7 +68,7 @@ impl Shape {
             },
             retention: rng.pick(&[10 * SECOND, 600 * SECOND, 3_600 * SECOND]),
             backlog: if big { rng.between(200, 800) } else { rng.below(30) },
-            calls: horizon / rng.between(20, 150) as u32,
+            calls: Some(horizon / rng.between(20, 150) as u32),
             moods: some(rng, 2, 30),
             crashes: some(rng, 2, 12),
             stops: some(rng, 3, 10),
@@ -80,6 +80,30 @@ impl Shape {
             timed: rng.one_in(2),
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
+        }
+    }
+
+    /// One target, and no trouble; nobody wants anything.
+    pub(super) fn quiet() -> Shape {
+        Shape {
+            targets: 1,
+            horizon: SECOND,
+            windows: Windows::default(),
+            pace: Pace { least: MS / 10, most: MS, stalls: None },
+            retention: 86_400 * SECOND,
+            backlog: 0,
+            calls: None,
+            moods: None,
+            crashes: None,
+            stops: None,
+            jumps: None,
+            reloads: None,
+            drains: None,
+            commands: false,
+            dedup: false,
+            timed: false,
+            lateness: Duration::ZERO,
+            fast: true,
         }
     }
 

@@ -101,9 +101,9 @@ impl World {
         }
         world.calendar.add(Moment::START, Event::Start);
         world.calendar.add(Moment::START + world.shape.horizon, Event::Calm);
-        let shape = world.shape.clone();
-        world.again(Some(shape.calls), Event::Call);
-        for event in [Event::Crash, Event::Stop, Event::Jump, Event::Reload, Event::Drain] {
+        for event in
+            [Event::Call, Event::Crash, Event::Stop, Event::Jump, Event::Reload, Event::Drain]
+        {
             world.again(world.mean(&event), event);
         }
         world
@@ -111,7 +111,7 @@ impl World {
 
     fn mean(&self, event: &Event) -> Option<Duration> {
         match event {
-            Event::Call => Some(self.shape.calls),
+            Event::Call => self.shape.calls,
             Event::Crash => self.shape.crashes,
             Event::Stop => self.shape.stops,
             Event::Jump => self.shape.jumps,
@@ -178,6 +178,12 @@ impl World {
         self.rest()
     }
 
+    /// When something happens next.
+    pub(super) fn next_at(&self) -> Option<Moment> {
+        let wake = self.wake.map(|(_, comes)| comes.max(self.stopped_until));
+        [wake, self.calendar.next_at()].into_iter().flatten().min()
+    }
+
     fn happen(&mut self, event: Event) -> Checked {
         let at = self.at;
         self.again(self.mean(&event), event.clone());
@@ -198,7 +204,7 @@ impl World {
                 self.calendar.add(at + after, Event::Report(parcel, report));
                 Ok(())
             }
-            Event::Call => self.call(),
+            Event::Call | Event::CallAgain => self.call(),
             Event::Mood(id) => {
                 let mood = Mood::random(&mut self.rng);
                 self.trace.note(at, || format!("{id:?} is {mood:?} now"));
@@ -236,6 +242,11 @@ impl World {
         }
         let wall = self.clocks.now(self.at).wall;
         let input = self.callers.want(&mut self.rng, &self.shape, &targets, wall);
+        // Others come at once, while a turn is being written.
+        if self.rng.one_in(3) {
+            let at = self.at + self.rng.span(Duration::from_micros(1), Duration::from_millis(5));
+            self.calendar.add(at, Event::CallAgain);
+        }
         self.feed(input)
     }
 
@@ -308,6 +319,7 @@ impl World {
             matches!(
                 event,
                 Event::Call
+                    | Event::CallAgain
                     | Event::Mood(_)
                     | Event::Crash
                     | Event::Stop
