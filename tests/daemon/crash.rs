@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tollgate::broker::job::Priority;
 use tollgate::demo::fragile_api::{Failures, FragileApi, Fragility, Latency};
 
-use crate::support::{Client, Daemon, erp};
+use crate::support::{Client, Daemon, Metronome, erp};
 
 struct Plan {
     jobs: usize,
@@ -49,6 +49,7 @@ async fn run(plan: Plan) {
         acknowledged,
     ));
 
+    let metronome = Metronome::start();
     let mut ids = BTreeSet::new();
     let between = plan.jobs / (plan.kills + 1);
     for kill in 1..=plan.kills {
@@ -75,10 +76,12 @@ async fn run(plan: Plan) {
         succeeded += 1;
         check_history(&job, &api);
     }
+    let stalled = metronome.longest_silence();
     api.auditor().read(|books| {
         println!(
             "{succeeded} of {} jobs succeeded over {} kills; {} requests, {} of them repeats; \
-             most in any second {} of {}; {} faults",
+             most in any second {} of {}; {} faults; the API was kept from its clock for {stalled:?} \
+             at most",
             plan.jobs,
             plan.kills,
             books.total(),
@@ -89,8 +92,11 @@ async fn run(plan: Plan) {
         );
         assert_eq!(books.fault_count(), 0, "{:?}", books.faults());
         assert_eq!(books.jobs().count(), plan.jobs, "the API saw jobs that nobody was told of");
+        // Arrivals are counted when the API gets to run: while it is kept from that, what was sent
+        // in good order piles up before its door. On a quiet machine this adds nothing.
+        let piled_up = (stalled.as_secs_f64() * plan.per_second as f64) as usize;
         let most = books.peak().arrivals;
-        assert!(most <= plan.per_second, "{most} arrivals in one second of {}", plan.per_second);
+        assert!(most <= plan.per_second + piled_up, "{most} arrivals in one second");
     });
     assert!(daemon.terminate().success());
 }

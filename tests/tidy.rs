@@ -1,0 +1,117 @@
+//! The house rules that a compiler does not check.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn sources(under: &str) -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(under), &mut found);
+    found.sort();
+    let read = |path: PathBuf| (path.clone(), std::fs::read_to_string(path).unwrap());
+    found.into_iter().map(read).collect()
+}
+
+/// Without comments: they may talk about what the code must not do.
+fn code(text: &str) -> String {
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_core_knows_nobody() {
+    // A runtime, a network, a database, a clock, a random source, an order that changes.
+    let banned = [
+        "tokio",
+        "hyper",
+        "redb",
+        "serde_json",
+        "axum",
+        "::now(",
+        "SystemTime",
+        "Instant",
+        "rand::",
+        "HashMap",
+        "HashSet",
+        "std::thread",
+        "std::fs",
+        "crate::store",
+        "crate::dispatch",
+        "crate::driver",
+        "crate::handle",
+        "crate::config",
+        "tracing",
+    ];
+    let files = sources("src/broker");
+    assert!(files.len() > 10);
+    for (path, text) in files {
+        let code = code(&text);
+        for word in banned {
+            // governor's clock trait has an associated type of this name.
+            let code = code.replace("type Instant", "").replace("::Instant", "");
+            assert!(!code.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_store_and_the_dispatcher_know_only_the_words_of_the_core() {
+    for under in ["src/store", "src/dispatch"] {
+        for (path, text) in sources(under) {
+            for above in ["crate::driver", "crate::admin", "crate::sources", "crate::serve"] {
+                assert!(!code(&text).contains(above), "{} names {above}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_is_about_one_thing() {
+    for under in ["src", "tests"] {
+        for (path, text) in sources(under) {
+            let lines = text.lines().count();
+            assert!(lines <= 600, "{} has {lines} lines: it is asking to be two", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_talked_about_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = std::fs::read_to_string(root.join("src/metrics.rs")).unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let names: BTreeSet<&str> = readme
+        .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+        .filter(|word| word.starts_with("tollgate_"))
+        .collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        assert!(code.contains(&format!("\"{name}")), "{name} is in no code");
+    }
+}
+
+#[test]
+fn no_file_is_dead() {
+    // A file that no `mod` names is not compiled, and nobody notices.
+    let files = sources("src");
+    let all: String = files.iter().map(|(_, text)| text.as_str()).collect();
+    for (path, _) in &files {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if ["lib", "main"].contains(&stem) {
+            continue;
+        }
+        let name = match stem {
+            "mod" => path.parent().unwrap().file_name().unwrap().to_str().unwrap(),
+            other => other,
+        };
+        assert!(all.contains(&format!("mod {name};")), "{} is in no module", path.display());
+    }
+}
