@@ -235,6 +235,11 @@ async fn only_what_was_not_sent_can_be_cancelled() {
     fake.shelf.put(record(id, Place::Running { started: Wall::EPOCH }), None);
     let reply = call(&fake, "DELETE", &uri, "").await;
     assert_eq!((reply.status, &reply.json["state"]), (409, &json!("running")));
+    assert!(reply.json["detail"].as_str().unwrap().ends_with("it is being sent"));
+    fake.shelf.put(record(id, Place::Waiting { due: Wall::EPOCH }), None);
+    let reply = call(&fake, "DELETE", &uri, "").await;
+    assert_eq!((reply.status, &reply.json["state"]), (409, &json!("waiting")));
+    assert!(reply.json["detail"].as_str().unwrap().contains("has been sent"));
     fake.shelf.put(record(id, Place::Queued), None);
     let reply = call(&fake, "DELETE", &uri, "").await;
     assert_eq!((reply.status, &reply.json["state"]), (200, &json!("cancelled")));
