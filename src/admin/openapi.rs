@@ -64,6 +64,14 @@ impl Modify for ErrorsAreProblems {
                     .description("What is wrong")
                     .content("application/problem+json", content)
                     .build();
+                for (_, told) in &mut operation.responses.responses {
+                    // OpenAPI wants a description of each, and utoipa leaves an empty one out.
+                    if let RefOr::T(told) = told
+                        && told.description.is_empty()
+                    {
+                        told.description = "Done, or what was asked for".into();
+                    }
+                }
                 operation.responses.responses.insert("default".into(), RefOr::T(response));
             }
         }
