@@ -64,7 +64,7 @@ impl Modify for ErrorsAreProblems {
                     .description("What is wrong")
                     .content("application/problem+json", content)
                     .build();
-                for (_, told) in &mut operation.responses.responses {
+                for told in operation.responses.responses.values_mut() {
                     // OpenAPI wants a description of each, and utoipa leaves an empty one out.
                     if let RefOr::T(told) = told
                         && told.description.is_empty()
