@@ -149,7 +149,12 @@ impl From<AdminError> for Problem {
             AdminError::GroupsComeLater => problem.with("field", "group"),
             AdminError::Reload(error) => {
                 let text = error.to_string();
-                let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+                let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+                // The last one counts the others: "2 errors in tollgate.toml".
+                let counted = lines.last().and_then(|line| line.split_once(" error"));
+                if counted.is_some_and(|(count, _)| count.parse::<usize>().is_ok()) {
+                    lines.pop();
+                }
                 problem.with("errors", lines)
             }
             _ => problem,

@@ -64,6 +64,14 @@ impl Modify for ErrorsAreProblems {
                     .description("What is wrong")
                     .content("application/problem+json", content)
                     .build();
+                for told in operation.responses.responses.values_mut() {
+                    // OpenAPI wants a description of each, and utoipa leaves an empty one out.
+                    if let RefOr::T(told) = told
+                        && told.description.is_empty()
+                    {
+                        told.description = "Done, or what was asked for".into();
+                    }
+                }
                 operation.responses.responses.insert("default".into(), RefOr::T(response));
             }
         }

@@ -149,7 +149,12 @@ new_job! {
 
 impl NewJob {
     pub(crate) fn parse(json: &[u8]) -> Result<NewJob, Problem> {
-        let job: NewJob = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+        let job: NewJob = serde_json::from_slice(json).map_err(|error| {
+            // 400 is for what is no JSON, 422 for JSON that is something else. The error cannot
+            // tell them apart: a field's own is wrapped in another.
+            let is_json = serde_json::from_slice::<IgnoredAny>(json).is_ok();
+            unfit(if is_json { Kind::Invalid } else { Kind::Malformed }, &error)
+        })?;
         let Some(unknown) = &job.unknown else { return Ok(job) };
         let hint = nearest(unknown, NewJob::FIELDS.iter().copied()).map_or_else(
             || format!("; there are {}", NewJob::FIELDS.join(", ")),
@@ -162,7 +167,11 @@ impl NewJob {
 }
 
 pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(Kind::Malformed, format!("the body is not what is asked for: {error}"))
+    unfit(Kind::Malformed, error)
+}
+
+fn unfit(kind: Kind, error: &serde_json::Error) -> Problem {
+    Problem::new(kind, format!("the body is not what is asked for: {error}"))
 }
 
 #[cfg(test)]
@@ -171,11 +180,13 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_with_its_place() {
-        let detail = |json: &str| {
+        let says = |json: &str, kind| {
             let problem = NewJob::parse(json.as_bytes()).unwrap_err();
-            assert_eq!(problem.kind(), Kind::Malformed, "{json}");
+            assert_eq!(problem.kind(), kind, "{json}");
             problem.detail().to_owned()
         };
+        let detail = |json: &str| says(json, Kind::Invalid);
+        let broken = |json: &str| says(json, Kind::Malformed);
         assert_eq!(
             detail("{\n \"target\": 5}"),
             "the body is not what is asked for: `target`: invalid type: integer `5`, expected a \
@@ -185,10 +196,12 @@ mod tests {
         assert!(detail(r#"{"max_attempts":1.5}"#).contains("`max_attempts`: invalid type"));
         assert!(detail(r#"{"target":"a","target":"b"}"#).contains("`target` is there twice"));
         assert!(detail("[1]").contains("expected a job"));
-        assert!(detail("{").contains("line 1 column 1"));
-        assert!(detail("").contains("EOF"));
-        assert!(detail("{} {}").contains("trailing characters"));
-        assert!(detail("{\"target\":\"\u{0}\"}").contains("control character"));
+        assert!(broken("{\"target\":5").contains("`target`"));
+        assert!(broken("{\"path\":\"/").contains("`path`"));
+        assert!(broken("{").contains("line 1 column 1"));
+        assert!(broken("").contains("EOF"));
+        assert!(broken("{} {}").contains("trailing characters"));
+        assert!(broken("{\"target\":\"\u{0}\"}").contains("control character"));
     }
 
     #[test]

@@ -140,6 +140,9 @@ fn request(job: NewJob) -> Result<Request, Problem> {
         Some(_) if has_type => {
             return Err(Problem::invalid("content_type", "is also among `headers`"));
         }
+        Some(text) if text.trim().is_empty() => {
+            return Err(Problem::invalid("content_type", "is empty; leave it out for none"));
+        }
         Some(text) => {
             let value = header_value("content_type", &text)?;
             headers.push((header::CONTENT_TYPE.as_str().to_owned(), value));
@@ -232,7 +235,7 @@ fn scalar(raw: &RawValue, field: &str, name: &str, kind: Scalars) -> Result<Stri
     };
     let field = format!("{field}.{}", shown(name));
     let detail = format!("`{field}` must be {what}, or an array of those");
-    Err(Problem::new(Kind::Malformed, detail).with("field", field))
+    Err(Problem::new(Kind::Invalid, detail).with("field", field))
 }
 
 fn header_lines(pairs: Pairs) -> Result<Vec<HeaderLine>, Problem> {

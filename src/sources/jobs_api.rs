@@ -16,12 +16,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::records::{Found, Records, check_room, find, untold};
-use crate::broker::io::{JobCommand, Submission, Submitted};
-use crate::broker::job::JobId;
+use crate::broker::io::{CommandError, JobCommand, Submission, Submitted};
+use crate::broker::job::{JobId, JobState};
 use crate::handle::{Handle, Stopped};
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::new_job::NewJob;
-use crate::http_api::problem::{Kind, Problem, method_not_allowed};
+use crate::http_api::problem::{Kind, Problem, method_not_allowed, not_found};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::validate;
 use crate::http_api::{JobJson, Json, body, when};
@@ -46,6 +46,8 @@ pub(crate) fn with_records(handle: Handle, records: Arc<dyn Records>, max_body: 
         .route("/v1/jobs", post(submit))
         .route("/v1/jobs/batch", post(submit_batch))
         .route("/v1/jobs/{id}", get(show).delete(cancel))
+        // Here, and not only where routers are put together: nobody can forget it.
+        .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(Api { handle, records, max_body }))
 }
@@ -238,11 +240,26 @@ pub(super) async fn cancel(
     let id = job_id(request.uri())?;
     let command = JobCommand::Cancel { job: id, even_if_tried: false, reason: None };
     let (header, place) =
-        api.handle.command(command).await?.map_err(|error| Problem::from((error, id)))?;
+        api.handle.command(command).await?.map_err(|error| not_cancelled(error, id))?;
     // With its history, which is as durable as the answer.
     let found = find(&api.records, id).await?;
     let (record, answer) = found.unwrap_or((untold(header, place), None));
     Ok(Json(JobJson::new(&record, &api.handle.directory(), answer.as_ref())))
+}
+
+fn not_cancelled(error: CommandError, id: JobId) -> Problem {
+    let CommandError::Conflict { state } = error else { return Problem::from((error, id)) };
+    let why = match state {
+        ended if ended.is_final() => "it has ended",
+        JobState::Running => "it is being sent",
+        _ => {
+            "it has been sent, and the target may have done its work; \
+             `tollgate jobs cancel` keeps it from being sent again"
+        }
+    };
+    Problem::new(Kind::JobState, format!("job {id} is {state} and cannot be cancelled: {why}"))
+        .with_job(id)
+        .with("state", state.as_str())
 }
 
 impl Api {

@@ -11,14 +11,10 @@ use axum::Router;
 use utoipa::OpenApi as _;
 
 use crate::handle::Handle;
-use crate::http_api::problem::{method_not_allowed, not_found};
 
 /// Everything on the data address. `max_body`: of a request, in bytes.
 pub fn router(handle: Handle, max_body: usize) -> Router {
-    jobs_api::router(handle.clone(), max_body)
-        .merge(proxy::router(handle))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+    jobs_api::router(handle.clone(), max_body).merge(proxy::router(handle))
 }
 
 #[derive(utoipa::OpenApi)]

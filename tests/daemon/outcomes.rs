@@ -40,6 +40,21 @@ async fn a_job_is_acknowledged_sent_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_a_problem_at_both_addresses() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let daemon = Daemon::start(&erp(api.address(), "100/s", ""));
+    let client = Client::new();
+    for address in [daemon.data, daemon.admin] {
+        for path in ["/nowhere", "/v1/jobs/", "//v1/jobs", "/proxy", "/proxy/"] {
+            let answer = client.get(address, path).await;
+            assert_eq!(answer.status, 404, "{path}");
+            assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
+            assert_eq!(answer.json()["status"], 404, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_is_tried_again_and_spends_no_attempt() {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
     let address = api.address();

@@ -137,6 +137,14 @@ async fn the_document_is_whole() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     assert_eq!(document["info"]["title"], "Tollgate");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    // OpenAPI 3.1: "description. REQUIRED".
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].is_string(), "{method} {path}: {status}");
+            }
+        }
+    }
     // Each reference leads somewhere.
     let schemas = &document["components"]["schemas"];
     let references: Vec<&str> = text

@@ -96,7 +96,7 @@ async fn bad_input_never_reaches_the_broker() {
         ("", 400),
         ("{", 400),
         ("not json", 400),
-        (r#"{"target":1}"#, 400),
+        (r#"{"target":1}"#, 422),
         (r#"{"target":"erp","zzz":1}"#, 422),
         (r#"{"target":"erp","path":"/.."}"#, 422),
         (r#"{"target":"nope"}"#, 404),
@@ -142,7 +142,7 @@ async fn one_bad_entry_does_no_harm_to_the_others() {
             .map(|entry| entry.get("status").unwrap_or(&entry["id"]).clone())
             .collect();
         let (one, two) = (JobId(1).to_string(), JobId(2).to_string());
-        assert_eq!(json!(what), json!([one, 404, 400, 429, two]), "{batch}");
+        assert_eq!(json!(what), json!([one, 404, 422, 429, two]), "{batch}");
         assert_eq!(reply.json["jobs"][3]["retry_after"], 7);
         let crate::broker::io::Input::Submit { jobs, .. } = fake.told().await else {
             panic!("a batch goes in together")
@@ -235,6 +235,11 @@ async fn only_what_was_not_sent_can_be_cancelled() {
     fake.shelf.put(record(id, Place::Running { started: Wall::EPOCH }), None);
     let reply = call(&fake, "DELETE", &uri, "").await;
     assert_eq!((reply.status, &reply.json["state"]), (409, &json!("running")));
+    assert!(reply.json["detail"].as_str().unwrap().ends_with("it is being sent"));
+    fake.shelf.put(record(id, Place::Waiting { due: Wall::EPOCH }), None);
+    let reply = call(&fake, "DELETE", &uri, "").await;
+    assert_eq!((reply.status, &reply.json["state"]), (409, &json!("waiting")));
+    assert!(reply.json["detail"].as_str().unwrap().contains("has been sent"));
     fake.shelf.put(record(id, Place::Queued), None);
     let reply = call(&fake, "DELETE", &uri, "").await;
     assert_eq!((reply.status, &reply.json["state"]), (200, &json!("cancelled")));
