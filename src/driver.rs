@@ -12,7 +12,7 @@ use tracing::{debug, error};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
-use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::io::{Input, Output, Reply, ReplyTo, Source};
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::{Outcome, Report, Request};
 use crate::broker::time::Now;
@@ -28,6 +28,8 @@ const AT_ONCE: usize = 512;
 /// Whether the loop can still promise anything.
 #[derive(Clone, Debug)]
 pub(crate) enum Health {
+    /// What the last life left under way is not on record yet.
+    Starting,
     Running,
     /// The store failed: nothing is taken in, nothing is sent.
     Failed(StoreError),
@@ -54,6 +56,7 @@ struct Writing {
     since: Instant,
     changes: usize,
     replies: Vec<(ReplyTo, Reply)>,
+    taken: Vec<(TargetId, Priority, Source)>,
     ended: Vec<Ended>,
 }
 
@@ -247,9 +250,14 @@ impl Driver {
         }
         let Gathered { changes, loads, replies } = std::mem::take(&mut self.gathered);
         let turn = self.broker.cut();
-        let ended = changes.iter().filter_map(ended).collect();
-        self.writing =
-            Some(Writing { turn, since: Instant::now(), changes: changes.len(), replies, ended });
+        self.writing = Some(Writing {
+            turn,
+            since: Instant::now(),
+            changes: changes.len(),
+            replies,
+            taken: changes.iter().filter_map(taken).collect(),
+            ended: changes.iter().filter_map(ended).collect(),
+        });
         // A store whose thread is gone has said so before it went.
         let _ = self.store.send(Work::Commit { turn, changes });
         for load in loads {
@@ -275,12 +283,22 @@ impl Driver {
         self.requests.extend(requests);
         let directory = self.handle.directory();
         let watchers = self.handle.watchers();
+        for (id, priority, source) in writing.taken {
+            self.books.enqueued((id, directory.name(id)), priority, source);
+        }
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
             self.requests.remove(&ended.header.id);
             self.books.finished((id, directory.name(id)), priority, ended.place.state());
             watchers.tell(&ended);
         }
+        self.health.send_if_modified(|health| {
+            let starting = matches!(health, Health::Starting);
+            if starting {
+                *health = Health::Running;
+            }
+            starting
+        });
         self.feed(Input::Committed { turn });
         self.tell_drained();
     }
@@ -328,9 +346,15 @@ impl Driver {
     }
 }
 
+fn taken(change: &Change) -> Option<(TargetId, Priority, Source)> {
+    let Change::Insert(insert) = change else { return None };
+    Some((insert.header.target, insert.header.priority, insert.source))
+}
+
 fn ended(change: &Change) -> Option<Ended> {
     let Change::Move(step) = change else { return None };
-    step.to.is_ended().then(|| Ended {
+    // One that only has its token answered ended before.
+    (step.to.is_ended() && !step.from.is_ended()).then(|| Ended {
         header: step.header.clone(),
         place: step.to,
         answer: step.answer.clone(),

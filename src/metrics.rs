@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::broker::io::{BlockedOn, TargetView};
+use crate::broker::io::{BlockedOn, Source, TargetView};
 use crate::broker::job::{JobState, Priority, TargetId};
 use crate::broker::payload::Outcome;
 use crate::handle::View;
@@ -43,22 +43,6 @@ const COMMITS_TAKE: [f64; 11] =
 const COMMITS_HOLD: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
 
 const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
-
-/// Where a job came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    Api,
-    Proxy,
-}
-
-impl Source {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Api => "api",
-            Source::Proxy => "proxy",
-        }
-    }
-}
 
 /// All that was recorded; cheap to clone. Each daemon has its own, also two in one process.
 #[derive(Clone)]
@@ -111,6 +95,13 @@ impl Metrics {
                 _ => recorder.describe_histogram(name, Some(unit), text.into()),
             }
         }
+        for (name, text) in [
+            (RELOAD_OK, "1 where the last reload of the configuration worked, 0 where it failed."),
+            (RELOAD_AT, "When a configuration last came into force, in seconds since the epoch."),
+            (BUILD_INFO, "Always 1; says which version this is."),
+        ] {
+            recorder.describe_gauge(KeyName::from_const_str(name), None, text.into());
+        }
         let reload_ok = recorder.register_gauge(&Key::from_static_name(RELOAD_OK), &META);
         let reload_at = recorder.register_gauge(&Key::from_static_name(RELOAD_AT), &META);
         let version = vec![Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))];
@@ -127,16 +118,6 @@ impl Metrics {
         if let Ok(millis) = result {
             self.0.reload_at.set(millis as f64 / 1_000.0);
         }
-    }
-
-    /// A job was taken in and is durable.
-    pub fn enqueued(&self, target: &str, priority: Priority, source: Source) {
-        let labels = vec![
-            Label::new("target", target.to_owned()),
-            Label::from_static_parts("priority", priority.as_str()),
-            Label::from_static_parts("source", source.as_str()),
-        ];
-        self.0.recorder.register_counter(&Key::from_parts(ENQUEUED, labels), &META).increment(1);
     }
 
     /// Histograms gather samples until somebody asks or this is called: call it now and then.
@@ -156,6 +137,7 @@ impl Metrics {
 /// Handles to what the loop counts, found once for each set of labels.
 pub(crate) struct Books {
     metrics: Metrics,
+    enqueued: HashMap<(TargetId, Priority, Source), Counter>,
     attempts: HashMap<(TargetId, Priority, Outcome), Counter>,
     durations: HashMap<(TargetId, Outcome), Histogram>,
     finished: HashMap<(TargetId, Priority, JobState), Counter>,
@@ -173,6 +155,7 @@ impl Books {
         let commit_jobs = recorder.register_histogram(&Key::from_static_name(COMMIT_JOBS), &META);
         Books {
             metrics,
+            enqueued: HashMap::new(),
             attempts: HashMap::new(),
             durations: HashMap::new(),
             finished: HashMap::new(),
@@ -186,6 +169,21 @@ impl Books {
     pub(crate) fn committed(&self, took: Duration, changes: usize) {
         self.commit_seconds.record(took.as_secs_f64());
         self.commit_jobs.record(changes as f64);
+    }
+
+    /// A job was taken in and is durable.
+    pub(crate) fn enqueued(
+        &mut self,
+        target: (TargetId, &str),
+        priority: Priority,
+        source: Source,
+    ) {
+        let recorder = &self.metrics.0.recorder;
+        let counter = self.enqueued.entry((target.0, priority, source)).or_insert_with(|| {
+            let key = key(ENQUEUED, target.1, Some(priority), Some(("source", source.as_str())));
+            recorder.register_counter(&key, &META)
+        });
+        counter.increment(1);
     }
 
     pub(crate) fn attempt(
@@ -330,7 +328,7 @@ mod tests {
         books.attempt(target, Priority::High, Outcome::Done, Duration::from_millis(3));
         books.finished(target, Priority::High, JobState::Succeeded);
         books.committed(Duration::from_millis(1), 3);
-        metrics.enqueued("erp", Priority::Batch, Source::Proxy);
+        books.enqueued(target, Priority::Batch, Source::Proxy);
         let view = View { now: Default::default(), targets: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [

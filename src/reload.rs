@@ -156,7 +156,7 @@ impl Reloader {
     pub(crate) fn without_a_file(handle: Handle) -> Reloader {
         let text = "[targets.erp]\nurl = \"http://127.0.0.1:1\"\nlimit.rate = \"1/s\"";
         let config = config::parse(text, std::path::Path::new("test.toml"), &|_| None).unwrap();
-        let sidecars = Sidecars::new(handle.clone(), config.server.max_body);
+        let sidecars = Sidecars::new(handle.clone(), config.server.max_body, config.server.listen);
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
         Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::io::Source;
 use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
 use super::payload::{Answer, Request};
 use super::time::Wall;
@@ -58,6 +59,8 @@ pub struct Insert {
     pub place: Place,
     pub request: Arc<Request>,
     pub claim: Option<Claim>,
+    /// Not stored.
+    pub source: Source,
     /// Opens the history.
     pub events: Vec<Event>,
 }

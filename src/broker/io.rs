@@ -84,8 +84,29 @@ pub enum Input {
     Drain,
 }
 
+/// Where a job came from; for the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Api,
+    Proxy,
+    Sqs,
+    Activity,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Api => "api",
+            Source::Proxy => "proxy",
+            Source::Sqs => "sqs",
+            Source::Activity => "activity",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Submission {
+    pub source: Source,
     pub id: JobId,
     pub target: TargetId,
     pub priority: Priority,

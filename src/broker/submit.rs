@@ -115,8 +115,14 @@ impl Broker {
                 None => Owed::Nothing,
             },
         };
-        let insert =
-            |place| Insert { header: header.clone(), place, request: job.request, claim, events };
+        let insert = |place| Insert {
+            header: header.clone(),
+            place,
+            request: job.request,
+            claim,
+            source: job.source,
+            events,
+        };
         let Some(reason) = job.unfit else {
             self.insert(insert(place));
             return Submitted::Accepted { header, place };

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use crate::broker::io::{Dedup, Submission};
+use crate::broker::io::{Dedup, Source, Submission};
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{HeaderLine, Request};
 use crate::broker::time::Wall;
@@ -63,6 +63,7 @@ pub(crate) fn validate(
         Dedup { name, digest, keep: Dedup::KEEP }
     });
     Ok(Submission {
+        source: Source::Api,
         id,
         target,
         priority,

@@ -100,6 +100,7 @@ pub(crate) struct Sidecars(Arc<Inner>);
 struct Inner {
     handle: Handle,
     limits: Limits,
+    data: SocketAddr,
     open: Mutex<BTreeMap<String, Sidecar>>,
 }
 
@@ -110,10 +111,10 @@ struct Sidecar {
 
 impl Sidecars {
     /// They share connections with the data address.
-    pub(crate) fn new(handle: Handle, max_body: usize) -> Sidecars {
+    pub(crate) fn new(handle: Handle, max_body: usize, data: SocketAddr) -> Sidecars {
         let files = server::raise_file_limit();
         let limits = Limits::new(max_body, Slots::new(server::connection_cap(files)));
-        Sidecars(Arc::new(Inner { handle, limits, open: Mutex::default() }))
+        Sidecars(Arc::new(Inner { handle, limits, data, open: Mutex::default() }))
     }
 
     fn limits(&self) -> Limits {
@@ -139,7 +140,7 @@ impl Sidecars {
     pub(crate) fn serve(&self, name: String, bound: server::Bound) {
         let (stage, stages) = watch::channel(Stage::Open);
         let address = bound.address();
-        let router = proxy::sidecar_router(self.0.handle.clone(), name.clone());
+        let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), self.0.data);
         drop(bound.serve(router, self.limits(), stages));
         let before = self.open().insert(name, Sidecar { address, stage });
         if let Some(before) = before {

@@ -84,7 +84,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let known: Vec<(TargetId, String)> = known.collect();
     let live = configured(&known, &config);
     let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
-    let (health_sender, health) = watch::channel(Health::Running);
+    let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
         broker: core(recovered, &live, &config, &handle),
         handle: handle.clone(),
@@ -100,9 +100,13 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let loop_thread = std::thread::Builder::new().name("loop".into());
     let loop_thread = loop_thread.spawn(move || driver.run()).context("start the loop")?;
 
+    // Nobody is told what the last life thought of a job that was under way when it ended.
+    let begun = health.clone().wait_for(|health| !matches!(health, Health::Starting)).await.is_ok();
+    anyhow::ensure!(begun, "the loop ended as soon as it began; the log says why");
+
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
-    let sidecars = Sidecars::new(handle.clone(), config.server.max_body);
+    let sidecars = Sidecars::new(handle.clone(), config.server.max_body, data);
     let reloader = Reloader::new(
         file.clone(),
         config,
@@ -146,13 +150,14 @@ impl Running {
     pub fn failed(&self) -> impl Future<Output = anyhow::Error> + use<> {
         let mut health = self.health.clone();
         async move {
-            let ended = health.wait_for(|health| !matches!(health, Health::Running)).await;
+            let lives = |health: &Health| matches!(health, Health::Starting | Health::Running);
+            let ended = health.wait_for(|health| !lives(health)).await;
             match ended.as_deref() {
                 Ok(Health::Failed(error)) => anyhow::Error::new(error.clone()).context(
                     "the store failed; what was acknowledged is safe, what was under way is \
                      known at the next start",
                 ),
-                Ok(Health::Running | Health::Stopped) | Err(_) => {
+                Ok(Health::Starting | Health::Running | Health::Stopped) | Err(_) => {
                     anyhow::anyhow!("the broker's loop has stopped unasked; see the log")
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
-use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
+use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Source, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
@@ -109,6 +109,7 @@ impl Callers {
             keep: Dedup::KEEP,
         });
         Submission {
+            source: Source::Api,
             id,
             target: rng.pick(targets),
             priority: rng.pick(&Priority::ALL),

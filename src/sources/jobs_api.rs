@@ -89,7 +89,7 @@ pub(super) async fn submit(
     let result = api.handle.submit(vec![submission]).await?.pop().ok_or(Stopped)?;
     let name = api.handle.directory().name(target).to_owned();
     let job = api.submitted(result, &name).await?;
-    let location = location(&job.id);
+    let location = location("", &job.id);
     let mut response = (StatusCode::ACCEPTED, Json(job)).into_response();
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -297,9 +297,9 @@ pub(super) fn gone(id: JobId) -> Problem {
     Problem::new(Kind::Stopped, detail).with_retry_after(Duration::ZERO)
 }
 
-pub(super) fn location(id: &str) -> HeaderValue {
+pub(super) fn location(data: &str, id: &str) -> HeaderValue {
     // An id is hexadecimal digits and hyphens.
-    HeaderValue::from_str(&format!("/v1/jobs/{id}"))
+    HeaderValue::from_str(&format!("{data}/v1/jobs/{id}"))
         .unwrap_or_else(|_| HeaderValue::from_static("/v1/jobs"))
 }
 

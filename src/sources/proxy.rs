@@ -9,6 +9,7 @@ mod callers;
 mod prefer;
 mod wishes;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,7 +26,7 @@ use self::prefer::Prefer;
 use self::wishes::Wishes;
 use super::jobs_api::{begun, gone, location};
 use super::records::{Records, check_room, find, untold};
-use crate::broker::io::{Dedup, Submission, Submitted};
+use crate::broker::io::{Dedup, Source, Submission, Submitted};
 use crate::broker::job::{Header, JobId, Place};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
@@ -39,6 +40,8 @@ pub(super) struct Proxy {
     handle: Handle,
     records: Arc<dyn Records>,
     callers: Callers,
+    /// What a `Location` begins with: nothing where the jobs API is at the same address.
+    data: String,
 }
 
 /// `/proxy/{target}/…` on the data address.
@@ -52,21 +55,24 @@ pub(crate) fn with_records(handle: Handle, records: Arc<dyn Records>) -> Router 
         .route("/proxy/{target}", any(proxied))
         .route("/proxy/{target}/", any(proxied))
         .route("/proxy/{target}/{*path}", any(proxied))
-        .with_state(Proxy::new(handle, records))
+        .with_state(Proxy::new(handle, records, String::new()))
 }
 
 /// A target's own port, where every path is the target's.
-pub fn sidecar_router(handle: Handle, target: String) -> Router {
+///
+/// Its `Location`s lead to the data address at `data`: below this port everything is the target's.
+pub fn sidecar_router(handle: Handle, target: String, data: SocketAddr) -> Router {
     let records = Arc::new(handle.reader().clone());
-    sidecar_with_records(handle, target, records)
+    sidecar_with_records(handle, target, records, data)
 }
 
 pub(crate) fn sidecar_with_records(
     handle: Handle,
     target: String,
     records: Arc<dyn Records>,
+    data: SocketAddr,
 ) -> Router {
-    let proxy = Proxy::new(handle, records);
+    let proxy = Proxy::new(handle, records, format!("http://{data}"));
     Router::new().fallback(move |request: Request| {
         let (proxy, target) = (proxy.clone(), target.clone());
         async move {
@@ -132,9 +138,9 @@ enum Told {
 }
 
 impl Proxy {
-    fn new(handle: Handle, records: Arc<dyn Records>) -> Arc<Proxy> {
+    fn new(handle: Handle, records: Arc<dyn Records>, data: String) -> Arc<Proxy> {
         let callers = Callers::new(handle.clone());
-        Arc::new(Proxy { handle, records, callers })
+        Arc::new(Proxy { handle, records, callers, data })
     }
 
     /// `path`: at the target, as it was sent, without the query.
@@ -215,6 +221,7 @@ impl Proxy {
             Dedup { name, digest, keep: Dedup::KEEP }
         });
         Ok(Submission {
+            source: Source::Proxy,
             id: Handle::new_id(),
             target,
             priority: wishes.priority,
@@ -317,7 +324,7 @@ impl Proxy {
         let record = found.map_or(known, |(record, _)| record);
         let attempts = record.header.attempts;
         let job = JobJson::new(&record, &self.handle.directory(), None);
-        let location = location(&job.id);
+        let location = location(&self.data, &job.id);
         let mut response = (StatusCode::ACCEPTED, Json(job)).into_response();
         let headers = response.headers_mut();
         headers.insert(LOCATION, location);

@@ -21,6 +21,7 @@ use super::disk::Disk;
 use super::open::check_format;
 use super::{Options, Store};
 use crate::broker::change::{Change, Insert, Move, Recovered};
+use crate::broker::io::Source;
 use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
@@ -107,7 +108,14 @@ fn request(body: usize) -> Arc<Request> {
 fn insert(header: Header) -> Change {
     let events = vec![Event { at: header.enqueued_at, what: Happening::Enqueued }];
     let (place, request) = (Place::Queued, request(10));
-    Change::Insert(Box::new(Insert { header, place, request, claim: None, events }))
+    Change::Insert(Box::new(Insert {
+        header,
+        place,
+        request,
+        claim: None,
+        source: Source::Api,
+        events,
+    }))
 }
 
 /// Of a job that keeps its seat and priority.

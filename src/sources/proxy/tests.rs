@@ -26,7 +26,12 @@ async fn start() -> Proxied {
     let mut addresses = Vec::new();
     for router in [
         with_records(fake.handle.clone(), fake.shelf.clone()).fallback(not_found),
-        sidecar_with_records(fake.handle.clone(), "erp".to_owned(), fake.shelf.clone()),
+        sidecar_with_records(
+            fake.handle.clone(),
+            "erp".to_owned(),
+            fake.shelf.clone(),
+            ([127, 0, 0, 1], 7070).into(),
+        ),
     ] {
         let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         addresses.push(bound.address());

@@ -12,6 +12,7 @@ use redb::{Database, StorageBackend};
 
 use super::{RUNNING, SUCCEEDED, header, names, request};
 use crate::broker::change::{Change, Insert, Load, Move, Turn};
+use crate::broker::io::Source;
 use crate::broker::job::{Event, Happening, Header, Place, Priority};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
@@ -145,7 +146,14 @@ fn job(number: u64) -> Header {
 fn insert(header: Header, request: &Arc<Request>) -> Change {
     let events = vec![Event { at: header.enqueued_at, what: Happening::Enqueued }];
     let (place, request) = (Place::Queued, request.clone());
-    Change::Insert(Box::new(Insert { header, place, request, claim: None, events }))
+    Change::Insert(Box::new(Insert {
+        header,
+        place,
+        request,
+        claim: None,
+        source: Source::Api,
+        events,
+    }))
 }
 
 fn step(

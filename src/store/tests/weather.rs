@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
+use crate::broker::io::Source;
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, TargetId,
 };
@@ -131,7 +132,14 @@ impl Weather {
             task_token: TaskToken::new("secret").filter(|_| header.owed == Owed::TaskToken),
         });
         let events = self.events();
-        Change::Insert(Box::new(Insert { header, place, request, claim, events }))
+        Change::Insert(Box::new(Insert {
+            header,
+            place,
+            request,
+            claim,
+            source: Source::Api,
+            events,
+        }))
     }
 
     fn step(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
