@@ -91,7 +91,11 @@ impl World {
         if life != self.life {
             return Ok(());
         }
-        if self.shell.as_ref().is_some_and(|shell| !shell.drained) {
+        let drained = self.shell.as_ref().is_some_and(|shell| shell.drained && shell.is_idle());
+        if drained {
+            let running = self.disk.model.recover().running;
+            ensure!(running.is_empty(), "drained, and the store says that {running:?} run");
+        } else {
             self.census.count("an end with the process undrained");
         }
         self.crash()
@@ -191,7 +195,6 @@ impl World {
             }
             Output::Drained => {
                 shell.drained = true;
-                self.calendar.add(self.at, Event::Exit(self.life));
             }
             Output::PassedOver { .. } | Output::Waited { .. } => {}
         }
@@ -250,6 +253,9 @@ impl World {
         let Some(shell) = &self.shell else { return Ok(()) };
         let asked = shell.broker.poll_timeout(now).map(|mono| self.clocks.moment(mono));
         let idle = shell.is_idle() && self.disk.is_idle();
+        if idle && shell.drained {
+            self.calendar.add(self.at, Event::Exit(self.life));
+        }
         if self.stopped_until <= self.at && idle {
             self.quiet(asked)?;
         }
@@ -298,6 +304,11 @@ impl World {
         if !overdue {
             self.checker.sleeps(self.at, now, asked)?;
         }
+        let useless = shell.requests.keys().find(|id| {
+            let entry = self.checker.book.get(**id);
+            entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))
+        });
+        ensure!(useless.is_none(), "the request of {useless:?} is kept ready for nothing");
         let windows = self.shape.windows;
         let lines = self.targets.len() * Priority::ALL.len() * windows.line;
         let under_way: u32 = self.targets.iter().map(|id| self.checker.book.running(*id)).sum();
