@@ -258,6 +258,15 @@ impl Checker {
                 // Whoever redrives a job wants it now.
                 (Place::Ended { .. }, Place::Queued) => {
                     self.not_before.remove(&step.header.id);
+                    let deadline = step.header.deadline;
+                    let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
+                    ensure!(in_time, "{} is redriven after its deadline", step.header.id);
+                    Ok(())
+                }
+                (_, Place::Ended { end: End::Cancelled, .. }) => {
+                    let tried = step.header.spent > 0;
+                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
                 (_, Place::Ended { end: End::Expired, .. }) => {

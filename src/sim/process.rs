@@ -139,7 +139,7 @@ impl World {
             if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send { .. }) {
                 continue;
             }
-            self.census.output(&output);
+            self.census.output(&output, &self.checker.book);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
             self.gather(output)?;
         }
@@ -304,6 +304,7 @@ impl World {
         if !overdue {
             self.checker.sleeps(self.at, now, asked)?;
         }
+        self.checker.acks.is_left_alone(&self.checker.book)?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))
