@@ -119,7 +119,11 @@ impl Shape {
         };
         let (count, per) = rng.pick(rates);
         let rate = Rate::new(some(count), Duration::from_secs(per)).expect("a sane rate");
-        let min_backoff = rng.pick(&[10 * MS, 200 * MS, SECOND]);
+        let min_backoff = match self.horizon > 100 * SECOND {
+            // Refusals every few milliseconds, for an hour, show nothing.
+            true => 2 * SECOND,
+            false => rng.pick(&[10 * MS, 200 * MS, SECOND]),
+        };
         Policy {
             limit: Limit {
                 rate,
