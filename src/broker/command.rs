@@ -11,10 +11,19 @@ use super::{Broker, Story, is_pending};
 /// What an answer of the store was wanted for.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
-    Find { job: JobId, purpose: Purpose },
+    Find {
+        job: JobId,
+        purpose: Purpose,
+    },
     /// `since`: who died since it began. They were not meant, and a job that was redriven and died
     /// again least of all. Times of death do not tell: the wall clock may have been set back.
-    Sweep { to: ReplyTo, target: TargetId, sweep: Sweep, since: BTreeSet<JobId>, count: u64 },
+    Sweep {
+        to: ReplyTo,
+        target: TargetId,
+        sweep: Sweep,
+        since: BTreeSet<JobId>,
+        count: u64,
+    },
 }
 
 #[derive(Clone, Debug)]

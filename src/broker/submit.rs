@@ -122,9 +122,8 @@ impl Broker {
             None => {
                 // One that had ended may have been redriven since the store was asked.
                 let lives = |id| self.jobs.get(id).is_some_and(|(_, place)| !place.is_ended());
-                let holds = |holder: &Holder| {
-                    !holder.ended || now < holder.until || lives(holder.id)
-                };
+                let holds =
+                    |holder: &Holder| !holder.ended || now < holder.until || lives(holder.id);
                 let holder = holder.filter(holds)?;
                 (holder.id, holder.digest)
             }
