@@ -19,7 +19,7 @@ enum Asked {
     Command(JobCommand),
     /// With those that were dead then.
     Sweep(TargetId, Vec<(JobId, Place)>),
-    Pause(TargetId),
+    Pause(TargetId, bool),
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Acks {
                 });
                 (to, Asked::Sweep(*target, dead.map(|(id, entry)| (*id, entry.place)).collect()))
             }
-            Input::Pause { to, target, .. } => (to, Asked::Pause(*target)),
+            Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),
             Input::Abandoned { job } => {
                 if book.get(*job).is_some_and(Entry::is_pending) {
                     self.abandoned.insert(*job);
@@ -140,7 +140,12 @@ impl Acks {
                 ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
                 ensure!(*count <= dead.len() as u64, "{count} swept, of {}", dead.len());
             }
-            (Asked::Pause(_), Reply::Target(_)) => {}
+            (Asked::Pause(target, paused), Reply::Target(Ok(()))) => {
+                ensure!(book.is_paused(target) == paused, "{target:?} is paused, or not: {paused}");
+            }
+            (Asked::Pause(target, _), Reply::Target(Err(_))) => {
+                ensure!(policy(target).is_none(), "{target:?} is configured, and unknown");
+            }
             (asked, reply) => ensure!(false, "{asked:?} is answered with {reply:?}"),
         }
         if self.asked.is_empty() {

@@ -25,7 +25,8 @@ impl World {
         if self.rng.one_in(4) && self.shape.reloads.is_some() {
             self.change_config();
         }
-        let origin = Mono::from_nanos(self.rng.below(1 << 50));
+        let uptime = self.rng.pick(&[1, 1 << 40, 1 << 60]);
+        let origin = Mono::from_nanos(self.rng.below(uptime));
         self.clocks.restart(self.at, origin);
         if self.planted == Some(Planted::FastClock) {
             self.clocks.gain(50);
@@ -163,7 +164,7 @@ impl World {
                 {
                     let (target, priority) = (header.target, header.priority);
                     let (job, attempt) = (header.id, header.attempts);
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Reply { to, reply } => {
@@ -179,7 +180,7 @@ impl World {
                 self.departures.push((self.at, job, priority));
                 self.depart(Parcel { life: self.life, target, job, attempt });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Unsend { job } => {
@@ -190,7 +191,7 @@ impl World {
                     let header = entry.header.clone();
                     let (target, priority) = (header.target, header.priority);
                     let attempt = header.attempts;
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Drained => {
@@ -202,10 +203,10 @@ impl World {
     }
 
     /// A fault: a request leaves that the core did not let go.
-    fn send_again(&mut self, send: Output) -> Checked {
+    fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
-        self.checker.output(self.at, now, &send, &self.disk.model)?;
-        if let Output::Send { job, target, attempt, .. } = send {
+        self.checker.output(self.at, now, send, &self.disk.model)?;
+        if let Output::Send { job, target, attempt, .. } = *send {
             self.depart(Parcel { life: self.life, target, job, attempt });
         }
         Ok(())
