@@ -199,6 +199,15 @@ impl Broker {
         if let Some(took) = slowest {
             self.lead.learn(took);
         }
+        while let Some((armed_in, job)) = self.called_back.first().copied()
+            && armed_in <= turn
+        {
+            self.called_back.pop_first();
+            // One that was armed anew meanwhile needs it.
+            if !self.flights.contains_key(&job) {
+                self.outputs.push_back(Output::Unsend { job });
+            }
+        }
     }
 
     /// Calls back what was armed and has not left.
@@ -224,7 +233,7 @@ impl Broker {
     }
 
     fn call_back(&mut self, armed: Armed, now: Now) {
-        let Armed { job, priority, passed_over, .. } = armed;
+        let Armed { job, priority, turn, durable, passed_over, .. } = armed;
         let Some((header, place)) = self.jobs.get(job) else { return };
         let before = (header.clone(), *place);
         let mut header = before.0.clone();
@@ -236,7 +245,12 @@ impl Broker {
         if let Some(target) = self.targets.get_mut(&header.target) {
             target.lines.line(priority).come_back(passed_over);
         }
-        self.outputs.push_back(Output::Unsend { job });
+        if durable {
+            self.outputs.push_back(Output::Unsend { job });
+        } else {
+            // Its request comes with the commit that is under way.
+            self.called_back.insert((turn, job));
+        }
         self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
     }
 

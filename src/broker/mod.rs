@@ -55,6 +55,8 @@ pub struct Broker {
     flights: BTreeMap<JobId, attempt::Flight>,
     /// Where something was armed in a turn that is not on disk yet.
     arming: BTreeSet<(Turn, TargetId)>,
+    /// Starts that were called back before the turn that armed them is on disk.
+    called_back: BTreeSet<(Turn, JobId)>,
     lookups: submit::Lookups,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
@@ -83,6 +85,7 @@ impl Broker {
             deadlines: Window::unknown(windows.timers),
             flights: BTreeMap::new(),
             arming: BTreeSet::new(),
+            called_back: BTreeSet::new(),
             lookups: submit::Lookups::default(),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),

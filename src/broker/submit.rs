@@ -141,8 +141,13 @@ impl Broker {
         let (id, digest) = match self.lookups.fresh.get(&key) {
             Some((id, digest, _)) => (*id, *digest),
             None => {
-                let holder = holder
-                    .filter(|holder| !holder.cancelled && (!holder.ended || now < holder.until))?;
+                // One that had ended may have been redriven since the store was asked.
+                let lives = |id| self.jobs.get(id).is_some_and(|(_, place)| !place.is_ended());
+                let holds = |holder: &Holder| {
+                    let named = !holder.ended || now < holder.until || lives(holder.id);
+                    named && !holder.cancelled
+                };
+                let holder = holder.filter(holds)?;
                 (holder.id, holder.digest)
             }
         };

@@ -19,7 +19,7 @@ enum Asked {
     Command(JobCommand),
     /// With those that were dead then.
     Sweep(TargetId, Vec<(JobId, Place)>),
-    Pause(TargetId),
+    Pause(TargetId, bool),
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Acks {
     acknowledged: BTreeSet<JobId>,
     deleted: BTreeSet<JobId>,
     cancelled: BTreeSet<JobId>,
+    /// Their callers hung up while they were not under way.
+    abandoned: BTreeSet<JobId>,
     draining: bool,
 }
 
@@ -41,6 +43,7 @@ impl Acks {
         self.asked.clear();
         self.decided.clear();
         self.lapsed.clear();
+        self.abandoned.clear();
         self.draining = false;
     }
 
@@ -55,7 +58,13 @@ impl Acks {
                 });
                 (to, Asked::Sweep(*target, dead.map(|(id, entry)| (*id, entry.place)).collect()))
             }
-            Input::Pause { to, target, .. } => (to, Asked::Pause(*target)),
+            Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),
+            Input::Abandoned { job } => {
+                if book.get(*job).is_some_and(Entry::is_pending) {
+                    self.abandoned.insert(*job);
+                }
+                return;
+            }
             Input::Drain => {
                 self.draining = true;
                 return;
@@ -79,7 +88,14 @@ impl Acks {
                 (insert.claim.as_ref().map(|claim| &claim.key), Some(insert.header.id))
             }
             Change::Delete { id, .. } => (book.get(*id).and_then(Entry::claimed), None),
-            Change::Move(_) | Change::Paused { .. } | Change::Held { .. } => (None, None),
+            Change::Move(step) => {
+                // It was started, or it is another life: whoever wants it now has not hung up.
+                if matches!(step.to, Place::Running { .. }) || step.from.is_ended() {
+                    self.abandoned.remove(&step.header.id);
+                }
+                return;
+            }
+            Change::Paused { .. } | Change::Held { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)
@@ -124,7 +140,12 @@ impl Acks {
                 ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
                 ensure!(*count <= dead.len() as u64, "{count} swept, of {}", dead.len());
             }
-            (Asked::Pause(_), Reply::Target(_)) => {}
+            (Asked::Pause(target, paused), Reply::Target(Ok(()))) => {
+                ensure!(book.is_paused(target) == paused, "{target:?} is paused, or not: {paused}");
+            }
+            (Asked::Pause(target, _), Reply::Target(Err(_))) => {
+                ensure!(policy(target).is_none(), "{target:?} is configured, and unknown");
+            }
             (asked, reply) => ensure!(false, "{asked:?} is answered with {reply:?}"),
         }
         if self.asked.is_empty() {
@@ -285,6 +306,23 @@ impl Acks {
             }
             Reply::Job(_) | Reply::Swept(_) | Reply::Target(_) => {}
         }
+        Ok(())
+    }
+
+    /// Somebody asks to cancel this job, whatever it may have done already.
+    pub(super) fn wants_it_cancelled(&self, id: JobId) -> bool {
+        self.asked.values().any(|asked| {
+            matches!(asked, Asked::Command(JobCommand::Cancel { job, even_if_tried: true, .. })
+                if *job == id)
+        })
+    }
+
+    /// Nobody wants it any more; unless it is under way it is to be cancelled.
+    pub(super) fn is_left_alone(&self, book: &Book) -> Checked {
+        let left = self.abandoned.iter().find(|id| {
+            book.get(**id).is_some_and(|entry| entry.is_pending() && entry.header.spent == 0)
+        });
+        ensure!(left.is_none(), "the caller of {left:?} hung up");
         Ok(())
     }
 

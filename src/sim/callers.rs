@@ -44,9 +44,10 @@ impl Callers {
             return self.submit(to, rng, shape, targets, wall, count);
         }
         let target = rng.pick(targets);
-        // The latest are the likeliest to be under way.
-        let back = rng.below(self.jobs.len() as u64).min(rng.below(self.jobs.len() as u64));
-        let job = self.jobs[self.jobs.len() - 1 - back as usize];
+        // Any; or a late one, which is likelier to be under way.
+        let jobs = self.jobs.len() as u64;
+        let back = rng.below(jobs).min(if rng.one_in(2) { jobs } else { rng.below(jobs) });
+        let job = self.jobs[(jobs - 1 - back) as usize];
         let job = match self.latest {
             _ if rng.one_in(50) => JobId(u128::from(rng.dice())),
             Some(latest) if rng.one_in(3) => latest,

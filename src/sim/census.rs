@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::book::Book;
 use crate::broker::change::Change;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
 use crate::broker::job::{End, Failure, Happening, Place};
@@ -11,7 +12,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 46] = [
+    const EXPECTED: [&'static str; 47] = [
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -23,6 +24,7 @@ impl Census {
         "a dedup_id with another payload",
         "a delete",
         "a deadline that is over",
+        "a dedup_id that is taken over",
         "a duplicate",
         "a full queue",
         "a hold",
@@ -86,10 +88,18 @@ impl Census {
         self.count(what);
     }
 
-    pub(super) fn output(&mut self, output: &Output) {
+    pub(super) fn output(&mut self, output: &Output, book: &Book) {
         use crate::broker::change::Load;
         match output {
-            Output::Change(change) => self.change(change),
+            Output::Change(change) => {
+                if let Change::Insert(insert) = change
+                    && let Some(claim) = &insert.claim
+                    && book.claimant(&claim.key).is_some()
+                {
+                    self.count("a dedup_id that is taken over");
+                }
+                self.change(change);
+            }
             Output::Reply { reply, .. } => self.reply(reply),
             Output::Load(Load::Ready { after: Some(_), .. }) => self.count("more rows of a line"),
             Output::Load(Load::Timers { after: Some(_), .. }) => self.count("more timers"),

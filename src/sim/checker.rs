@@ -21,6 +21,9 @@ use crate::broker::policy::{Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
+/// The most by which a job is chosen before its token is there, and what the bucket forgives.
+const LEAD: Duration = Duration::from_millis(52);
+
 /// What holds for a target that the configuration does not name.
 const WHILE_AWAY: Retry = Retry {
     max_attempts: NonZeroU32::MAX,
@@ -255,6 +258,15 @@ impl Checker {
                 // Whoever redrives a job wants it now.
                 (Place::Ended { .. }, Place::Queued) => {
                     self.not_before.remove(&step.header.id);
+                    let deadline = step.header.deadline;
+                    let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
+                    ensure!(in_time, "{} is redriven after its deadline", step.header.id);
+                    Ok(())
+                }
+                (_, Place::Ended { end: End::Cancelled, .. }) => {
+                    let tried = step.header.spent > 0;
+                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
                 (_, Place::Ended { end: End::Expired, .. }) => {
@@ -289,7 +301,13 @@ impl Checker {
         let room = policy.limit.max_concurrent.get();
         let busy = self.book.running(target);
         ensure!(busy < room, "{id} is started, and {busy} of {room} are under way");
-        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)
+        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)?;
+        // Choose late: HIGH waits for whatever was chosen before it came.
+        let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
+        let most = policy.limit.burst.get() as usize + early + 2;
+        let armed = self.order.are_unsent(target);
+        ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
+        Ok(())
     }
 
     fn end(&self, now: Now, step: &Move) -> Checked {
@@ -317,7 +335,7 @@ impl Checker {
                 "{outcome:?} leads to {:?}",
                 step.to
             );
-            return Ok(());
+            return self.waits(now, step, outcome);
         };
         let fits = match end {
             End::Succeeded => outcome == Outcome::Done,
@@ -329,6 +347,25 @@ impl Checker {
             End::Failed(Failure::BadMessage) | End::Cancelled => false,
         };
         ensure!(fits, "{outcome:?} ended {header:?} as {end:?}");
+        Ok(())
+    }
+
+    /// Neither too short nor too long.
+    fn waits(&self, now: Now, step: &Move, outcome: Outcome) -> Checked {
+        let Place::Waiting { due } = step.to else {
+            ensure!(false, "after its attempt it is {:?}", step.to);
+            return Ok(());
+        };
+        let policy = self.limits.policy(step.header.target);
+        let retry = policy.map_or(WHILE_AWAY, |policy| policy.retry);
+        let most = now.wall + retry.max_backoff;
+        ensure!(due <= most, "{} waits until {due}, not {most} at most", step.header.id);
+        let least = now.wall + retry.min_backoff.min(retry.max_backoff);
+        ensure!(
+            due >= least || outcome == Outcome::Refused,
+            "{} waits until {due} only, not {least}",
+            step.header.id
+        );
         Ok(())
     }
 

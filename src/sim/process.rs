@@ -25,7 +25,8 @@ impl World {
         if self.rng.one_in(4) && self.shape.reloads.is_some() {
             self.change_config();
         }
-        let origin = Mono::from_nanos(self.rng.below(1 << 50));
+        let uptime = self.rng.pick(&[1, 1 << 40, 1 << 60]);
+        let origin = Mono::from_nanos(self.rng.below(uptime));
         self.clocks.restart(self.at, origin);
         if self.planted == Some(Planted::FastClock) {
             self.clocks.gain(50);
@@ -91,7 +92,11 @@ impl World {
         if life != self.life {
             return Ok(());
         }
-        if self.shell.as_ref().is_some_and(|shell| !shell.drained) {
+        let drained = self.shell.as_ref().is_some_and(|shell| shell.drained && shell.is_idle());
+        if drained {
+            let running = self.disk.model.recover().running;
+            ensure!(running.is_empty(), "drained, and the store says that {running:?} run");
+        } else {
             self.census.count("an end with the process undrained");
         }
         self.crash()
@@ -135,7 +140,7 @@ impl World {
             if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send { .. }) {
                 continue;
             }
-            self.census.output(&output);
+            self.census.output(&output, &self.checker.book);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
             self.gather(output)?;
         }
@@ -159,7 +164,7 @@ impl World {
                 {
                     let (target, priority) = (header.target, header.priority);
                     let (job, attempt) = (header.id, header.attempts);
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Reply { to, reply } => {
@@ -175,7 +180,7 @@ impl World {
                 self.departures.push((self.at, job, priority));
                 self.depart(Parcel { life: self.life, target, job, attempt });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Unsend { job } => {
@@ -186,12 +191,11 @@ impl World {
                     let header = entry.header.clone();
                     let (target, priority) = (header.target, header.priority);
                     let attempt = header.attempts;
-                    return self.send_again(Output::Send { job, target, priority, attempt });
+                    return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
             }
             Output::Drained => {
                 shell.drained = true;
-                self.calendar.add(self.at, Event::Exit(self.life));
             }
             Output::PassedOver { .. } | Output::Waited { .. } => {}
         }
@@ -199,10 +203,10 @@ impl World {
     }
 
     /// A fault: a request leaves that the core did not let go.
-    fn send_again(&mut self, send: Output) -> Checked {
+    fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
-        self.checker.output(self.at, now, &send, &self.disk.model)?;
-        if let Output::Send { job, target, attempt, .. } = send {
+        self.checker.output(self.at, now, send, &self.disk.model)?;
+        if let Output::Send { job, target, attempt, .. } = *send {
             self.depart(Parcel { life: self.life, target, job, attempt });
         }
         Ok(())
@@ -250,6 +254,9 @@ impl World {
         let Some(shell) = &self.shell else { return Ok(()) };
         let asked = shell.broker.poll_timeout(now).map(|mono| self.clocks.moment(mono));
         let idle = shell.is_idle() && self.disk.is_idle();
+        if idle && shell.drained {
+            self.calendar.add(self.at, Event::Exit(self.life));
+        }
         if self.stopped_until <= self.at && idle {
             self.quiet(asked)?;
         }
@@ -298,6 +305,12 @@ impl World {
         if !overdue {
             self.checker.sleeps(self.at, now, asked)?;
         }
+        self.checker.acks.is_left_alone(&self.checker.book)?;
+        let useless = shell.requests.keys().find(|id| {
+            let entry = self.checker.book.get(**id);
+            entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))
+        });
+        ensure!(useless.is_none(), "the request of {useless:?} is kept ready for nothing");
         let windows = self.shape.windows;
         let lines = self.targets.len() * Priority::ALL.len() * windows.line;
         let under_way: u32 = self.targets.iter().map(|id| self.checker.book.running(*id)).sum();

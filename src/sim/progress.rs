@@ -17,6 +17,10 @@ impl Checker {
     /// `until`: when the core is to be called again.
     pub(super) fn sleeps(&self, at: Moment, now: Now, until: Option<Moment>) -> Checked {
         let until = until.unwrap_or(Moment::NEVER);
+        for id in self.limits.targets().filter(|id| self.order.is_armed(*id)) {
+            let open = self.limits.policy(id).is_some() && !self.book.is_paused(id);
+            ensure!(open && !self.draining, "a job is about to leave for {id:?}, which is closed");
+        }
         if !self.draining {
             self.sends_in_time(at, until)?;
             let timer = self.book.first_timer();

@@ -42,8 +42,12 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn random(rng: &mut Rng) -> Shape {
-        let horizon = rng.span(2 * SECOND, 60 * SECOND);
-        let fast = rng.one_in(2);
+        let long = rng.one_in(8);
+        let horizon = match long {
+            true => rng.span(600 * SECOND, 3_600 * SECOND),
+            false => rng.span(2 * SECOND, 60 * SECOND),
+        };
+        let fast = !long && rng.one_in(2);
         let big = rng.one_in(6);
         let some = |rng: &mut Rng, one_in: u64, times: u64| {
             let mean = horizon / u32::try_from(rng.between(1, times)).unwrap_or(1);
@@ -115,7 +119,11 @@ impl Shape {
         };
         let (count, per) = rng.pick(rates);
         let rate = Rate::new(some(count), Duration::from_secs(per)).expect("a sane rate");
-        let min_backoff = rng.pick(&[10 * MS, 200 * MS, SECOND]);
+        let min_backoff = match self.horizon > 100 * SECOND {
+            // Refusals every few milliseconds, for an hour, show nothing.
+            true => 2 * SECOND,
+            false => rng.pick(&[10 * MS, 200 * MS, SECOND]),
+        };
         Policy {
             limit: Limit {
                 rate,

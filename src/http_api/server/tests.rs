@@ -187,6 +187,7 @@ async fn a_body_that_trickles_is_given_up() {
     let (mut back, mut to) = stream.into_split();
     let trickle = tokio::spawn(async move {
         while to.write_all(b"x").await.is_ok() {
+            #[expect(clippy::disallowed_methods, reason = "the trickle itself")]
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

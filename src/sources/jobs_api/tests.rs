@@ -212,6 +212,7 @@ async fn waiting_ends_with_the_job_or_with_patience() {
     assert_eq!(before.elapsed().as_secs(), 20);
 
     let (reply, ()) = tokio::join!(call(&fake, "GET", &uri, ""), async {
+        #[expect(clippy::disallowed_methods, reason = "in virtual time")]
         tokio::time::sleep(Duration::from_secs(5)).await;
         fake.end(id, End::Succeeded, None);
     });
