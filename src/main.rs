@@ -97,7 +97,7 @@ async fn until_stop(running: &Running, signals: &mut Signals) -> Stop {
             signal = &mut signals.stop => return Stop::Told(signal.unwrap_or("none")),
             error = &mut failed => return Stop::Failed(error),
             Some(()) = signals.hangup.recv() => match running.reloader().reload().await {
-                Ok(()) => tracing::info!("the configuration was read again and is in force"),
+                Ok(_) => tracing::info!("the configuration was read again and is in force"),
                 Err(error) => tracing::error!("the configuration stays as it was:\n{error}"),
             },
         }

@@ -61,17 +61,18 @@ impl Reloader {
         Reloader(Arc::new(Inner { file, loop_, store, handle, metrics, sidecars, state }))
     }
 
-    /// Reads the file again and applies it.
+    /// Reads the file again and applies it. Returns the parts that changed and take effect at the
+    /// next start only.
     ///
     /// # Errors
     /// Names every fault of the file, and means that nothing has changed.
-    pub async fn reload(&self) -> Result<(), ReloadError> {
+    pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
         let mut state = self.0.state.lock().await;
         self.apply(&mut state).await
     }
 
     /// The same, unless the file is as it was when it was last looked at: then `None`.
-    pub async fn reload_if_changed(&self) -> Option<Result<(), ReloadError>> {
+    pub async fn reload_if_changed(&self) -> Option<Result<Vec<&'static str>, ReloadError>> {
         let mut state = self.0.state.lock().await;
         let file = self.0.file.clone()?;
         let text = tokio::fs::read(file).await.ok();
@@ -81,10 +82,13 @@ impl Reloader {
         Some(self.apply(&mut state).await)
     }
 
-    async fn apply(&self, state: &mut State) -> Result<(), ReloadError> {
+    async fn apply(&self, state: &mut State) -> Result<Vec<&'static str>, ReloadError> {
         let result = self.try_apply(state).await;
         match &result {
-            Ok(()) => {
+            Ok(later) => {
+                for part in later {
+                    tracing::warn!("{part} changed: takes effect at the next start");
+                }
                 self.0.metrics.reloaded(Ok(Handle::wall_now().as_millis()));
                 tracing::info!("configuration reloaded");
             }
@@ -93,7 +97,7 @@ impl Reloader {
         result
     }
 
-    async fn try_apply(&self, state: &mut State) -> Result<(), ReloadError> {
+    async fn try_apply(&self, state: &mut State) -> Result<Vec<&'static str>, ReloadError> {
         let inner = &self.0;
         let file = inner.file.clone().ok_or_else(|| {
             ReloadError::new("this daemon was started without a configuration file")
@@ -106,7 +110,8 @@ impl Reloader {
         let new_sidecars =
             inner.sidecars.bind_new(&config).await.map_err(|e| ReloadError(format!("{e:#}")))?;
         let known = self.add_targets(&config).await?;
-        for (key, changed) in [
+        let mut later = Vec::new();
+        for (part, changed) in [
             ("[server]", config.server != state.config.server),
             ("[store] path, cache or min_free_disk", {
                 let old = &state.config.store;
@@ -116,7 +121,7 @@ impl Reloader {
             ("[telemetry]", config.telemetry != state.config.telemetry),
         ] {
             if changed {
-                tracing::warn!("{key} changed: takes effect at the next start");
+                later.push(part);
             }
         }
         inner.handle.swap_directory(serve::directory(&known, &config));
@@ -133,7 +138,7 @@ impl Reloader {
             inner.sidecars.serve(name, bound);
         }
         state.config = config;
-        Ok(())
+        Ok(later)
     }
 
     async fn add_targets(&self, config: &Config) -> Result<Vec<(TargetId, String)>, ReloadError> {

@@ -15,6 +15,9 @@ use super::params::{Nothing, Strict};
 pub(super) struct Reloaded {
     #[schema(example = true)]
     reloaded: bool,
+    /// What changed and is not in force before the next start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at_next_start: Vec<&'static str>,
 }
 
 #[utoipa::path(
@@ -31,7 +34,8 @@ pub(super) async fn reload(
     answer(state.reloader.reload().await)
 }
 
-pub(super) fn answer(result: Result<(), ReloadError>) -> Result<Json<Reloaded>, AdminError> {
-    result?;
-    Ok(Json(Reloaded { reloaded: true }))
+pub(super) fn answer(
+    result: Result<Vec<&'static str>, ReloadError>,
+) -> Result<Json<Reloaded>, AdminError> {
+    Ok(Json(Reloaded { reloaded: true, at_next_start: result? }))
 }

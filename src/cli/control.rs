@@ -1,5 +1,7 @@
 //! `tollgate pause`, `resume` and `reload`.
 
+use serde::Deserialize;
+
 use super::Outside;
 use super::args::{PauseArgs, ReloadArgs};
 use super::error::CliError;
@@ -26,11 +28,24 @@ pub(super) async fn pause(
 }
 
 /// A configuration that is not valid is a problem whose detail has all its errors.
+#[derive(Deserialize)]
+struct Reloaded {
+    #[serde(default)]
+    at_next_start: Vec<String>,
+}
+
 pub(super) async fn reload(args: &ReloadArgs, outside: &mut Outside) -> Result<(), CliError> {
     let client = outside.client(&args.at.admin_url.0)?;
     let answer = client.post("/v1/reload", None).await?;
     if args.format.json {
         return outside.terminal.print(&one_line(answer.text()));
     }
-    outside.terminal.print("the configuration was read again and is in force")
+    let reloaded: Reloaded = answer.read()?;
+    outside.terminal.print("the configuration was read again and is in force")?;
+    for part in reloaded.at_next_start {
+        outside
+            .terminal
+            .print(&format!("but {part} changed: that takes effect at the next start"))?;
+    }
+    Ok(())
 }
