@@ -231,7 +231,7 @@ pub(crate) fn configured(
 pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Directory {
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
-    Directory::new(entries)
+    Directory::new(entries).with_step_functions(config.step_functions.is_some())
 }
 
 async fn upkeep(metrics: Metrics) {
