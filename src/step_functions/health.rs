@@ -58,11 +58,9 @@ impl Health {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let trouble = &mut all[part as usize];
         let since = trouble.now.as_ref().map_or_else(Handle::wall_now, |(since, _)| *since);
-        let changed = trouble.now.as_ref().is_none_or(|(_, known)| known != reason);
         trouble.now = Some((since, reason.to_owned()));
         let now = Instant::now();
-        let overdue = trouble.told.is_none_or(|told| now - told >= REMIND);
-        if !overdue && !(changed && since == Handle::wall_now()) {
+        if trouble.told.is_some_and(|told| now - told < REMIND) {
             return;
         }
         trouble.told = Some(now);

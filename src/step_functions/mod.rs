@@ -13,6 +13,8 @@ mod resolver;
 mod window;
 
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
