@@ -13,13 +13,14 @@ use tracing::{debug, error};
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo, Source};
-use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::job::{JobId, Owed, Priority, TargetId};
 use crate::broker::payload::{Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
 use crate::dispatch::{Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
 use crate::metrics::Books;
+use crate::step_functions::{StepFunctions, Wanted};
 use crate::store::{Done, StoreError, Work};
 
 /// Messages taken in before outputs are looked at: bounds a turn, and how late a token can be.
@@ -72,6 +73,7 @@ pub(crate) struct Driver {
     targets: HashMap<TargetId, Arc<Target>>,
     books: Books,
     health: watch::Sender<Health>,
+    step_functions: Option<StepFunctions>,
     gathered: Gathered,
     writing: Option<Writing>,
     /// Requests of started jobs, from the commit until they are sent.
@@ -95,6 +97,7 @@ pub(crate) struct Parts {
     pub(crate) targets: HashMap<TargetId, Arc<Target>>,
     pub(crate) books: Books,
     pub(crate) health: watch::Sender<Health>,
+    pub(crate) step_functions: Option<StepFunctions>,
 }
 
 impl Driver {
@@ -110,6 +113,7 @@ impl Driver {
             targets: parts.targets,
             books: parts.books,
             health: parts.health,
+            step_functions: parts.step_functions,
             gathered: Gathered::default(),
             writing: None,
             requests: HashMap::new(),
@@ -286,6 +290,12 @@ impl Driver {
         for (id, priority, source) in writing.taken {
             self.books.enqueued((id, directory.name(id)), priority, source);
         }
+        let is_owed = |ended: &Ended| ended.header.owed == Owed::TaskToken;
+        if let Some(step_functions) = &self.step_functions
+            && writing.ended.iter().any(is_owed)
+        {
+            step_functions.job_ended();
+        }
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
             self.requests.remove(&ended.header.id);
@@ -323,7 +333,12 @@ impl Driver {
         debug!(%job, attempt, target = config.name, "sending");
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
+        let step_functions = self.step_functions.clone().filter(|_| request.task_token.is_some());
         self.runtime.spawn(async move {
+            if let Some(reason) = gone(step_functions, &request).await {
+                let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
+                return;
+            }
             let outgoing = Outgoing { id: job, attempt, priority, request: &request };
             let report = dispatcher.attempt(&config, outgoing).await;
             let message = Message::Attempted { job, target, priority, attempt, report };
@@ -343,6 +358,19 @@ impl Driver {
 
     fn now(&self) -> Now {
         Now { mono: self.handle.mono_now(), wall: Handle::wall_now() }
+    }
+}
+
+/// Why no workflow waits for this request any more; `None` where one does, or nobody can tell: an
+/// outage of Step Functions holds no work back.
+async fn gone(step_functions: Option<StepFunctions>, request: &Request) -> Option<String> {
+    let (step_functions, token) = (step_functions?, request.task_token.as_ref()?);
+    if !step_functions.checks_before_dispatch() {
+        return None;
+    }
+    match step_functions.still_wanted(token).await {
+        Wanted::Gone { reason } => Some(reason),
+        Wanted::Yes | Wanted::Unknown => None,
     }
 }
 

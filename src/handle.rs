@@ -66,6 +66,7 @@ pub struct View {
 pub struct Directory {
     by_name: BTreeMap<String, (TargetId, Option<Arc<Target>>)>,
     names: HashMap<TargetId, String>,
+    answers_tokens: bool,
 }
 
 impl Directory {
@@ -77,6 +78,18 @@ impl Directory {
             directory.by_name.insert(name, (id, target));
         }
         directory
+    }
+
+    /// The same, where task tokens can be answered: Step Functions is configured.
+    #[must_use]
+    pub fn with_step_functions(mut self, configured: bool) -> Self {
+        self.answers_tokens = configured;
+        self
+    }
+
+    /// Whether a job may have a task token.
+    pub fn answers_tokens(&self) -> bool {
+        self.answers_tokens
     }
 
     /// A target that the configuration names.

@@ -37,4 +37,5 @@ pub mod serve;
 #[cfg(test)]
 mod sim;
 pub mod sources;
+pub mod step_functions;
 pub mod store;

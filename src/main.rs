@@ -161,6 +161,12 @@ fn log_to_stderr(telemetry: &Telemetry) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(directives)
         .with_context(|| format!("{source} is {directives:?}, which is no log filter"))?;
+    // Below this the AWS SDK writes requests out, and with them task tokens and credentials.
+    let filter = ["aws_config", "aws_runtime", "aws_sdk_sfn", "aws_sdk_sqs", "aws_smithy_runtime"]
+        .iter()
+        .chain(&["aws_smithy_runtime_api", "aws_smithy_http_client", "aws_sigv4"])
+        .filter_map(|secretive| format!("{secretive}=info").parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
@@ -29,6 +29,7 @@ const COMMIT_SECONDS: &str = "tollgate_store_commit_seconds";
 const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
 const RELOAD_OK: &str = "tollgate_config_last_reload_successful";
 const RELOAD_AT: &str = "tollgate_config_last_reload_success_timestamp_seconds";
+const CALLBACKS: &str = "tollgate_callbacks_total";
 const BUILD_INFO: &str = "tollgate_build_info";
 
 /// From a token at a thousand a second to a backlog of days.
@@ -44,6 +45,38 @@ const COMMITS_HOLD: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 
 
 const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
 
+/// What became of one call that answers a task token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Callback {
+    Accepted,
+    /// The task is over, or the token is none: it will never be accepted.
+    Late,
+    /// The result did not fit: the task was failed with `Tollgate.ResultTooLarge` instead.
+    TooLarge,
+    /// To be tried again soon: throttled, no connection, an error of the service.
+    Retried,
+    /// To be tried again when somebody has put something right: permissions, credentials, keys.
+    Held,
+}
+
+impl Callback {
+    pub const ALL: [Callback; 5] =
+        [Callback::Accepted, Callback::Late, Callback::TooLarge, Callback::Retried, Callback::Held];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Callback::Accepted => "accepted",
+            Callback::Late => "late",
+            Callback::TooLarge => "too_large",
+            Callback::Retried => "retried",
+            Callback::Held => "held",
+        }
+    }
+}
+
+/// Says how many jobs ended whose task token is still to be answered; `None` if it cannot tell.
+type Pending = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
 /// All that was recorded; cheap to clone. Each daemon has its own, also two in one process.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -53,6 +86,7 @@ struct Inner {
     handle: PrometheusHandle,
     reload_ok: Gauge,
     reload_at: Gauge,
+    pending: OnceLock<Pending>,
 }
 
 impl Default for Metrics {
@@ -78,11 +112,12 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 8] = [
+        let described: [(&'static str, Unit, &'static str); 9] = [
             (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
             (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
             (FINISHED, Unit::Count, "Jobs that ended, by how."),
             (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
+            (CALLBACKS, Unit::Count, "Calls that answer a task token, by what became of them."),
             (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
             (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
             (COMMIT_SECONDS, Unit::Seconds, "How long a commit to disk took."),
@@ -107,7 +142,13 @@ impl Metrics {
         let version = vec![Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))];
         recorder.register_gauge(&Key::from_parts(BUILD_INFO, version), &META).set(1.0);
         let handle = recorder.handle();
-        let metrics = Metrics(Arc::new(Inner { recorder, handle, reload_ok, reload_at }));
+        let metrics = Metrics(Arc::new(Inner {
+            recorder,
+            handle,
+            reload_ok,
+            reload_at,
+            pending: OnceLock::new(),
+        }));
         metrics.reloaded(Ok(crate::handle::Handle::wall_now().as_millis()));
         metrics
     }
@@ -120,6 +161,28 @@ impl Metrics {
         }
     }
 
+    /// A task token was answered, or could not be.
+    pub fn callback(&self, result: Callback) {
+        self.callbacks(result).increment(1);
+    }
+
+    /// Step Functions is configured: from now on its metrics are there, if at nought.
+    pub fn callbacks_pending_from(
+        &self,
+        pending: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) {
+        for result in Callback::ALL {
+            self.callbacks(result).increment(0);
+        }
+        // Only the first counts: there is one Step Functions to a daemon.
+        let _ = self.0.pending.set(Box::new(pending));
+    }
+
+    fn callbacks(&self, result: Callback) -> Counter {
+        let labels = vec![Label::from_static_parts("result", result.as_str())];
+        self.0.recorder.register_counter(&Key::from_parts(CALLBACKS, labels), &META)
+    }
+
     /// Histograms gather samples until somebody asks or this is called: call it now and then.
     pub fn upkeep(&self) {
         self.0.handle.run_upkeep();
@@ -130,6 +193,9 @@ impl Metrics {
         let mut text = self.0.handle.render();
         // What cannot be written to a `String` does not exist: the results mean nothing.
         let _ = write_view(&mut text, view, store_bytes);
+        if let Some(pending) = self.0.pending.get().and_then(|pending| pending()) {
+            let _ = write_pending(&mut text, pending);
+        }
         text
     }
 }
@@ -316,6 +382,12 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
     writeln!(text, "tollgate_store_bytes {store_bytes}")
 }
 
+fn write_pending(text: &mut String, pending: u64) -> std::fmt::Result {
+    let name = "tollgate_callbacks_pending";
+    family(text, name, "gauge", "Jobs that ended and whose task token is to be answered.")?;
+    writeln!(text, "{name} {pending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +401,9 @@ mod tests {
         books.finished(target, Priority::High, JobState::Succeeded);
         books.committed(Duration::from_millis(1), 3);
         books.enqueued(target, Priority::Batch, Source::Proxy);
+        metrics.callbacks_pending_from(|| Some(12));
+        metrics.callback(Callback::Late);
+        metrics.enqueued("erp", Priority::Batch, Source::Proxy);
         let view = View { now: Default::default(), targets: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [
@@ -338,6 +413,9 @@ mod tests {
             r#"tollgate_attempt_duration_seconds_bucket{target="erp",outcome="done",le="0.005"} 1"#,
             "tollgate_store_commit_jobs_count 1",
             "tollgate_store_bytes 4096",
+            "tollgate_callbacks_pending 12",
+            r#"tollgate_callbacks_total{result="late"} 1"#,
+            r#"tollgate_callbacks_total{result="accepted"} 0"#,
             "tollgate_config_last_reload_successful 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

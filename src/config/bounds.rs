@@ -18,6 +18,10 @@ pub(super) const RETENTION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY)
 /// In bytes. Zero: no check.
 pub(super) const MIN_FREE_DISK: RangeInclusive<u64> = 0..=1024 * GIB;
 
+/// A task's own `HeartbeatSeconds` goes up to a hundred years; nobody waits so long to learn that
+/// a worker is gone.
+pub(super) const HEARTBEAT: RangeInclusive<Duration> = secs(1)..=secs(DAY);
+
 pub(super) const TARGETS: usize = 10_000;
 /// In characters.
 pub(super) const TARGET_NAME: usize = 64;

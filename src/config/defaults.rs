@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::types::{LogFormat, Server, Store, Telemetry};
-use crate::broker::policy::Retry;
+use super::types::{LogFormat, Server, StepFunctions, Store, Telemetry};
+use crate::broker::policy::{Rate, Retry};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -32,6 +32,21 @@ pub fn store() -> Store {
 
 pub fn telemetry() -> Telemetry {
     Telemetry { log: "info".to_owned(), log_format: LogFormat::Text }
+}
+
+/// What the table `[step_functions]` means where it is empty.
+///
+/// # Panics
+/// Never: the rate is a constant and none is zero.
+pub fn step_functions() -> StepFunctions {
+    StepFunctions {
+        endpoint_url: None,
+        heartbeat: Some(Duration::from_secs(60)),
+        check_before_dispatch: true,
+        // Under the 300/s that an account has in most regions.
+        callback_rate: Rate::new(at_least_one(250), Duration::from_secs(1))
+            .expect("250 in a second is a rate"),
+    }
 }
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use super::table::{Context, Table, nearest, not_yet};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
-use super::{bounds, defaults, syntax, vocabulary};
+use super::{bounds, defaults, step_functions, syntax, vocabulary};
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -43,6 +43,7 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         server: server(&root.table("server"), &mut listeners),
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
+        step_functions: step_functions::read(root),
         targets: targets(&root.table("targets"), &mut listeners),
     };
     listeners.check(context);

@@ -6,14 +6,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::policy::Policy;
+use crate::broker::policy::{Policy, Rate};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub server: Server,
     pub store: Store,
     pub telemetry: Telemetry,
+    /// `None`: no job can have a task token.
+    pub step_functions: Option<StepFunctions>,
     pub targets: BTreeMap<String, Arc<Target>>,
+}
+
+/// How the workflows that wait for jobs are told. Region and credentials come from the AWS SDK's
+/// own chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepFunctions {
+    /// `None`: what the SDK finds, `AWS_ENDPOINT_URL_SFN` among it.
+    pub endpoint_url: Option<http::Uri>,
+    /// How often each task whose job has not ended is told that it has not. `None`: never.
+    pub heartbeat: Option<Duration>,
+    /// Whether the task is asked for before each attempt.
+    pub check_before_dispatch: bool,
+    /// Of answers, and apart from them of heartbeats.
+    pub callback_rate: Rate,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

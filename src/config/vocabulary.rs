@@ -10,8 +10,8 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "store", "telemetry", "targets"],
-    later: &["auth", "limits", "step_functions", "sources", "callbacks"],
+    known: &["server", "store", "telemetry", "step_functions", "targets"],
+    later: &["auth", "limits", "sources", "callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
@@ -28,6 +28,12 @@ pub(super) const STORE: Words = Words {
 
 pub(super) const TELEMETRY: Words =
     Words { table: "telemetry", known: &["log", "log_format"], later: &["otlp_endpoint"] };
+
+pub(super) const STEP_FUNCTIONS: Words = Words {
+    table: "step_functions",
+    known: &["endpoint_url", "heartbeat", "check_before_dispatch", "callback_rate"],
+    later: &[],
+};
 
 pub(super) const TARGET: Words = Words {
     table: "targets.NAME",
@@ -74,8 +80,8 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
-pub(super) const ALL: [&Words; 8] =
-    [&ROOT, &SERVER, &STORE, &TELEMETRY, &TARGET, &LIMIT, &PRIORITY, &RETRY];
+pub(super) const ALL: [&Words; 9] =
+    [&ROOT, &SERVER, &STORE, &TELEMETRY, &STEP_FUNCTIONS, &TARGET, &LIMIT, &PRIORITY, &RETRY];
 
 /// A key that is right in one other table, as seen from the table `path`: that table.
 pub(super) fn home_of(key: &str, path: &str) -> Option<String> {

@@ -145,7 +145,7 @@ impl JobJson {
 }
 
 /// What went wrong, for people.
-fn message(end: End, record: &JobRecord) -> String {
+pub(crate) fn message(end: End, record: &JobRecord) -> String {
     let attempts = match record.header.attempts {
         0 => "it was never sent".to_owned(),
         1 => "after 1 attempt".to_owned(),

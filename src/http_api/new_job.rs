@@ -121,9 +121,9 @@ new_job! {
     body_base64: String,
     /// Of the body; `application/json` by default where `body` is given.
     content_type: String,
-    /// Comes with a later version.
-    #[schema(ignore)]
-    task_token: IgnoredAny,
+    /// Of a Step Functions task that waits for the job's end (`.waitForTaskToken`).
+    #[schema(min_length = 1, max_length = 2048)]
+    task_token: String,
     /// A second job with the same one within five minutes, or while the first lives, is the first.
     dedup_id: String,
     /// Comes with a later version.

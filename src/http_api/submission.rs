@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::broker::io::{Dedup, Source, Submission};
 use crate::broker::job::{JobId, Priority};
-use crate::broker::payload::{HeaderLine, Request};
+use crate::broker::payload::{HeaderLine, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;
 
@@ -57,7 +57,12 @@ pub(crate) fn validate(
         check_key("dedup_id", dedup_id)?;
     }
     let dedup_id = job.dedup_id.clone();
-    let request = request(job)?;
+    let token = job.task_token.as_deref().map(|text| task_token("task_token", text)).transpose()?;
+    if token.is_some() {
+        check_answerable("task_token", directory)?;
+    }
+    let mut request = request(job)?;
+    request.task_token = token;
     let dedup = dedup_id.map(|name| {
         let digest = digest(&request, |_| true);
         Dedup { name, digest, keep: Dedup::KEEP }
@@ -78,7 +83,6 @@ pub(crate) fn validate(
 
 fn refuse_what_is_to_come(job: &NewJob) -> Result<(), Problem> {
     let to_come = [
-        ("task_token", job.task_token.is_some()),
         ("group", job.group.is_some()),
         ("fairness_key", job.fairness_key.is_some()),
         ("callback", job.callback.is_some()),
@@ -115,6 +119,21 @@ pub(crate) fn check_key(field: &str, key: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let why = format!("must have 1 to {LONGEST_KEY} visible ASCII characters and no space");
+    Err(Problem::invalid(field, why))
+}
+
+/// No error shows any of it.
+pub(crate) fn task_token(field: &str, text: &str) -> Result<TaskToken, Problem> {
+    TaskToken::new(text).ok_or_else(|| Problem::invalid(field, "must have 1 to 2048 characters"))
+}
+
+/// A job whose token nobody would answer must not come in: its workflow would wait for ever.
+pub(crate) fn check_answerable(field: &str, directory: &Directory) -> Result<(), Problem> {
+    if directory.answers_tokens() {
+        return Ok(());
+    }
+    let why = "could never be answered: add a table [step_functions] to the configuration (it may \
+               be empty) and restart the daemon, or leave the token out";
     Err(Problem::invalid(field, why))
 }
 

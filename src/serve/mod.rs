@@ -27,6 +27,7 @@ use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
+use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 
 use listeners::Listeners;
@@ -34,6 +35,9 @@ pub(crate) use listeners::Sidecars;
 
 /// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long a call that answers a task token may take while the daemon goes down.
+const CALLBACKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon that serves.
 pub struct Running {
@@ -47,6 +51,9 @@ pub struct Running {
     threads: [JoinHandle<()>; 2],
     listeners: Listeners,
     drain_timeout: Duration,
+    step_functions: Option<StepFunctions>,
+    /// Tells them to stop.
+    stop_callbacks: watch::Sender<bool>,
     /// Ends the file watch and the upkeep.
     _chores: Vec<Chore>,
 }
@@ -84,6 +91,17 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let known: Vec<(TargetId, String)> = known.collect();
     let live = configured(&known, &config);
     let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
+    let (stop_callbacks, callbacks_stop) = watch::channel(false);
+    let step_functions = config.step_functions.as_ref().map(|config| {
+        StepFunctions::start(config, handle.clone(), metrics.clone(), callbacks_stop)
+    });
+    if step_functions.is_none() && handle.reader().outbox_len()? > 0 {
+        tracing::warn!(
+            tokens = handle.reader().outbox_len()?,
+            "jobs have ended whose task tokens are to be answered, and there is no \
+             [step_functions] in the configuration: they wait"
+        );
+    }
     let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
         broker: core(recovered, &live, &config, &handle),
@@ -96,6 +114,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         targets: live.into_iter().collect::<HashMap<_, _>>(),
         books: Books::new(metrics.clone()),
         health: health_sender,
+        step_functions: step_functions.clone(),
     });
     let loop_thread = std::thread::Builder::new().name("loop".into());
     let loop_thread = loop_thread.spawn(move || driver.run()).context("start the loop")?;
@@ -137,6 +156,8 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         threads: [loop_thread, store_thread],
         listeners,
         drain_timeout,
+        step_functions,
+        stop_callbacks,
         _chores: chores,
     })
 }
@@ -177,6 +198,13 @@ impl Running {
                 "attempts were still under way after {:?}; they count as unknown at the next start",
                 self.drain_timeout
             );
+        }
+        // Answers to workflows that are under way are heard out and put on record.
+        self.stop_callbacks.send_replace(true);
+        if let Some(step_functions) = &self.step_functions
+            && tokio::time::timeout(CALLBACKS_WITHIN, step_functions.stopped()).await.is_err()
+        {
+            tracing::warn!("answers to task tokens were still under way; they are sent again");
         }
         // Callers that wait for a job which will not run any more are let go.
         self.listeners.close().await;
@@ -236,7 +264,7 @@ pub(crate) fn configured(
 pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Directory {
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
-    Directory::new(entries)
+    Directory::new(entries).with_step_functions(config.step_functions.is_some())
 }
 
 async fn upkeep(metrics: Metrics) {

@@ -32,7 +32,7 @@ use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
-use crate::http_api::submission::{check_size, digest};
+use crate::http_api::submission::{check_answerable, check_size, digest};
 use crate::http_api::{JobJson, Json, body, path};
 use crate::store::JobRecord;
 
@@ -92,6 +92,8 @@ pub(crate) fn sidecar_with_records(
         ("Tollgate-Priority" = Option<String>, Header, description = "HIGH, NORMAL or BATCH"),
         ("Tollgate-Delay" = Option<String>, Header, description = "A duration such as `30s`"),
         ("Tollgate-Deadline" = Option<String>, Header, description = "RFC 3339"),
+        ("Tollgate-Task-Token" = Option<String>, Header,
+            description = "Of a Step Functions task that waits for the job's end"),
         ("Idempotency-Key" = Option<String>, Header,
             description = "A second request with the same one gets the answer to the first"),
         ("Prefer" = Option<String>, Header,
@@ -202,6 +204,9 @@ impl Proxy {
             path.push_str(query);
         }
         path::check(&path).map_err(|error| Problem::invalid("path", error))?;
+        if wishes.task_token.is_some() {
+            check_answerable(wishes::TASK_TOKEN, &directory)?;
+        }
         let headers = wishes::to_pass_on(parts, &wishes.prefer);
         check_size("headers", &headers)?;
         // The listener has bounded it, in size and in time.
@@ -213,7 +218,7 @@ impl Proxy {
             body,
             idempotency_key: wishes.key.clone(),
             live: wishes.prefer.patience().is_none_or(|patience| !patience.is_zero()),
-            task_token: None,
+            task_token: wishes.task_token.clone(),
         };
         let dedup = wishes.key.clone().map(|name| {
             // Other headers change from one try to the next: dates, traces, credentials.

@@ -138,6 +138,7 @@ fn each_bad_input_is_named() {
         (r#"{"target":"erp","delivery":"verify"}"#.into(), 422, "delivery"),
         (r#"{"target":"erp","delivery":"twice"}"#.into(), 422, "delivery"),
         (r#"{"target":"erp","task_token":"t"}"#.into(), 422, "task_token"),
+        (r#"{"target":"erp","task_token":7}"#.into(), 400, "task_token"),
         (r#"{"target":"erp","group":"g"}"#.into(), 422, "group"),
         (r#"{"target":"erp","fairness_key":"f"}"#.into(), 422, "fairness_key"),
         (r#"{"target":"erp","callback":{"u":1}}"#.into(), 422, "callback"),
@@ -150,6 +151,30 @@ fn each_bad_input_is_named() {
             || (status == 404 && problem.detail().contains("`erp`"));
         assert!(named, "{json}: {}", problem.detail());
     }
+}
+
+#[test]
+fn a_task_token_needs_step_functions_and_is_never_shown() {
+    let with_token = |token: &str, configured| {
+        let json = format!(r#"{{"target":"erp","task_token":"{token}"}}"#);
+        let directory = fake::directory().with_step_functions(configured);
+        let job = NewJob::parse(json.as_bytes()).unwrap();
+        validate(job, &directory, Wall::from_millis(NOW), JobId(7))
+    };
+    let job = with_token("secret", true).unwrap();
+    assert_eq!(job.request.task_token, TaskToken::new("secret"));
+    let unanswerable = with_token("secret", false).unwrap_err();
+    assert_eq!(unanswerable.kind().status(), 422);
+    assert!(unanswerable.detail().contains("[step_functions]"), "{}", unanswerable.detail());
+    let long = "secret".repeat(342);
+    for (token, configured) in [("", true), (long.as_str(), true), (long.as_str(), false)] {
+        let problem = with_token(token, configured).unwrap_err();
+        assert_eq!(problem.kind().status(), 422);
+        assert!(problem.detail().contains("`task_token`"), "{}", problem.detail());
+        assert!(!problem.detail().contains("secret"), "{}", problem.detail());
+    }
+    // The longest that there is.
+    assert!(with_token(&long[..2048], true).is_ok());
 }
 
 #[test]

@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderName};
 
 use super::prefer::Prefer;
 use crate::broker::job::Priority;
-use crate::broker::payload::HeaderLine;
+use crate::broker::payload::{HeaderLine, TaskToken};
 use crate::broker::time::Wall;
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::headers::{is_framing, is_ours, nominated, single};
 use crate::http_api::problem::{Kind, Problem};
-use crate::http_api::submission::{check_key, not_supported};
+use crate::http_api::submission::{check_key, not_supported, task_token};
 use crate::http_api::when::{Schedule, Times};
 
 #[derive(Clone, Debug)]
@@ -20,13 +20,15 @@ pub(super) struct Wishes {
     pub(super) key: Option<String>,
     pub(super) schedule: Schedule,
     pub(super) prefer: Prefer,
+    pub(super) task_token: Option<TaskToken>,
 }
 
 const PRIORITY: &str = "Tollgate-Priority";
 const DELAY: &str = "Tollgate-Delay";
 const DEADLINE: &str = "Tollgate-Deadline";
 const KEY: &str = "Idempotency-Key";
-const TO_COME: [&str; 2] = ["Tollgate-Task-Token", "Tollgate-Group"];
+pub(super) const TASK_TOKEN: &str = "Tollgate-Task-Token";
+const TO_COME: [&str; 1] = ["Tollgate-Group"];
 /// What another Tollgate adds, whose target this one is.
 const FROM_ANOTHER: [&str; 3] = ["Tollgate-Job-Id", "Tollgate-Attempt", "Tollgate-Attempts"];
 
@@ -55,6 +57,9 @@ impl Wishes {
             key: key.map(str::to_owned),
             schedule,
             prefer: Prefer::read(headers),
+            task_token: value(headers, TASK_TOKEN)?
+                .map(|text| task_token(TASK_TOKEN, text))
+                .transpose()?,
         })
     }
 }
@@ -65,7 +70,7 @@ fn check_known(name: &HeaderName) -> Result<(), Problem> {
     if let Some(field) = TO_COME.iter().find(|known| is(known)) {
         return Err(not_supported(field, ""));
     }
-    let known = [PRIORITY, DELAY, DEADLINE];
+    let known = [PRIORITY, DELAY, DEADLINE, TASK_TOKEN];
     if known.iter().chain(&FROM_ANOTHER).any(is) {
         return Ok(());
     }
@@ -130,12 +135,15 @@ mod tests {
             ("tollgate-delay", "1m"),
             ("tollgate-deadline", "2030-03-17T18:00:00Z"),
             ("tollgate-job-id", "of another"),
+            ("tollgate-task-token", "secret"),
             ("prefer", "respond-async"),
         ])
         .unwrap();
         assert_eq!(wishes.priority, Priority::High);
         assert_eq!(wishes.key.as_deref(), Some("\"k-1\""));
         assert_eq!(wishes.schedule.not_before, Some(Wall::from_millis(1_900_000_060_000)));
+        assert_eq!(wishes.task_token, TaskToken::new("secret"));
+        assert!(!format!("{wishes:?}").contains("secret"));
         assert!(wishes.schedule.deadline.is_some() && wishes.prefer.respond_async);
     }
 
@@ -146,7 +154,7 @@ mod tests {
             ("tollgate-priority", "h\u{f6}ch", "`Tollgate-Priority`"),
             ("tollgate-priorty", "HIGH", "did you mean `Tollgate-Priority`?"),
             ("tollgate-x", "1", "`tollgate-x`"),
-            ("tollgate-task-token", "t", "`Tollgate-Task-Token` is not supported"),
+            ("tollgate-task-token", "t\u{f6}", "`Tollgate-Task-Token`"),
             ("tollgate-group", "g", "`Tollgate-Group` is not supported"),
             ("tollgate-delay", "soon", "`Tollgate-Delay`"),
             ("tollgate-deadline", "1999-01-01T00:00:00Z", "`Tollgate-Deadline`"),

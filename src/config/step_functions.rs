@@ -1,0 +1,45 @@
+//! `[step_functions]`: that it is there at all switches the part on.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::item::{Item, describe};
+use super::table::Table;
+use super::types::StepFunctions;
+use super::units::{duration, rate};
+use super::url::base_url;
+use super::{bounds, defaults, vocabulary};
+
+pub(super) fn read(root: &Table<'_>) -> Option<StepFunctions> {
+    const NAME: &str = "step_functions";
+    let table = root.table(NAME);
+    let default = defaults::step_functions();
+    let read = StepFunctions {
+        endpoint_url: table.get("endpoint_url", base_url),
+        heartbeat: table.get_or("heartbeat", default.heartbeat, heartbeat),
+        check_before_dispatch: table.get_or(
+            "check_before_dispatch",
+            default.check_before_dispatch,
+            truth,
+        ),
+        callback_rate: table.get_or("callback_rate", default.callback_rate, rate),
+    };
+    table.finish(vocabulary::STEP_FUNCTIONS.later);
+    root.is_set(NAME).then_some(read)
+}
+
+fn heartbeat(item: &Item<'_>) -> Result<Option<Duration>, String> {
+    let text = item.text("a duration in quotes, like \"60s\", or \"off\"")?;
+    if text.value == "off" {
+        return Ok(None);
+    }
+    duration(bounds::HEARTBEAT)(item).map(Some)
+}
+
+fn truth(item: &Item<'_>) -> Result<bool, String> {
+    match item.value {
+        DeValue::Boolean(truth) => Ok(*truth),
+        other => Err(format!("expected true or false, without quotes; found {}", describe(other))),
+    }
+}

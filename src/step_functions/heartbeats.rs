@@ -1,0 +1,249 @@
+//! Tells Step Functions, evenly spread, that each job with a token is still to come.
+//!
+//! A cursor goes round the jobs that have not ended, as fast as takes it round once a `heartbeat`.
+//! So between two heartbeats of a task there is one `heartbeat`, and at most two while the backlog
+//! grows. A heartbeat moves only a task's HeartbeatSeconds, never its TimeoutSeconds.
+//!
+//! `TaskTimedOut` and `TaskDoesNotExist` cancel the job. `InvalidToken` does not: an emulator says
+//! so for any task without HeartbeatSeconds. A token that is none comes out when its job has ended.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::client::{Gone, Outcome, Sfn};
+use super::health::{Health, Part};
+use super::pace::{Backoff, dice};
+use super::token_hash;
+use crate::broker::io::Input;
+use crate::broker::job::JobId;
+use crate::broker::payload::TaskToken;
+use crate::broker::policy::Rate;
+use crate::handle::Handle;
+use crate::store::{Reader, StoreError};
+
+const CONCURRENT: usize = 32;
+/// Of tokens in memory.
+const PAGE: usize = 1_024;
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(15) };
+
+pub(super) struct Heartbeats {
+    pub(super) sfn: Sfn,
+    pub(super) handle: Handle,
+    pub(super) health: Health,
+    pub(super) every: Duration,
+    /// Never faster.
+    pub(super) rate: Rate,
+}
+
+/// How many are due, as time goes by.
+struct Due {
+    every: Duration,
+    most_per_second: f64,
+    owed: f64,
+}
+
+impl Due {
+    /// `waiting` tasks there are, and so long it is since this was last asked.
+    fn after(&mut self, elapsed: Duration, waiting: u64) -> usize {
+        let per_second = waiting as f64 / self.every.as_secs_f64();
+        self.owed += per_second.min(self.most_per_second) * elapsed.as_secs_f64();
+        // After a standstill once round is enough.
+        self.owed = self.owed.min(waiting as f64).min(PAGE as f64);
+        let whole = self.owed.floor();
+        self.owed -= whole;
+        whole as usize
+    }
+
+    fn falls_behind(&self, waiting: u64) -> bool {
+        waiting as f64 / self.every.as_secs_f64() > self.most_per_second
+    }
+}
+
+/// A slice of a round: the pace is set anew in each.
+fn slice(every: Duration) -> Duration {
+    (every / 60).clamp(Duration::from_millis(50), Duration::from_secs(1))
+}
+
+#[derive(Default)]
+struct Down {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Heartbeats {
+    pub(super) async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        tokio::select! {
+            _ = shutdown.wait_for(|over| *over) => {}
+            () = self.go_round() => {}
+        }
+    }
+
+    async fn go_round(self) {
+        let slice = slice(self.every);
+        let mut ticks = interval(slice);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Due { every: self.every, most_per_second: self.rate.per_second(), owed: 0.0 };
+        let mut cursor = None;
+        let mut last = Instant::now();
+        let mut down = Down::default();
+        let mut behind = false;
+        let mut calls = JoinSet::new();
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            let Some(waiting) = self.read(|reader| reader.tokens_len()).await else { continue };
+            let count = due.after(now - last, waiting);
+            last = now;
+            if due.falls_behind(waiting) != behind {
+                behind = !behind;
+                if behind {
+                    tracing::warn!(
+                        waiting,
+                        "heartbeats need more calls than callback_rate allows, so each task gets \
+                         one less often than every {:?}; raise heartbeat or callback_rate",
+                        self.every
+                    );
+                }
+            }
+            if count == 0 {
+                continue;
+            }
+            let from = cursor;
+            let Some(page) = self.read(move |reader| page(reader, from, count)).await else {
+                continue;
+            };
+            cursor = page.last().map(|(id, _)| *id);
+            let gap = slice / u32::try_from(page.len().max(1)).unwrap_or(u32::MAX);
+            let mut at = now;
+            for (id, token) in page {
+                sleep_until(at).await;
+                at += gap;
+                let most = if down.failures == 0 { CONCURRENT } else { 1 };
+                while calls.len() >= most {
+                    self.hear(calls.join_next().await, &mut down);
+                }
+                while let Some(done) = calls.try_join_next() {
+                    self.hear(Some(done), &mut down);
+                }
+                // While the service is down, each is a probe.
+                if let Some(until) = down.until {
+                    sleep_until(until).await;
+                }
+                if let Some(token) = token {
+                    let sfn = self.sfn.clone();
+                    calls.spawn(async move {
+                        let outcome = sfn.heartbeat(&token).await;
+                        (id, token_hash(&token), outcome)
+                    });
+                }
+                if down.failures > 0 {
+                    self.hear(calls.join_next().await, &mut down);
+                }
+            }
+            while let Some(done) = calls.try_join_next() {
+                self.hear(Some(done), &mut down);
+            }
+        }
+    }
+
+    fn hear(
+        &self,
+        done: Option<Result<(JobId, String, Outcome), tokio::task::JoinError>>,
+        down: &mut Down,
+    ) {
+        let Some(Ok((job, token, outcome))) = done else { return };
+        let (held, reason) = match outcome {
+            Outcome::Accepted | Outcome::TooLarge => (false, None),
+            Outcome::Gone(Gone::InvalidToken) => {
+                tracing::debug!(%job, token, "a heartbeat was answered with InvalidToken");
+                (false, None)
+            }
+            Outcome::Gone(gone) => {
+                let reason = gone.reason().to_owned();
+                self.handle.tell(Input::TaskGone { job, reason });
+                (false, None)
+            }
+            Outcome::Hold { reason, .. } => (true, Some(reason)),
+            Outcome::Later { reason } => (false, Some(reason)),
+        };
+        let Some(reason) = reason else {
+            *down = Down::default();
+            self.health.fine(Part::Heartbeats);
+            return;
+        };
+        self.health.trouble(Part::Heartbeats, held, &reason);
+        let now = Instant::now();
+        // Calls that were under way together fail together: that is one failure.
+        if down.until.is_none_or(|until| until <= now) {
+            down.failures = down.failures.saturating_add(1);
+            down.until = Some(now + BACKOFF.after(down.failures, dice()));
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<T> {
+        let reader = self.handle.reader().clone();
+        match tokio::task::spawn_blocking(move || read(&reader)).await {
+            Ok(Ok(read)) => Some(read),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the jobs with task tokens cannot be read");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// The next `count` jobs and their tokens, round the end and on from the beginning; none twice.
+fn page(
+    reader: &Reader,
+    after: Option<JobId>,
+    count: usize,
+) -> Result<Vec<(JobId, Option<TaskToken>)>, StoreError> {
+    let mut ids = reader.tokens(after, count)?;
+    if let Some(after) = after
+        && ids.len() < count
+    {
+        let first = reader.tokens(None, count - ids.len())?;
+        ids.extend(first.into_iter().take_while(|id| *id <= after));
+    }
+    let token = |id| Ok((id, reader.request(id)?.and_then(|request| request.task_token)));
+    ids.into_iter().map(token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_tasks_at_a_minute_are_a_smooth_167_a_second() {
+        let every = Duration::from_secs(60);
+        let mut due = Due { every, most_per_second: 250.0, owed: 0.0 };
+        let each: Vec<usize> = (0..60).map(|_| due.after(slice(every), 10_000)).collect();
+        assert!(each.iter().all(|count| (166..=167).contains(count)), "{each:?}");
+        let sum: usize = each.iter().sum();
+        assert!((9_999..=10_000).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn one_task_gets_one_a_round() {
+        let every = Duration::from_secs(60);
+        let mut due = Due { every, most_per_second: 250.0, owed: 0.0 };
+        let sum: usize = (0..601).map(|_| due.after(slice(every), 1)).sum();
+        assert_eq!(sum, 10);
+        assert_eq!(due.after(Duration::from_secs(3_600), 0), 0);
+    }
+
+    #[test]
+    fn a_standstill_is_made_up_for_with_one_round_at_most() {
+        let mut due = Due { every: Duration::from_secs(60), most_per_second: 250.0, owed: 0.0 };
+        assert_eq!(due.after(Duration::from_secs(3_600), 7), 7);
+        assert_eq!(due.after(Duration::from_secs(3_600), 1_000_000), PAGE);
+        assert!(due.falls_behind(15_001) && !due.falls_behind(15_000));
+    }
+}

@@ -1,0 +1,174 @@
+//! Step Functions: every task token gets its answer.
+//!
+//! A job that was handed in with a task token owes its end to a workflow. `resolver` answers tokens
+//! from the durable outbox, `heartbeats` keeps the tasks of the others alive, `answer` knows what is
+//! said, `client` what the service says to it, `window` what goes next, `pace` how fast.
+
+pub mod answer;
+mod client;
+mod health;
+mod heartbeats;
+mod pace;
+mod resolver;
+mod window;
+
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+pub use self::health::State;
+
+use self::client::{Gone, Outcome, Sfn};
+use self::health::{Health, Part};
+use self::heartbeats::Heartbeats;
+use self::pace::Pacer;
+use self::resolver::Resolver;
+use crate::broker::payload::TaskToken;
+use crate::config;
+use crate::handle::Handle;
+use crate::metrics::Metrics;
+
+/// How long a job waits to hear whether it is still wanted.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Whether a workflow still waits for a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Yes,
+    Gone {
+        reason: String,
+    },
+    /// Step Functions cannot say just now: better to send than to hold up the target.
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub state: State,
+    /// Jobs that ended and whose token is to be answered; `None` where the store cannot be read.
+    pub pending: Option<u64>,
+}
+
+/// A cheap clone for whoever has to do with task tokens.
+#[derive(Clone)]
+pub struct StepFunctions(Arc<Inner>);
+
+struct Inner {
+    sfn: Sfn,
+    handle: Handle,
+    health: Health,
+    ended: Arc<Notify>,
+    check_before_dispatch: bool,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl StepFunctions {
+    /// Starts the workers on the current runtime. They stop when `shutdown` is true or its sender
+    /// is gone. Nothing is asked of AWS here: where it cannot be reached, that is for
+    /// [`StepFunctions::status`] and the log.
+    pub fn start(
+        config: &config::StepFunctions,
+        handle: Handle,
+        metrics: Metrics,
+        shutdown: watch::Receiver<bool>,
+    ) -> StepFunctions {
+        StepFunctions::over(Sfn::new(config), config, handle, metrics, shutdown)
+    }
+
+    fn over(
+        sfn: Sfn,
+        config: &config::StepFunctions,
+        handle: Handle,
+        metrics: Metrics,
+        shutdown: watch::Receiver<bool>,
+    ) -> StepFunctions {
+        let (health, ended) = (Health::default(), Arc::<Notify>::default());
+        let reader = handle.reader().clone();
+        metrics.callbacks_pending_from(move || reader.outbox_len().ok());
+        let resolver = Resolver {
+            sfn: sfn.clone(),
+            handle: handle.clone(),
+            metrics,
+            health: health.clone(),
+            pacer: Pacer::new(config.callback_rate, Instant::now()),
+            ended: ended.clone(),
+        };
+        let mut workers = vec![tokio::spawn(resolver.run(shutdown.clone()))];
+        if let Some(every) = config.heartbeat {
+            let heartbeats = Heartbeats {
+                sfn: sfn.clone(),
+                handle: handle.clone(),
+                health: health.clone(),
+                every,
+                rate: config.callback_rate,
+            };
+            workers.push(tokio::spawn(heartbeats.run(shutdown)));
+        }
+        StepFunctions(Arc::new(Inner {
+            sfn,
+            handle,
+            health,
+            ended,
+            check_before_dispatch: config.check_before_dispatch,
+            workers: Mutex::new(workers),
+        }))
+    }
+
+    /// A job with a task token has ended, and that is on disk. To be called from any thread.
+    pub fn job_ended(&self) {
+        self.0.ended.notify_one();
+    }
+
+    /// Whether [`StepFunctions::still_wanted`] is to be asked before each attempt.
+    pub fn checks_before_dispatch(&self) -> bool {
+        self.0.check_before_dispatch
+    }
+
+    /// Asks whether the task still waits, by a heartbeat. Takes two seconds at most.
+    pub async fn still_wanted(&self, token: &TaskToken) -> Wanted {
+        if self.0.health.holds(Part::Answers) || self.0.health.holds(Part::Heartbeats) {
+            return Wanted::Unknown;
+        }
+        match timeout(ASKING, self.0.sfn.heartbeat(token)).await {
+            Ok(Outcome::Accepted) => Wanted::Yes,
+            // Not for InvalidToken: see `heartbeats`.
+            Ok(Outcome::Gone(gone @ (Gone::TimedOut | Gone::DoesNotExist))) => {
+                Wanted::Gone { reason: gone.reason().to_owned() }
+            }
+            Ok(_) | Err(_) => Wanted::Unknown,
+        }
+    }
+
+    /// Reads the store, so it blocks for a moment.
+    pub fn status(&self) -> Status {
+        let pending = self.0.handle.reader().outbox_len().ok();
+        Status { state: self.0.health.state(), pending }
+    }
+
+    /// After `shutdown`: until calls that were under way are over and told.
+    pub async fn stopped(&self) {
+        let workers = {
+            let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *workers)
+        };
+        for worker in workers {
+            if worker.await.is_err() {
+                tracing::error!("a worker for task tokens had panicked");
+            }
+        }
+    }
+}
+
+/// What may be shown of a token: eight hexadecimal digits of its SHA-256.
+pub fn token_hash(token: &TaskToken) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.reveal().as_bytes());
+    digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
