@@ -49,6 +49,8 @@ const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
 pub enum Source {
     Api,
     Proxy,
+    Sqs,
+    Activity,
 }
 
 impl Source {
@@ -56,6 +58,8 @@ impl Source {
         match self {
             Source::Api => "api",
             Source::Proxy => "proxy",
+            Source::Sqs => "sqs",
+            Source::Activity => "activity",
         }
     }
 }

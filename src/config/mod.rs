@@ -13,6 +13,7 @@ mod item;
 mod listen;
 mod parse;
 mod source;
+mod sources;
 mod syntax;
 mod table;
 mod types;
@@ -27,7 +28,9 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use parse::parse;
-pub use types::{Config, LogFormat, Server, Store, Target, Telemetry};
+pub use types::{
+    ActivitySource, Config, LogFormat, Server, Sources, SqsSource, Store, Target, Telemetry,
+};
 pub use units::parse_duration;
 
 /// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon

@@ -21,12 +21,13 @@ use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::time::Now;
-use crate::config::{Config, Target};
+use crate::config::{Config, Sources, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
+use crate::sources::{activity, aws, sqs};
 use crate::store::{self, Store};
 
 use listeners::Listeners;
@@ -47,6 +48,8 @@ pub struct Running {
     threads: [JoinHandle<()>; 2],
     listeners: Listeners,
     drain_timeout: Duration,
+    /// Holds `true` once no source may take anything any more.
+    sources: watch::Sender<bool>,
     /// Ends the file watch and the upkeep.
     _chores: Vec<Chore>,
 }
@@ -102,6 +105,13 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
 
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
+    let (sources, shutdown) = watch::channel(false);
+    let from_aws = Chore(tokio::spawn(poll_sources(
+        config.sources.clone(),
+        handle.clone(),
+        metrics.clone(),
+        shutdown,
+    )));
     let sidecars = Sidecars::new(handle.clone(), config.server.max_body);
     let reloader = Reloader::new(
         file.clone(),
@@ -116,6 +126,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
     let listeners = bound.serve(&handle, state, sidecars);
     let mut chores = vec![
+        from_aws,
         Chore(tokio::spawn(upkeep(metrics))),
         Chore(tokio::spawn(tell_readiness(health.clone(), readiness.clone()))),
     ];
@@ -133,6 +144,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         threads: [loop_thread, store_thread],
         listeners,
         drain_timeout,
+        sources,
         _chores: chores,
     })
 }
@@ -165,6 +177,7 @@ impl Running {
     /// Where the loop or the store had stopped before it was asked to.
     pub async fn drain(self) -> anyhow::Result<()> {
         self.readiness.set(Readiness::Draining);
+        self.sources.send_replace(true);
         let (done, drained) = oneshot::channel();
         self.loop_.send(Message::Drain(done)).map_err(|_| Stopped)?;
         if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
@@ -232,6 +245,24 @@ pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Direct
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
     Directory::new(entries)
+}
+
+/// Looks for credentials only where there is something to poll.
+async fn poll_sources(
+    config: Sources,
+    handle: Handle,
+    metrics: Metrics,
+    shutdown: watch::Receiver<bool>,
+) {
+    if config.sqs.is_empty() && config.activity.is_empty() {
+        return;
+    }
+    let sdk = aws::sdk_config().await;
+    let sfn = aws_sdk_sfn::Client::new(&sdk);
+    tokio::join!(
+        sqs::run(&config.sqs, &sdk, handle.clone(), metrics.clone(), shutdown.clone()),
+        activity::run(&config.activity, sfn, handle, metrics, shutdown),
+    );
 }
 
 async fn upkeep(metrics: Metrics) {
