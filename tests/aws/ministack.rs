@@ -86,7 +86,7 @@ impl MiniStack {
             .spawn()
             .unwrap();
         let endpoint = format!("http://{address}");
-        let credentials = Credentials::from_keys("test", "test", None);
+        let credentials = Credentials::new("test", "test", None, None, "test");
         let http = aws_smithy_http_client::Builder::new().build_http();
         let sqs = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -164,6 +164,31 @@ impl MiniStack {
         let output = call.set_attribute_names(Some(names.to_vec())).send().await.unwrap();
         let attributes = output.attributes.unwrap();
         names.iter().map(|name| attributes[name].parse::<u64>().unwrap()).sum()
+    }
+
+    /// The ARN of a new state machine.
+    pub(crate) async fn machine(&self, name: &str, definition: &str) -> String {
+        let call = self.sfn.create_state_machine().name(name).definition(definition);
+        let role = "arn:aws:iam::000000000000:role/test";
+        call.role_arn(role).send().await.unwrap().state_machine_arn
+    }
+
+    /// The ARN of a new execution.
+    pub(crate) async fn execution(&self, machine: &str, input: &serde_json::Value) -> String {
+        let call = self.sfn.start_execution().state_machine_arn(machine).input(input.to_string());
+        call.send().await.unwrap().execution_arn
+    }
+
+    /// The status in which an execution ended.
+    pub(crate) async fn ended(&self, execution: &str) -> String {
+        loop {
+            let call = self.sfn.describe_execution().execution_arn(execution);
+            let status = call.send().await.unwrap().status;
+            if status.as_str() != "RUNNING" {
+                return status.as_str().to_owned();
+            }
+            nap().await;
+        }
     }
 
     /// Resolves once every message was deleted.

@@ -27,7 +27,8 @@ impl Daemon {
     pub(crate) fn start_in(targets: &str, environment: Vec<(String, String)>) -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon = Daemon { directory, process: None, environment, data: nowhere, admin: nowhere };
+        let mut daemon =
+            Daemon { directory, process: None, environment, data: nowhere, admin: nowhere };
         daemon.configure(targets);
         daemon.restart();
         daemon
