@@ -36,10 +36,8 @@ impl Why {
 
 pub(super) async fn room(handle: &Handle, target: &str) -> Result<Room, Stopped> {
     let none = |why| Ok(Room::None { why, look_again: LOOK_AGAIN });
-    let id = match handle.directory().configured(target) {
-        Some((id, _)) => id,
-        None => return none(Why::NoTarget),
-    };
+    let directory = handle.directory();
+    let Some((id, _)) = directory.configured(target) else { return none(Why::NoTarget) };
     if !handle.reader().has_room() {
         return none(Why::DiskFull);
     }

@@ -11,8 +11,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    Message as SqsMessage, MessageSystemAttributeName,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message as SqsMessage, MessageSystemAttributeName,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -322,8 +322,11 @@ impl Poller {
                         format!("{}: {}", entry.code(), entry.message().unwrap_or_default())
                     });
                     // A handle that is refused for what it is stays refused.
-                    let again: Vec<&str> =
-                        failed.iter().filter(|e| !e.sender_fault()).map(|e| e.id()).collect();
+                    let again: Vec<&str> = failed
+                        .iter()
+                        .filter(|e| !e.sender_fault())
+                        .map(BatchResultErrorEntry::id)
+                        .collect();
                     left = keep(left, &again);
                     why
                 }

@@ -107,6 +107,45 @@ async fn a_poison_message_is_a_dead_job_with_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_deadline_has_passed_expires_and_is_not_sent() {
+    let Some(aws) = ministack().await else { return };
+    let api = Api::start().await;
+    let url = aws.queue("tollgate-normal").await;
+    let late = json!({"RequestBody": {"number": 1}, "Deadline": "2020-01-01T00:00:00Z"});
+    aws.send(&url, late.to_string()).await;
+    let config = erp(api.address, "1000/s", "") + &source(&url, "NORMAL");
+    let mut daemon = daemon(&aws, &config);
+    let client = Client::new();
+    let some = |dead: &serde_json::Value| dead["jobs"].as_array().is_some_and(|j| !j.is_empty());
+    let dead = client.until(daemon.admin, "/v1/targets/erp/dead", some).await;
+    assert_eq!(dead["jobs"][0]["state"], "expired", "{dead}");
+    assert_eq!(dead["jobs"][0]["error"]["code"], "Tollgate.DeadlineExceeded", "{dead}");
+    aws.emptied(&url).await;
+    assert!(daemon.terminate().success());
+    assert_eq!(api.calls().len(), 0);
+}
+
+/// What one poller takes in: `cargo test --test aws -- --ignored --nocapture takes_in`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn how_much_one_queue_takes_in() {
+    const MESSAGES: usize = 1_000;
+    let Some(aws) = ministack().await else { return };
+    let api = Api::start().await;
+    let url = aws.queue("tollgate-normal").await;
+    for number in 0..MESSAGES {
+        aws.send(&url, json!({"number": number}).to_string()).await;
+    }
+    let config = erp(api.address, "10000/s", "max_concurrent = 64\n") + &source(&url, "NORMAL");
+    let mut daemon = daemon(&aws, &config);
+    api.called(1).await;
+    let started = std::time::Instant::now();
+    api.called(MESSAGES).await;
+    println!("{:.0} messages/s", MESSAGES as f64 / started.elapsed().as_secs_f64());
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_target_leaves_messages_where_they_are() {
     let Some(aws) = ministack().await else { return };
     let api = Api::start().await;
