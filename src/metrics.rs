@@ -403,7 +403,7 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
-        metrics.enqueued("erp", Priority::Batch, Source::Proxy);
+        books.enqueued(target, Priority::Batch, Source::Proxy);
         let view = View { now: Default::default(), targets: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [

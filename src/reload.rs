@@ -118,6 +118,7 @@ impl Reloader {
                 let retention = config.store.retention;
                 config.store != config::Store { retention, ..old.clone() }
             }),
+            ("[[sources.…]]", config.sources != state.config.sources),
             ("[telemetry]", config.telemetry != state.config.telemetry),
         ] {
             if changed {

@@ -13,6 +13,7 @@ mod item;
 mod listen;
 mod parse;
 mod source;
+mod sources;
 mod step_functions;
 mod syntax;
 mod table;
@@ -28,7 +29,10 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use parse::parse;
-pub use types::{Config, LogFormat, Server, StepFunctions, Store, Target, Telemetry};
+pub use types::{
+    ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
+    Telemetry,
+};
 pub use units::parse_duration;
 
 /// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon

@@ -16,7 +16,7 @@ use super::table::{Context, Table, nearest, not_yet};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
-use super::{bounds, defaults, step_functions, syntax, vocabulary};
+use super::{bounds, defaults, sources, step_functions, syntax, vocabulary};
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -45,6 +45,7 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
         targets: targets(&root.table("targets"), &mut listeners),
+        sources: sources::sources(root),
     };
     listeners.check(context);
     root.finish(vocabulary::ROOT.later);

@@ -100,6 +100,45 @@ impl<'a> Table<'a> {
         self.inner(key, self.value(key))
     }
 
+    /// The keys of a table within this one, right or wrong as its values may be.
+    pub(super) fn table_names(&self, key: &str) -> Vec<&'a str> {
+        let Some(DeValue::Table(entries)) = self.value(key).map(Spanned::get_ref) else {
+            return Vec::new();
+        };
+        entries.keys().map(|name| name.get_ref().as_ref()).collect()
+    }
+
+    /// The tables of an array, `[[key]]`, each under the array's own name.
+    pub(super) fn array(&self, key: &'static str) -> Vec<Table<'a>> {
+        self.asked.borrow_mut().push(key);
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let path = join(&self.path, key);
+        let DeValue::Array(elements) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            let message = format!("expected [[{path}]], in double brackets; found {found}");
+            self.fault(value.span().start, key, message);
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for element in elements {
+            let DeValue::Table(entries) = element.get_ref() else {
+                let found = kind(element.get_ref());
+                self.fault(element.span().start, key, format!("expected tables; found {found}"));
+                continue;
+            };
+            tables.push(Table {
+                context: self.context,
+                path: path.clone(),
+                entries: Some(entries),
+                at: element.span().start,
+                broken: false,
+                asked: RefCell::default(),
+                faulty: RefCell::default(),
+            });
+        }
+        tables
+    }
+
     /// The tables within this one, where their names are the user's to choose.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&'a str, Table<'a>)> {
         self.entries().map(|(name, value)| (name, self.inner(name, Some(value))))

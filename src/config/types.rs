@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::job::Priority;
 use crate::broker::policy::{Policy, Rate};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,35 @@ pub struct Config {
     /// `None`: no job can have a task token.
     pub step_functions: Option<StepFunctions>,
     pub targets: BTreeMap<String, Arc<Target>>,
+    pub sources: Sources,
+}
+
+/// Where messages come from that become jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    pub sqs: Vec<SqsSource>,
+    pub activity: Vec<ActivitySource>,
+}
+
+/// One SQS queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqsSource {
+    /// Whole; a FIFO queue's ends in `.fifo`.
+    pub queue_url: String,
+    /// The name of a configured target.
+    pub target: String,
+    /// Of messages that name none.
+    pub priority: Priority,
+}
+
+/// One activity of Step Functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivitySource {
+    pub arn: String,
+    /// The name of a configured target.
+    pub target: String,
+    /// Of inputs that name none.
+    pub priority: Priority,
 }
 
 /// How the workflows that wait for jobs are told. Region and credentials come from the AWS SDK's

@@ -10,8 +10,8 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "store", "telemetry", "step_functions", "targets"],
-    later: &["auth", "limits", "sources", "callbacks"],
+    known: &["server", "store", "telemetry", "step_functions", "targets", "sources"],
+    later: &["auth", "limits", "callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
@@ -80,8 +80,21 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
-pub(super) const ALL: [&Words; 9] =
-    [&ROOT, &SERVER, &STORE, &TELEMETRY, &STEP_FUNCTIONS, &TARGET, &LIMIT, &PRIORITY, &RETRY];
+pub(super) const SOURCES: Words =
+    Words { table: "sources", known: &["sqs", "activity"], later: &[] };
+
+pub(super) const ALL: [&Words; 10] = [
+    &ROOT,
+    &SERVER,
+    &STORE,
+    &TELEMETRY,
+    &STEP_FUNCTIONS,
+    &TARGET,
+    &LIMIT,
+    &PRIORITY,
+    &RETRY,
+    &SOURCES,
+];
 
 /// A key that is right in one other table, as seen from the table `path`: that table.
 pub(super) fn home_of(key: &str, path: &str) -> Option<String> {

@@ -21,12 +21,13 @@ use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::time::Now;
-use crate::config::{Config, Target};
+use crate::config::{Config, Sources, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
+use crate::sources::{activity, aws, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 
@@ -54,6 +55,8 @@ pub struct Running {
     step_functions: Option<StepFunctions>,
     /// Tells them to stop.
     stop_callbacks: watch::Sender<bool>,
+    /// Holds `true` once no source may take anything any more.
+    sources: watch::Sender<bool>,
     /// Ends the file watch and the upkeep.
     _chores: Vec<Chore>,
 }
@@ -126,6 +129,9 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
     let sidecars = Sidecars::new(handle.clone(), config.server.max_body, data);
+    let (sources, shutdown) = watch::channel(false);
+    let from_aws =
+        Chore(tokio::spawn(poll_sources(config.sources.clone(), handle.clone(), shutdown)));
     let reloader = Reloader::new(
         file.clone(),
         config,
@@ -139,6 +145,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
     let listeners = bound.serve(&handle, state, sidecars);
     let mut chores = vec![
+        from_aws,
         Chore(tokio::spawn(upkeep(metrics))),
         Chore(tokio::spawn(tell_readiness(health.clone(), readiness.clone()))),
     ];
@@ -158,6 +165,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         drain_timeout,
         step_functions,
         stop_callbacks,
+        sources,
         _chores: chores,
     })
 }
@@ -191,6 +199,7 @@ impl Running {
     /// Where the loop or the store had stopped before it was asked to.
     pub async fn drain(self) -> anyhow::Result<()> {
         self.readiness.set(Readiness::Draining);
+        self.sources.send_replace(true);
         let (done, drained) = oneshot::channel();
         self.loop_.send(Message::Drain(done)).map_err(|_| Stopped)?;
         if tokio::time::timeout(self.drain_timeout, drained).await.is_err() {
@@ -265,6 +274,19 @@ pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Direct
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
     Directory::new(entries).with_step_functions(config.step_functions.is_some())
+}
+
+/// Looks for credentials only where there is something to poll.
+async fn poll_sources(config: Sources, handle: Handle, shutdown: watch::Receiver<bool>) {
+    if config.sqs.is_empty() && config.activity.is_empty() {
+        return;
+    }
+    let sdk = aws::sdk_config().await;
+    let sfn = aws_sdk_sfn::Client::new(&sdk);
+    tokio::join!(
+        sqs::run(&config.sqs, &sdk, handle.clone(), shutdown.clone()),
+        activity::run(&config.activity, sfn, handle, shutdown),
+    );
 }
 
 async fn upkeep(metrics: Metrics) {

@@ -1,11 +1,16 @@
-//! Where jobs come from: the jobs API and the sidecar proxy.
+//! Where jobs come from: the jobs API, the sidecar proxy, SQS queues and activities.
 
+pub mod activity;
+pub mod aws;
 pub mod jobs_api;
 pub mod proxy;
+pub mod sqs;
 
 #[cfg(test)]
 pub(crate) mod fake;
+mod message;
 mod records;
+mod room;
 
 use axum::Router;
 use utoipa::OpenApi as _;

@@ -166,10 +166,7 @@ fn outcome<T, E>(result: Result<T, SdkError<E>>, token: &TaskToken) -> Outcome
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let error = match result {
-        Ok(_) => return Outcome::Accepted,
-        Err(error) => error,
-    };
+    let Err(error) = result else { return Outcome::Accepted };
     match &error {
         SdkError::TimeoutError(_) => {
             Outcome::Later { reason: format!("no answer within {} seconds", CALL.as_secs()) }

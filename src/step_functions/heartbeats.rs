@@ -94,7 +94,7 @@ impl Heartbeats {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            let Some(waiting) = self.read(|reader| reader.tokens_len()).await else { continue };
+            let Some(waiting) = self.read(Reader::tokens_len).await else { continue };
             let count = due.after(now - last, waiting);
             last = now;
             if due.falls_behind(waiting) != behind {

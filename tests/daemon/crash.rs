@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tollgate::broker::job::Priority;
 use tollgate::demo::fragile_api::{Failures, FragileApi, Fragility, Latency};
 
-use crate::support::{Client, Daemon, Metronome, erp};
+use crate::metronome::Metronome;
+use crate::support::{Client, Daemon, erp};
 
 struct Plan {
     jobs: usize,

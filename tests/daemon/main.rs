@@ -6,6 +6,7 @@
 
 mod crash;
 mod idle;
+mod metronome;
 mod outcomes;
 mod priority;
 mod reload;

@@ -100,8 +100,17 @@ fn every_key_survives_every_value() {
 /// that names the key.
 #[test]
 fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
-    let tables =
-        ["server", "store", "telemetry", "targets", "limit", "priority", "retry", "headers"];
+    let tables = [
+        "server",
+        "store",
+        "telemetry",
+        "targets",
+        "sources",
+        "limit",
+        "priority",
+        "retry",
+        "headers",
+    ];
     let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
     for words in vocabulary::ALL {
         let table = words.table.replace("NAME", "erp");

@@ -4,6 +4,7 @@ mod hostile;
 mod messages;
 mod secrets;
 mod shipped;
+mod sources;
 mod values;
 
 use std::path::Path;

@@ -16,12 +16,16 @@ fn shipped(name: &str) -> Config {
 #[test]
 fn every_shipped_file_loads_with_nothing_in_the_environment() {
     let mut loaded = 0;
-    for entry in std::fs::read_dir(folder()).unwrap() {
-        let name = entry.unwrap().file_name();
-        shipped(name.to_str().unwrap());
-        loaded += 1;
+    for folder in [folder(), folder().join("step-functions")] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                shipped(path.to_str().unwrap());
+                loaded += 1;
+            }
+        }
     }
-    assert!(loaded >= 3, "tollgate.toml, minimal.toml and demo.toml");
+    assert!(loaded >= 4, "tollgate.toml, minimal.toml, demo.toml and the order workflow's");
 }
 
 #[test]
@@ -81,8 +85,19 @@ fn the_shipped_configuration_shows_every_key() {
             shown.push((in_table.clone(), key.to_owned()));
         }
     }
-    let tables =
-        ["targets", "limit", "priority", "retry", "server", "step_functions", "store", "telemetry"];
+    let tables = [
+        "targets",
+        "limit",
+        "priority",
+        "retry",
+        "server",
+        "step_functions",
+        "store",
+        "telemetry",
+        "sources",
+        "sqs",
+        "activity",
+    ];
     for words in vocabulary::ALL {
         for key in words.known.iter().filter(|key| !tables.contains(key)) {
             let key = (words.table.to_owned(), (*key).to_owned());

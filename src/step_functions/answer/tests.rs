@@ -133,7 +133,7 @@ fn a_long_cause_is_cut_and_stays_json() {
         assert!((MAX_CAUSE - 12..=MAX_CAUSE).contains(&cause.len()), "{}", cause.len());
         let cause: Value = serde_json::from_str(&cause).unwrap();
         assert_eq!(cause["result"]["ResponseBodyTruncated"], true);
-        assert_eq!(cause["result"]["Headers"]["content-type"][0].as_str().is_some(), true);
+        assert!(cause["result"]["Headers"]["content-type"][0].as_str().is_some());
     }
 }
 

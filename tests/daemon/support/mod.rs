@@ -1,19 +1,18 @@
 //! A daemon as a process of its own, and a client that trusts nothing but what it was told.
 
 mod client;
-mod metronome;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub(crate) use client::Client;
-pub(crate) use metronome::Metronome;
 
 /// The daemon's directory outlives its processes.
 pub(crate) struct Daemon {
     directory: tempfile::TempDir,
     process: Option<Child>,
+    environment: Vec<(String, String)>,
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -21,9 +20,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// With the `[targets.…]` part of a configuration; addresses and the store are its own.
     pub(crate) fn start(targets: &str) -> Daemon {
+        Daemon::start_in(targets, Vec::new())
+    }
+
+    /// With more in its environment than this process has.
+    pub(crate) fn start_in(targets: &str, environment: Vec<(String, String)>) -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon = Daemon { directory, process: None, data: nowhere, admin: nowhere };
+        let mut daemon =
+            Daemon { directory, process: None, environment, data: nowhere, admin: nowhere };
         daemon.configure(targets);
         daemon.restart();
         daemon
@@ -45,6 +50,7 @@ impl Daemon {
             .args(["serve", "--config"])
             .arg(self.directory.path().join("tollgate.toml"))
             .env_remove("RUST_LOG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(self.directory.path().join("log")).unwrap())
