@@ -403,7 +403,6 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
-        books.enqueued(target, Priority::Batch, Source::Proxy);
         let view = View { now: Default::default(), targets: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [

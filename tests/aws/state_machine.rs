@@ -26,7 +26,7 @@ async fn the_messages_of_both_variants_are_understood() {
         }
         assert!(!definition.contains("${"), "a queue has no URL: {definition}");
         let machine = aws.machine(name, &definition).await;
-        let mut daemon = daemon(&aws, &config);
+        let mut daemon = daemon(&aws, &(config + "[step_functions]\n"));
         for (express, nightly) in [(true, false), (false, false), (false, true)] {
             let order = json!({"id": "o-1", "amount": 5, "express": express, "nightly": nightly});
             aws.execution(&machine, &json!({"order": order})).await;
@@ -69,13 +69,11 @@ async fn succeeds(name: &str, definition: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs [step_functions]"]
 async fn an_execution_in_jsonpath_succeeds() {
     succeeds("jsonpath", JSON_PATH).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs [step_functions]"]
 async fn an_execution_in_jsonata_succeeds() {
     succeeds("jsonata", JSONATA).await;
 }

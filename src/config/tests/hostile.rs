@@ -104,6 +104,7 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "server",
         "store",
         "telemetry",
+        "step_functions",
         "targets",
         "sources",
         "limit",
@@ -111,6 +112,7 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "retry",
         "headers",
     ];
+    let truths = ["check_before_dispatch"];
     let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
     for words in vocabulary::ALL {
         let table = words.table.replace("NAME", "erp");
@@ -118,6 +120,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
             let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
             let wrong: &[&str] = if tables.contains(key) {
                 &["5", "\"x\"", "[]", "true", "nan", "1979-05-27"]
+            } else if truths.contains(key) {
+                &["5", "\"true\"", "nan", "[true]", "{}", "1979-05-27"]
             } else if numbers.contains(key) {
                 &["\"5\"", "5.0", "nan", "[5]", "{}", "false", "1979-05-27", "-5"]
             } else {
