@@ -17,8 +17,8 @@ use crate::store::model::Model;
 enum Asked {
     Submit(Vec<Submission>),
     Command(JobCommand),
-    /// With those that were dead then.
-    Sweep(TargetId, Vec<(JobId, Place)>),
+    /// With those that were dead then, and are since; and how many there were.
+    Sweep(TargetId, Vec<(JobId, Place)>, usize),
     Pause(TargetId, bool),
 }
 
@@ -56,7 +56,10 @@ impl Acks {
                     entry.header.target == *target
                         && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
                 });
-                (to, Asked::Sweep(*target, dead.map(|(id, entry)| (*id, entry.place)).collect()))
+                let dead: Vec<(JobId, Place)> =
+                    dead.map(|(id, entry)| (*id, entry.place)).collect();
+                let meant = dead.len();
+                (to, Asked::Sweep(*target, dead, meant))
             }
             Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),
             Input::Abandoned { job } => {
@@ -92,6 +95,12 @@ impl Acks {
                 // It was started, or it is another life: whoever wants it now has not hung up.
                 if matches!(step.to, Place::Running { .. }) || step.from.is_ended() {
                     self.abandoned.remove(&step.header.id);
+                }
+                // If it dies again, no sweep that is under way is to find it.
+                for asked in self.asked.values_mut() {
+                    if let Asked::Sweep(_, dead, _) = asked {
+                        dead.retain(|(id, _)| *id != step.header.id);
+                    }
                 }
                 return;
             }
@@ -133,12 +142,12 @@ impl Acks {
             (Asked::Command(command), Reply::Job(result)) => {
                 self.commanded(&command, result, book)?;
             }
-            (Asked::Sweep(target, dead), Reply::Swept(count)) => {
+            (Asked::Sweep(target, dead, meant), Reply::Swept(count)) => {
                 let left = dead
                     .iter()
                     .find(|(id, place)| book.get(*id).is_some_and(|entry| entry.place == *place));
                 ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
-                ensure!(*count <= dead.len() as u64, "{count} swept, of {}", dead.len());
+                ensure!(*count <= meant as u64, "{count} swept, of {meant}");
             }
             (Asked::Pause(target, paused), Reply::Target(Ok(()))) => {
                 ensure!(book.is_paused(target) == paused, "{target:?} is paused, or not: {paused}");

@@ -55,7 +55,8 @@ impl Holds {
 
     /// The wall clock was set forward: what is on disk ends sooner.
     pub(super) fn jumped_forward(&mut self, by: Duration) {
-        for until in self.durable.values_mut() {
+        let gathered = self.gathered.iter_mut().map(|(_, _, until)| until);
+        for until in self.durable.values_mut().chain(gathered) {
             *until = until.before(by);
         }
     }

@@ -49,6 +49,7 @@ impl Shape {
         };
         let fast = !long && rng.one_in(2);
         let big = rng.one_in(6);
+        let huge = rng.one_in(40);
         let some = |rng: &mut Rng, one_in: u64, times: u64| {
             let mean = horizon / u32::try_from(rng.between(1, times)).unwrap_or(1);
             rng.one_in(one_in).then_some(mean)
@@ -56,7 +57,9 @@ impl Shape {
         Shape {
             targets: rng.between(1, 4) as usize,
             horizon,
-            windows: if rng.one_in(3) {
+            windows: if huge {
+                Windows { line: rng.pick(&[8, 64]), timers: 64, page: 16 }
+            } else if rng.one_in(3) {
                 Windows::default()
             } else {
                 Windows {
@@ -71,7 +74,11 @@ impl Shape {
                 stalls: rng.one_in(3).then(|| rng.between(10, 200)),
             },
             retention: rng.pick(&[10 * SECOND, 600 * SECOND, 3_600 * SECOND]),
-            backlog: if big { rng.between(200, 800) } else { rng.below(30) },
+            backlog: match (huge, big) {
+                (true, _) => rng.between(2_000, 4_000),
+                (_, true) => rng.between(200, 800),
+                _ => rng.below(30),
+            },
             calls: Some(horizon / rng.between(20, 150) as u32),
             moods: some(rng, 2, 30),
             crashes: some(rng, 2, 12),

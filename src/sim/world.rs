@@ -201,6 +201,11 @@ impl World {
                 self.checker.limits.arrive(at, parcel.target)?;
                 let mood = self.moods.get(&parcel.target).copied().unwrap_or(Mood::Fast);
                 let (after, report) = mood.answer(&mut self.rng);
+                // What is told twice is to be heard once.
+                if self.rng.one_in(30) {
+                    let again = after + self.rng.span(Duration::from_millis(1), after * 8);
+                    self.calendar.add(at + again, Event::Report(parcel, report.clone()));
+                }
                 self.calendar.add(at + after, Event::Report(parcel, report));
                 Ok(())
             }
