@@ -83,7 +83,7 @@ pub(crate) fn duration(field: &str, text: &str) -> Result<Duration, Problem> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
-    humantime::parse_duration(text).map_err(|_| {
+    crate::config::parse_duration(text).ok_or_else(|| {
         let why = format!("is `{}`, not a duration such as `250ms`, `30s` or `1d`", shown(text));
         Problem::invalid(field, why)
     })
@@ -167,5 +167,10 @@ mod tests {
             let start = format!("`{field}` ");
             assert!(problem.detail().starts_with(&start), "{}", problem.detail());
         }
+    }
+
+    #[test]
+    fn a_sum_of_absurd_durations_is_refused_and_no_panic() {
+        assert!(duration("delay", "18446744073709551615s 1000ms").is_err());
     }
 }

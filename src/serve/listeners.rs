@@ -14,7 +14,7 @@ use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::http_api::server::{self, Limits, Slots, Stage};
-use crate::sources::{jobs_api, proxy};
+use crate::sources::{self, proxy};
 
 /// Connections of the admin address: people, scrapers, dashboards.
 const ADMIN_CONNECTIONS: usize = 1_024;
@@ -55,8 +55,7 @@ impl Bound {
 
     pub(super) fn serve(self, handle: &Handle, state: AdminState, sidecars: Sidecars) -> Listeners {
         let (stage, stages) = watch::channel(Stage::Open);
-        let data =
-            jobs_api::router(handle.clone(), self.max_body).merge(proxy::router(handle.clone()));
+        let data = sources::router(handle.clone(), self.max_body);
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(ADMIN_CONNECTIONS));
         let tasks = vec![
             self.data.serve(data, sidecars.limits(), stages.clone()),
