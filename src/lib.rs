@@ -23,6 +23,7 @@
 //! - What memory holds does not grow with the backlog.
 
 pub mod admin;
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;

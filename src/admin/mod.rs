@@ -2,7 +2,7 @@
 //!
 //! It reads the loop's view and the store, and asks the loop for every change; it decides nothing
 //! itself. Every answer is JSON but for the page at `/`, the metrics and the two health checks;
-//! every error is a problem (RFC 9457). [`guard`] stands before all routes.
+//! every error is a problem (RFC 9457). [`crate::auth`] stands before all routes.
 
 mod answer;
 mod console;
@@ -28,11 +28,12 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub use readiness::{Readiness, SharedReadiness};
 
+use crate::auth::{Access, Gate, Place, stand_before};
 use crate::handle::Handle;
 use crate::http_api::problem;
 use crate::metrics::Metrics;
@@ -66,7 +67,8 @@ impl AdminState {
 
 /// Every route of the admin address. Limits on connections, header sizes and time are the
 /// server's.
-pub fn router(state: AdminState) -> Router {
+pub fn router(state: AdminState, access: Access) -> Router {
+    let gate = Gate { access, place: Place::Admin };
     Router::new()
         .route("/", get(console::page))
         .route("/console/console.css", get(console::style))
@@ -89,6 +91,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(gate, stand_before))
         .layer(from_fn(guard::guard))
         .with_state(state)
 }

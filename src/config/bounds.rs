@@ -46,6 +46,13 @@ pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
 pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
 pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
 
+/// In bytes.
+pub(super) const HOST_NAME: usize = 253;
+/// In bytes.
+pub(super) const TOKENS_FILE: usize = 1 << 20;
+/// In bytes.
+pub(super) const PEM_FILE: usize = 1 << 20;
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

@@ -6,6 +6,7 @@
 
 pub mod defaults;
 
+mod auth;
 mod bounds;
 mod error;
 mod headers;
@@ -17,6 +18,7 @@ mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod tls;
 mod types;
 mod units;
 mod url;
@@ -30,8 +32,8 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use parse::parse;
 pub use types::{
-    ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
-    Telemetry,
+    ActivitySource, Config, Listen, LogFormat, Server, Sources, SqsSource, StepFunctions, Store,
+    Target, Telemetry,
 };
 pub use units::parse_duration;
 

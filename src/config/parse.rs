@@ -10,13 +10,14 @@ use tracing_subscriber::EnvFilter;
 use super::error::{ConfigErrors, Depth};
 use super::headers::headers;
 use super::item::{Item, Text, quoted};
-use super::listen::{Listeners, address};
+use super::listen::{Listeners, Role, address};
 use super::source::Source;
 use super::table::{Context, Table, nearest, not_yet};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
-use super::{bounds, defaults, sources, step_functions, syntax, vocabulary};
+use super::{auth, bounds, defaults, sources, step_functions, syntax, tls, vocabulary};
+use crate::auth::Hosts;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -39,20 +40,24 @@ pub fn parse(
 
 fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
     let mut listeners = Listeners::default();
+    let (server, hosts) = server(&root.table("server"), &mut listeners);
+    let auth = auth::read(root, hosts);
     let config = Config {
-        server: server(&root.table("server"), &mut listeners),
+        server,
+        access: auth.rules.clone(),
+        insecure_allow_anonymous: auth.insecure_allow_anonymous,
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
         targets: targets(&root.table("targets"), &mut listeners),
         sources: sources::sources(root),
     };
-    listeners.check(context);
+    listeners.check(&auth, context);
     root.finish(vocabulary::ROOT.later);
     config
 }
 
-fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
+fn server(table: &Table<'_>, listeners: &mut Listeners) -> (Server, Hosts) {
     let default = defaults::server();
     let server = Server {
         listen: table.get_or("listen", default.listen, address),
@@ -63,11 +68,13 @@ fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
             default.drain_timeout,
             duration(bounds::DRAIN_TIMEOUT),
         ),
+        tls: tls::read(table),
     };
-    listeners.listen(table, "listen", server.listen);
-    listeners.listen(table, "admin_listen", server.admin_listen);
+    let hosts = table.get_or("allowed_hosts", Hosts::default(), auth::hosts);
+    listeners.listen(table, "listen", Role::Submit, &server.listen);
+    listeners.listen(table, "admin_listen", Role::Admin, &server.admin_listen);
     table.finish(vocabulary::SERVER.later);
-    server
+    (server, hosts)
 }
 
 fn store(table: &Table<'_>) -> Store {
@@ -139,8 +146,8 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
     let limit = limit(&table.table("limit"));
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
-    if let Some(listen) = listen {
-        listeners.listen(table, "listen", listen);
+    if let Some(listen) = &listen {
+        listeners.listen(table, "listen", Role::Submit, listen);
     }
     if let Some(url) = &url {
         listeners.call(table, "url", url.clone());
@@ -242,7 +249,7 @@ fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
     }
 }
 
-fn choice(text: &Text, choices: &[&'static str]) -> String {
+pub(super) fn choice(text: &Text, choices: &[&'static str]) -> String {
     let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
     format!("{text} is not known here; write {}", choices.join(" or "))
 }

@@ -6,17 +6,20 @@ pub mod json;
 pub mod problem;
 pub mod reply;
 pub mod server;
+pub mod tls;
 
 pub(crate) mod fields;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;
+pub(crate) mod stream;
 pub(crate) mod submission;
 pub(crate) mod when;
 
 mod connection;
 mod guard;
 mod slots;
+mod socket;
 mod wire;
 
 pub use json::JobJson;

@@ -5,7 +5,6 @@ mod listeners;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -16,15 +15,17 @@ use anyhow::Context;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::{AdminState, Readiness, SharedReadiness};
+use crate::auth::Access;
 use crate::broker::Broker;
 use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::time::Now;
-use crate::config::{Config, Sources, Target};
+use crate::config::{Config, Listen, Sources, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
+use crate::http_api::tls::TlsInForce;
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
 use crate::sources::{activity, aws, sqs};
@@ -42,8 +43,10 @@ const CALLBACKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon that serves.
 pub struct Running {
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
+    pub data: Listen,
+    pub admin: Listen,
+    /// Of the ports; sockets in the file system have none.
+    pub tls: bool,
     pub handle: Handle,
     reloader: Reloader,
     readiness: SharedReadiness,
@@ -77,10 +80,16 @@ impl Drop for Chore {
 /// Where an address or the store cannot be had; nothing is left running then.
 pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Running> {
     let started = Instant::now();
+    if config.insecure_allow_anonymous {
+        tracing::warn!(
+            "auth.insecure_allow_anonymous is set: listeners without a file of tokens let \
+             everybody in who reaches them"
+        );
+    }
     let metrics = Metrics::new();
     // Addresses first: a second daemon fails on them, before it can touch anything.
     let bound = listeners::Bound::all(&config).await?;
-    let (data, admin) = (bound.data(), bound.admin());
+    let (data, admin) = (bound.data().clone(), bound.admin().clone());
     let (store, recovered) = open_store(&config).await?;
     let reader = store.reader();
     let (outbox, inbox) = mpsc::channel();
@@ -128,7 +137,14 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
 
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
-    let sidecars = Sidecars::new(handle.clone(), config.server.max_body, data);
+    let tls = TlsInForce::new(config.server.tls.clone());
+    let sidecars = Sidecars::new(
+        handle.clone(),
+        config.server.max_body,
+        data.clone(),
+        Access::new(config.access.clone()),
+        tls.clone(),
+    );
     let (sources, shutdown) = watch::channel(false);
     let from_aws =
         Chore(tokio::spawn(poll_sources(config.sources.clone(), handle.clone(), shutdown)));
@@ -155,6 +171,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     Ok(Running {
         data,
         admin,
+        tls: tls.is_on(),
         handle,
         reloader,
         readiness,

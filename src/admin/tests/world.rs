@@ -18,6 +18,7 @@ use tower_service::Service;
 use crate::admin::held_back::Recent;
 use crate::admin::records::{Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
+use crate::auth::Access;
 use crate::broker::change::Counts;
 use crate::broker::io::{
     BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
@@ -359,12 +360,15 @@ impl World {
         fill(&mut store);
         let handle = Handle::new(mpsc::channel().0, store.reader(), directory(), Instant::now());
         let readiness = world.readiness.clone();
-        world.router = router(AdminState::new(
-            handle.clone(),
-            Metrics::new(),
-            Reloader::without_a_file(handle),
-            readiness,
-        ));
+        world.router = router(
+            AdminState::new(
+                handle.clone(),
+                Metrics::new(),
+                Reloader::without_a_file(handle),
+                readiness,
+            ),
+            Access::default(),
+        );
         world
     }
 
@@ -392,7 +396,7 @@ impl World {
             records: shelf.clone(),
             recent: Recent::default(),
         };
-        World { router: router(state), shelf, readiness, asked, dir }
+        World { router: router(state, Access::default()), shelf, readiness, asked, dir }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answered {
