@@ -1,13 +1,16 @@
 //! Messages in, jobs out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::api::Api;
+use crate::middle::{FailingDeletes, Middle};
 use crate::ministack::ministack;
 use crate::support::{Client, erp};
-use crate::{daemon, faulty, source};
+use crate::{daemon, source};
 
 fn numbers(calls: &[crate::api::Call]) -> Vec<u64> {
     let read = |call: &crate::api::Call| {
@@ -62,23 +65,22 @@ async fn a_redelivered_message_is_the_same_job() {
     for (failures, sender_fault) in [(3, true), (2, false)] {
         let Some(aws) = ministack().await else { return };
         let api = Api::start().await;
-        let (middle, server, to_fail) =
-            faulty::failing_deletes(aws.address, failures, sender_fault).await;
+        let deletes =
+            Arc::new(FailingDeletes { to_fail: AtomicUsize::new(failures), sender_fault });
+        let middle = Middle::start(aws.address, deletes.clone()).await;
         let url = aws.queue("tollgate-normal").await;
         for number in 0..3 {
             aws.send(&url, json!({"number": number, "TaskToken": "same"}).to_string()).await;
         }
-        let through = url.replace(&aws.address.to_string(), &middle.to_string());
-        assert!(through.contains(&middle.to_string()), "{through}");
+        let through = middle.through(aws.address, &url);
         let config = erp(api.address, "1000/s", "") + &source(&through, "NORMAL");
         let mut daemon = daemon(&aws, &config);
         aws.emptied(&url).await;
-        assert_eq!(to_fail.load(std::sync::atomic::Ordering::SeqCst), 0, "deletes have failed");
+        assert_eq!(deletes.to_fail.load(Ordering::SeqCst), 0, "deletes have failed");
         let calls = api.called(3).await;
         assert_eq!(numbers(&calls).into_iter().collect::<BTreeSet<_>>().len(), 3);
         assert!(daemon.terminate().success());
         assert_eq!(api.calls().len(), 3, "each once, although two have the same token");
-        server.abort();
     }
 }
 
