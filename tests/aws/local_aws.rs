@@ -182,6 +182,14 @@ impl LocalAws {
         names.iter().map(|name| attributes[name].parse::<u64>().unwrap()).sum()
     }
 
+    pub(crate) async fn left_in(&self, queue_urls: &[String]) -> u64 {
+        let mut left = 0;
+        for url in queue_urls {
+            left += self.left(url).await;
+        }
+        left
+    }
+
     /// Resolves once every message was deleted.
     pub(crate) async fn emptied(&self, queue_url: &str) {
         while self.left(queue_url).await > 0 {

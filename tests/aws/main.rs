@@ -7,6 +7,7 @@ mod activity;
 mod api;
 mod books;
 mod hundred;
+mod lanes;
 mod line;
 mod local_aws;
 mod middle;
