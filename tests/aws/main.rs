@@ -6,10 +6,12 @@
 mod activity;
 mod api;
 mod books;
+mod enforced;
 mod hundred;
 mod lanes;
 mod line;
 mod local_aws;
+mod localstack;
 mod middle;
 mod ministack;
 mod outage;
