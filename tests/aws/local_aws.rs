@@ -46,7 +46,7 @@ impl Emulator {
         Some(LocalAws::start(self).await)
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(self.folder)
     }
 

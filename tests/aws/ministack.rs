@@ -1,7 +1,7 @@
 //! MiniStack: SQS and an interpreter of the States Language, both query languages.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -19,6 +19,11 @@ static MINISTACK: Emulator = Emulator {
 /// `None`, with a word, where it cannot be installed.
 pub(crate) async fn ministack() -> Option<LocalAws> {
     MINISTACK.start().await
+}
+
+/// Of its environment, which has botocore.
+pub(crate) fn python() -> PathBuf {
+    MINISTACK.folder().join("bin/python")
 }
 
 fn command(folder: &Path, address: SocketAddr, data: &Path) -> Command {

@@ -142,6 +142,57 @@ async fn a_person_decides_what_is_unknown() {
     }
 }
 
+/// What people try by hand: `orders.py` against a local AWS. It runs in MiniStack's Python.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_tells_how_orders_ended() {
+    let Some(aws) = ministack().await else { return };
+    let api = Api::start().await;
+    assert!(orders(&aws, 0).contains("five queues and two state machines"));
+    // They are there already: as the script has made them.
+    let queues = Queues::new(&aws).await;
+    let config = erp(api.address, "1000/s", "") + &queues.sources(str::to_owned);
+    let mut daemon = daemon(&aws, &(config + "[step_functions]\n"));
+    let told = orders(&aws, 6);
+    assert!(told.contains("    6  SUCCEEDED Done\n"), "{told}");
+    let mut seen: Vec<String> = api.calls().into_iter().map(|call| call.priority).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ["BATCH", "BATCH", "HIGH", "HIGH", "NORMAL", "NORMAL"]);
+    assert!(daemon.terminate().success());
+}
+
+fn orders(aws: &LocalAws, count: usize) -> String {
+    let output = std::process::Command::new(crate::ministack::python())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/config/step-functions/orders.py"))
+        .arg(count.to_string())
+        .env("AWS_ENDPOINT_URL", format!("http://{}", aws.address))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The page shows the task as it is, and names every failure.
+#[test]
+fn the_page_tells_the_truth_about_the_definitions() {
+    let page = include_str!("../../docs/step-functions.md");
+    for (name, definition) in VARIANTS {
+        let task = definition.split("\n    \"CallErp\": ").nth(1).unwrap();
+        let task = task.split("\n    },\n").next().unwrap().replace("\n    ", "\n");
+        assert!(page.contains(&format!("\"CallErp\": {task}\n}}\n")), "{name}");
+    }
+    let names = [
+        include_str!("../../src/broker/job.rs"),
+        include_str!("../../src/step_functions/answer.rs"),
+    ];
+    let mut found = 0;
+    for text in names.iter().flat_map(|text| text.split("\"Tollgate.").skip(1)) {
+        let name = text.split(['"', '{']).next().unwrap();
+        assert!(page.contains(&format!("| `Tollgate.{name}")), "Tollgate.{name}");
+        found += 1;
+    }
+    assert!(found >= 6, "{found}");
+}
+
 /// The broker's part: it takes the call, and nobody knows how it ended.
 async fn unknown(aws: &LocalAws, queues: &Queues) {
     let message = aws.take(queues.url("high")).await;
