@@ -146,8 +146,14 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         tls.clone(),
     );
     let (sources, shutdown) = watch::channel(false);
-    let from_aws =
-        Chore(tokio::spawn(poll_sources(config.sources.clone(), handle.clone(), shutdown)));
+    let sfn_endpoint =
+        config.step_functions.as_ref().and_then(|config| config.endpoint_url.clone());
+    let from_aws = Chore(tokio::spawn(poll_sources(
+        config.sources.clone(),
+        sfn_endpoint,
+        handle.clone(),
+        shutdown,
+    )));
     let reloader = Reloader::new(
         file.clone(),
         config,
@@ -294,12 +300,21 @@ pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Direct
 }
 
 /// Looks for credentials only where there is something to poll.
-async fn poll_sources(config: Sources, handle: Handle, shutdown: watch::Receiver<bool>) {
+async fn poll_sources(
+    config: Sources,
+    sfn_endpoint: Option<http::Uri>,
+    handle: Handle,
+    shutdown: watch::Receiver<bool>,
+) {
     if config.sqs.is_empty() && config.activity.is_empty() {
         return;
     }
     let sdk = aws::sdk_config().await;
-    let sfn = aws_sdk_sfn::Client::new(&sdk);
+    let mut sfn = aws_sdk_sfn::config::Builder::from(&sdk);
+    if let Some(url) = sfn_endpoint {
+        sfn = sfn.endpoint_url(url.to_string());
+    }
+    let sfn = aws_sdk_sfn::Client::from_conf(sfn.build());
     tokio::join!(
         sqs::run(&config.sqs, &sdk, handle.clone(), shutdown.clone()),
         activity::run(&config.activity, sfn, handle, shutdown),

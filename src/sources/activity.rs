@@ -211,7 +211,11 @@ impl Poller {
             .send_task_failure()
             .task_token(token.reveal())
             .error("Tollgate.Cancelled")
-            .cause("the daemon went down before the job was durable; nothing was sent")
+            // In the shape of every other cause; there is no job, so there is no id.
+            .cause(
+                "{\"attempts\":0,\"message\":\"the daemon went down before the job was durable; \
+                 nothing was sent\"}",
+            )
             .customize()
             .config_override(aws_sdk_sfn::Config::builder().timeout_config(timeouts));
         if let Err(error) = call.send().await {
