@@ -141,8 +141,13 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         metrics.clone(),
         sidecars.clone(),
     );
-    let state =
-        AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
+    let state = AdminState::new(
+        handle.clone(),
+        metrics.clone(),
+        reloader.clone(),
+        readiness.clone(),
+        step_functions.as_ref().map(StepFunctions::health),
+    );
     let listeners = bound.serve(&handle, state, sidecars);
     let mut chores = vec![
         from_aws,

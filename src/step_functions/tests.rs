@@ -198,7 +198,7 @@ async fn every_token_is_answered_once_and_leaves_the_outbox() {
     assert!(calls.iter().all(|call| call.operation == "SendTaskSuccess"));
     let expected: Vec<_> = (0..600).chain(700..701).map(token_of).collect();
     assert_eq!(tokens(&calls), expected);
-    assert_eq!(sfn.status(), Status { state: State::Fine, pending: Some(0) });
+    assert_eq!(sfn.health().state(), State::Ok);
     assert!(world.counted("tollgate_callbacks_total{result=\"accepted\"} 601"));
     assert!(world.counted("tollgate_callbacks_pending 0"));
     stop.send(true).unwrap();
@@ -221,7 +221,7 @@ async fn weather_delays_answers_and_loses_none() {
         assert_eq!(how, Settlement::Answered);
         assert!(answered.insert(job));
     }
-    assert_eq!((world.pending(), sfn.status().state), (0, State::Fine));
+    assert_eq!((world.pending(), sfn.health().state()), (0, State::Ok));
     assert_eq!(world.stub.calls().len(), 53);
     assert!(world.counted("tollgate_callbacks_total{result=\"retried\"} 2"));
     assert!(world.counted("tollgate_callbacks_total{result=\"held\"} 1"));
@@ -239,8 +239,10 @@ async fn a_job_whose_key_is_locked_holds_up_only_itself() {
         assert_ne!(world.settled().await.0, JobId(0));
     }
     assert_eq!(world.pending(), 1);
-    let State::Holding { reason, .. } = sfn.status().state else { panic!("nothing is wrong") };
-    assert!(reason.contains("KmsAccessDenied") && !reason.contains("token-"), "{reason}");
+    let State::Held(Trouble { part: Part::SomeAnswers, error, .. }) = sfn.health().state() else {
+        panic!("{:?}", sfn.health().state())
+    };
+    assert!(error.contains("KmsAccessDenied") && !error.contains("token-"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
