@@ -132,13 +132,11 @@ impl Heartbeats {
                 if let Some(until) = down.until {
                     sleep_until(until).await;
                 }
-                if let Some(token) = token {
-                    let sfn = self.sfn.clone();
-                    calls.spawn(async move {
-                        let outcome = sfn.heartbeat(&token).await;
-                        (id, token_hash(&token), outcome)
-                    });
-                }
+                let sfn = self.sfn.clone();
+                calls.spawn(async move {
+                    let outcome = sfn.heartbeat(&token).await;
+                    (id, token_hash(&token), outcome)
+                });
                 if down.failures > 0 {
                     self.hear(calls.join_next().await, &mut down);
                 }
@@ -204,16 +202,15 @@ fn page(
     reader: &Reader,
     after: Option<JobId>,
     count: usize,
-) -> Result<Vec<(JobId, Option<TaskToken>)>, StoreError> {
-    let mut ids = reader.tokens(after, count)?;
+) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
+    let mut page = reader.tokens(after, count)?;
     if let Some(after) = after
-        && ids.len() < count
+        && page.len() < count
     {
-        let first = reader.tokens(None, count - ids.len())?;
-        ids.extend(first.into_iter().take_while(|id| *id <= after));
+        let first = reader.tokens(None, count - page.len())?;
+        page.extend(first.into_iter().take_while(|(id, _)| *id <= after));
     }
-    let token = |id| Ok((id, reader.request(id)?.and_then(|request| request.task_token)));
-    ids.into_iter().map(token).collect()
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -281,8 +281,7 @@ fn look_up(reader: &Reader, id: JobId) -> Result<Found, StoreError> {
     if record.header.owed == Owed::Nothing {
         return Ok(Found::Nothing);
     }
-    let token = reader.request(id)?.and_then(|request| request.task_token);
-    let Some(token) = token else { return Ok(Found::NoToken) };
+    let Some(token) = reader.token(id)? else { return Ok(Found::NoToken) };
     let kept = reader.answer(id)?;
     Ok(Found::Owed {
         token,

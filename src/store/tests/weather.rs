@@ -129,7 +129,8 @@ impl Weather {
             body: self.body(),
             idempotency_key: self.dice.one_in(2).then(|| "key".into()),
             live: self.dice.one_in(2),
-            task_token: TaskToken::new("secret").filter(|_| header.owed == Owed::TaskToken),
+            task_token: TaskToken::new(format!("secret-{}", self.jobs))
+                .filter(|_| header.owed == Owed::TaskToken),
         });
         let events = self.events();
         Change::Insert(Box::new(Insert {
