@@ -1,107 +1,193 @@
-//! What both sources from AWS share: the SDK's settings, waiting after a failure, and words for
-//! what failed.
+//! AWS, for all that speak to it: one place for region, credentials, endpoints, TLS and time
+//! limits, and for what an error means.
 
-use std::error::Error;
+mod backoff;
+mod fault;
+#[cfg(test)]
+pub(crate) mod stub;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sfn::config::SharedHttpClient;
+use aws_sdk_sfn::config::retry::RetryConfig;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Region and credentials by the SDK's own chain, over the TLS that the dispatcher uses.
-pub async fn sdk_config() -> SdkConfig {
-    let tls = Provider::Rustls(CryptoMode::Ring);
-    let http = Builder::new().tls_provider(tls).build_https();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+pub(crate) use backoff::{Backoff, dice};
+pub(crate) use fault::{Kind, is_of_identity, kind, told};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Credentials that were refused are looked for again at most this often.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Region and credentials by the SDK's own chain. They are looked for at the first call, not
+/// before: that can take seconds, and nothing else has to wait for it. Cheap to clone.
+#[derive(Clone)]
+pub struct Aws(Arc<Inner>);
+
+struct Inner {
+    load: Load,
+    found: tokio::sync::Mutex<Option<Found>>,
+    doubted: AtomicBool,
 }
 
-/// The pause after a failure: random, up to a ceiling that doubles from a second to a minute.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    failures: u32,
+type Load = Box<dyn Fn() -> Pin<Box<dyn Future<Output = SdkConfig> + Send>> + Send + Sync>;
+
+struct Found {
+    config: SdkConfig,
+    generation: u64,
+    at: Instant,
 }
 
-impl Backoff {
-    const CEILING: Duration = Duration::from_secs(60);
-    const FLOOR: Duration = Duration::from_millis(100);
-
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Full jitter, but never nothing.
-    pub(super) fn next(&mut self) -> Duration {
-        let ceiling = Duration::from_secs(1 << self.failures.min(6)).min(Self::CEILING);
-        self.failures = self.failures.saturating_add(1);
-        jittered(ceiling).max(Self::FLOOR)
-    }
-}
-
-/// A random part of `ceiling`.
-fn jittered(ceiling: Duration) -> Duration {
-    // The low bits of a version 4 or 7 UUID are random (RFC 9562).
-    let random = uuid::Uuid::now_v7().as_u128() as u32;
-    ceiling.mul_f64(f64::from(random) / f64::from(u32::MAX))
-}
-
-/// Waits, unless the daemon goes down first.
-pub(super) async fn pause(time: Duration, shutdown: &mut watch::Receiver<bool>) {
-    tokio::select! {
-        () = tokio::time::sleep_until(Instant::now() + time) => {}
-        () = begun(shutdown) => {}
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aws")
     }
 }
 
-/// Resolves once the daemon takes nothing new any more.
-pub(super) async fn begun(shutdown: &mut watch::Receiver<bool>) {
-    // Who dropped the sender is going down as well.
-    let _ = shutdown.wait_for(|down| *down).await;
-}
-
-pub(super) fn is_down(shutdown: &watch::Receiver<bool>) -> bool {
-    *shutdown.borrow() || shutdown.has_changed().is_err()
-}
-
-/// What failed, in one line. Never the request, which may carry a task token.
-pub(super) fn told<E, R>(error: &SdkError<E, R>) -> String
-where
-    E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug,
-{
-    if let Some(service) = error.as_service_error() {
-        let code = service.code().unwrap_or("an error without a code");
-        return match service.message() {
-            Some(message) => format!("{code}: {message}"),
-            None => code.to_owned(),
-        };
+impl Default for Aws {
+    fn default() -> Aws {
+        Aws::new()
     }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Aws {
+    pub fn new() -> Aws {
+        // Connections outlive credentials.
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        let http = Builder::new().tls_provider(tls).build_https();
+        Aws::with(Box::new(move || Box::pin(from_chain(http.clone()))))
+    }
 
-    #[test]
-    fn a_pause_grows_to_a_minute_and_is_never_nothing() {
-        let mut backoff = Backoff::default();
-        for failure in 0..100_u32 {
-            let pause = backoff.next();
-            let ceiling = Duration::from_secs(1 << failure.min(6)).min(Backoff::CEILING);
-            assert!(pause >= Backoff::FLOOR && pause <= ceiling, "{failure}: {pause:?}");
+    fn with(load: Load) -> Aws {
+        let found = tokio::sync::Mutex::new(None);
+        Aws(Arc::new(Inner { load, found, doubted: AtomicBool::new(false) }))
+    }
+
+    async fn config(&self) -> (u64, SdkConfig) {
+        let mut found = self.0.found.lock().await;
+        let fresh =
+            |found: &&Found| found.at.elapsed() < AGAIN || !self.0.doubted.load(Ordering::Relaxed);
+        if let Some(found) = found.as_ref().filter(fresh) {
+            return (found.generation, found.config.clone());
         }
-        backoff.reset();
-        assert!(backoff.next() <= Duration::from_secs(1));
+        self.0.doubted.store(false, Ordering::Relaxed);
+        let generation = found.as_ref().map_or(0, |found| found.generation + 1);
+        let config = (self.0.load)().await;
+        *found = Some(Found { config: config.clone(), generation, at: Instant::now() });
+        (generation, config)
     }
+
+    /// Step Functions, at `endpoint_url` or where the chain says.
+    pub fn step_functions(&self, endpoint_url: Option<String>) -> Service<aws_sdk_sfn::Client> {
+        Service::new(self.clone(), move |sdk| {
+            let mut config = aws_sdk_sfn::config::Builder::from(sdk)
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(within(Duration::from_secs(15)));
+            // This service's alone: STS, which may give the credentials, keeps its own.
+            if let Some(url) = &endpoint_url {
+                config = config.endpoint_url(url);
+            }
+            aws_sdk_sfn::Client::from_conf(config.build())
+        })
+    }
+
+    /// SQS at the host of a queue's URL, in the region that the host names, unless
+    /// `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL` says otherwise.
+    pub fn sqs(&self, queue_url: &str) -> Service<aws_sdk_sqs::Client> {
+        let place = place(queue_url);
+        Service::new(self.clone(), move |sdk| {
+            let mut config = aws_sdk_sqs::config::Builder::from(sdk)
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(within(Duration::from_secs(10)));
+            let overridden = sdk.endpoint_url().is_some()
+                || std::env::var_os("AWS_ENDPOINT_URL_SQS").is_some_and(|url| !url.is_empty());
+            if !overridden && let Some((origin, region)) = &place {
+                config = config.endpoint_url(origin);
+                if let Some(region) = region {
+                    config = config.region(Region::new(region.clone()));
+                }
+            }
+            aws_sdk_sqs::Client::from_conf(config.build())
+        })
+    }
+}
+
+async fn from_chain(http: SharedHttpClient) -> SdkConfig {
+    let found = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    if found.region().is_none() {
+        tracing::error!(
+            "no AWS region is configured, so AWS cannot be called; set AWS_REGION and restart, or \
+             write a region into the AWS profile"
+        );
+    }
+    found
+}
+
+/// What is tried again, and when, is decided by who calls, never by the SDK: so this is for one
+/// try.
+pub(crate) fn within(call: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(call)
+        .operation_attempt_timeout(call)
+        .operation_timeout(call)
+        .build()
+}
+
+/// A client of one service that follows what [`Aws`] finds. Cheap to clone.
+#[derive(Clone)]
+pub struct Service<C> {
+    aws: Aws,
+    make: Arc<dyn Fn(&SdkConfig) -> C + Send + Sync>,
+    made: Arc<Mutex<Option<(u64, C)>>>,
+}
+
+impl<C: Clone> Service<C> {
+    fn new(aws: Aws, make: impl Fn(&SdkConfig) -> C + Send + Sync + 'static) -> Service<C> {
+        Service { aws, make: Arc::new(make), made: Arc::default() }
+    }
+
+    pub(crate) async fn client(&self) -> C {
+        let (generation, config) = self.aws.config().await;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((of, client)) if *of >= generation => client.clone(),
+            _ => {
+                let client = (self.make)(&config);
+                *made = Some((generation, client.clone()));
+                client
+            }
+        }
+    }
+
+    /// A call failed for its credentials or its region: the next one looks for them anew. The SDK
+    /// reads a profile once, so keys that were changed in it would never be seen.
+    pub(crate) fn doubt(&self) {
+        self.aws.0.doubted.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The origin of a queue's URL, and the region where its host names one.
+fn place(queue_url: &str) -> Option<(String, Option<String>)> {
+    let (scheme, rest) = queue_url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let mut labels = authority.split('.');
+    let region = match (labels.next()?, labels.next(), labels.next()) {
+        ("sqs" | "sqs-fips", Some(region), Some("amazonaws" | "api")) => Some(region),
+        (region, Some("queue"), Some("amazonaws")) => Some(region),
+        _ => None,
+    };
+    Some((format!("{scheme}://{authority}"), region.map(str::to_owned)))
 }

@@ -23,6 +23,7 @@
 //! - What memory holds does not grow with the backlog.
 
 pub mod admin;
+pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -30,6 +30,7 @@ use self::client::{Gone, Outcome, Sfn};
 use self::heartbeats::Heartbeats;
 use self::pace::Pacer;
 use self::resolver::Resolver;
+use crate::aws::Service;
 use crate::broker::payload::TaskToken;
 use crate::config;
 use crate::handle::Handle;
@@ -66,21 +67,13 @@ impl StepFunctions {
     /// is gone. Nothing is asked of AWS here: where it cannot be reached, that is for
     /// [`StepFunctions::health`] and the log.
     pub fn start(
+        service: Service<aws_sdk_sfn::Client>,
         config: &config::StepFunctions,
         handle: Handle,
         metrics: Metrics,
         shutdown: watch::Receiver<bool>,
     ) -> StepFunctions {
-        StepFunctions::over(Sfn::new(config), config, handle, metrics, shutdown)
-    }
-
-    fn over(
-        sfn: Sfn,
-        config: &config::StepFunctions,
-        handle: Handle,
-        metrics: Metrics,
-        shutdown: watch::Receiver<bool>,
-    ) -> StepFunctions {
+        let sfn = Sfn::new(service);
         let (health, ended) = (Health::default(), Arc::<Notify>::default());
         let reader = handle.reader().clone();
         metrics.callbacks_pending_from(move || reader.outbox_len().ok());

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
-use crate::broker::io::Source;
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
