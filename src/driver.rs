@@ -12,8 +12,8 @@ use tracing::{debug, error};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
-use crate::broker::io::{Input, Output, Reply, ReplyTo, Source};
-use crate::broker::job::{JobId, Owed, Priority, TargetId};
+use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;

@@ -14,8 +14,8 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::broker::io::{BlockedOn, Source, TargetView};
-use crate::broker::job::{JobState, Priority, TargetId};
+use crate::broker::io::{BlockedOn, TargetView};
+use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
 use crate::handle::View;
 

@@ -36,6 +36,16 @@ pub(super) trait Records: Send + Sync {
     /// The size of the store, in bytes.
     fn bytes(&self) -> u64;
     fn has_room(&self) -> bool;
+    fn owed(&self) -> Result<OwedTokens, ReadError>;
+}
+
+/// How many jobs have a task token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwedTokens {
+    /// Of jobs that have ended: their answers are to be sent yet.
+    pub(super) answers: u64,
+    /// Of jobs that have not: their tasks wait.
+    pub(super) tasks: u64,
 }
 
 impl From<StoreError> for ReadError {
@@ -84,6 +94,10 @@ impl Records for Reader {
 
     fn has_room(&self) -> bool {
         Reader::has_room(self)
+    }
+
+    fn owed(&self) -> Result<OwedTokens, ReadError> {
+        Ok(OwedTokens { answers: self.outbox_len()?, tasks: self.tokens_len()? })
     }
 }
 

@@ -218,6 +218,17 @@ impl Broker {
         }
     }
 
+    /// As [`Broker::disarm`], one job. Whether it was armed and had not left.
+    pub(super) fn recall(&mut self, id: TargetId, job: JobId, now: Now) -> bool {
+        let Some(target) = self.targets.get_mut(&id) else { return false };
+        let Some(index) = target.armed.iter().position(|armed| armed.job == job) else {
+            return false;
+        };
+        let armed = target.armed.remove(index);
+        self.call_back(armed, now);
+        true
+    }
+
     /// Ends those that were armed and whose deadline has passed since.
     fn give_up_late(&mut self, id: TargetId, now: Now) {
         let (jobs, Some(target)) = (&self.jobs, self.targets.get_mut(&id)) else { return };

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::io::Source;
-use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
+use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
 use super::time::Wall;
 

@@ -185,8 +185,17 @@ impl Broker {
 
     /// No workflow waits for it any more. What is under way is finished; its end then finds the
     /// token late.
-    fn drop_task(&mut self, now: Now, job: (Header, Place), reason: String) {
-        if !is_pending(job.1.state()) || job.0.owed == Owed::Nothing {
+    fn drop_task(&mut self, now: Now, mut job: (Header, Place), reason: String) {
+        if job.0.owed == Owed::Nothing {
+            return;
+        }
+        // Its start is on record, and its request has not left: it never will.
+        if self.recall(job.0.target, job.0.id, now)
+            && let Some(called_back) = self.get(job.0.id)
+        {
+            job = called_back;
+        }
+        if !is_pending(job.1.state()) {
             return;
         }
         self.lookups.cancelled(job.0.id);

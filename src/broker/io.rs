@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
-use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
+use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
 use super::time::{Mono, Wall};
@@ -82,26 +82,6 @@ pub enum Input {
     },
     /// Take nothing new, start nothing, finish what is under way.
     Drain,
-}
-
-/// Where a job came from; for the books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    Api,
-    Proxy,
-    Sqs,
-    Activity,
-}
-
-impl Source {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Api => "api",
-            Source::Proxy => "proxy",
-            Source::Sqs => "sqs",
-            Source::Activity => "activity",
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -108,6 +108,26 @@ impl FromStr for Priority {
     }
 }
 
+/// Where a job came from; for the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Api,
+    Proxy,
+    Sqs,
+    Activity,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Api => "api",
+            Source::Proxy => "proxy",
+            Source::Sqs => "sqs",
+            Source::Activity => "activity",
+        }
+    }
+}
+
 /// What the core knows of a job. Small: a window of these is all that memory holds of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {

@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use crate::broker::io::{Dedup, Source, Submission};
-use crate::broker::job::{JobId, Priority};
+use crate::broker::io::{Dedup, Submission};
+use crate::broker::job::{JobId, Priority, Source};
 use crate::broker::payload::{HeaderLine, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
-use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Source, Submission, Sweep};
-use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
+use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::broker::io::{Dedup, Source, Submission};
-use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::io::{Dedup, Submission};
+use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::{Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;
@@ -62,11 +62,9 @@ pub(super) struct Message<'a> {
 }
 
 pub(super) enum Origin<'a> {
-    Sqs {
-        message_id: &'a str,
-        /// A FIFO queue's `MessageDeduplicationId`.
-        dedup_id: Option<&'a str>,
-    },
+    /// What a FIFO queue says of a message comes in here, and nowhere else: its
+    /// `MessageDeduplicationId`, and its `MessageGroupId` once jobs have a `group`.
+    Sqs { message_id: &'a str, dedup_id: Option<&'a str> },
     /// The token comes from the API, not from the input.
     Activity { token: TaskToken },
 }

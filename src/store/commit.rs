@@ -9,9 +9,8 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{
-    CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, RUNNING, TIMERS, TOKENS, Writer,
-};
+use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
 use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
@@ -38,8 +37,7 @@ pub(super) struct Commit<'txn> {
     running: Writer<'txn, 16>,
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
-    tokens: Writer<'txn, 16>,
-    outbox: Writer<'txn, 16>,
+    tokens: Tokens<'txn>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
@@ -62,8 +60,7 @@ impl<'txn> Commit<'txn> {
             running: Writer::open(txn, RUNNING, "running")?,
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
-            tokens: Writer::open(txn, TOKENS, "tokens")?,
-            outbox: Writer::open(txn, OUTBOX, "outbox")?,
+            tokens: Tokens::open(txn)?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
             requests: HashMap::new(),
@@ -92,15 +89,22 @@ impl<'txn> Commit<'txn> {
     }
 
     /// Reads the request at once: later in the turn the job may be deleted.
-    fn start(&mut self, id: JobId) -> Result<()> {
+    fn start(&mut self, id: JobId, owed: Owed) -> Result<()> {
         let request = match self.requests.entry(id) {
             Entry::Occupied(mut entry) => match entry.get_mut().take() {
+                Some(request) if owed == Owed::Nothing && request.task_token.is_some() => {
+                    Arc::new(Request { task_token: None, ..Request::clone(request) })
+                }
                 Some(request) => request.clone(),
                 None => return Ok(()),
             },
             Entry::Vacant(entry) => {
                 entry.insert(None);
-                self.bodies.request(id)?
+                let mut request = self.bodies.request(id)?;
+                if owed == Owed::TaskToken {
+                    request.task_token = Some(self.tokens.get(id)?);
+                }
+                Arc::new(request)
             }
         };
         self.started.push((id, request));
@@ -121,7 +125,8 @@ impl<'txn> Commit<'txn> {
         self.jobs.add(&keys::job(header.id), bytes)?;
         self.bodies.add(header.id, &insert.request, bytes)?;
         self.add_to_place(header, insert.place)?;
-        self.owe(header.id, Owed::Nothing, &insert.place, header.owed, &insert.place)?;
+        let token = insert.request.task_token.as_ref();
+        self.tokens.add(header.id, header.owed, token, &mut self.buffers.bytes)?;
         if let Some(deadline) = header.deadline {
             self.deadlines.add(&keys::time(deadline, header.id), &[])?;
         }
@@ -170,7 +175,8 @@ impl<'txn> Commit<'txn> {
             step.from,
         )?;
         self.add_to_place(header, step.to)?;
-        self.owe(header.id, step.from_owed, &step.from, header.owed, &step.to)?;
+        let before = (step.from_owed, &step.from);
+        self.tokens.follow(header.id, before, (header.owed, &step.to))?;
         let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
         if old_deadline != new_deadline {
             if let Some(deadline) = old_deadline {
@@ -184,7 +190,7 @@ impl<'txn> Commit<'txn> {
             self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
         }
         if matches!(step.to, Place::Running { .. }) {
-            self.start(header.id)?;
+            self.start(header.id, header.owed)?;
         }
         Ok(())
     }
@@ -240,30 +246,6 @@ impl<'txn> Commit<'txn> {
         // That an older one may be overwritten is the core's decision.
         self.claims.insert(key.as_slice(), bytes.as_slice())?;
         Ok(())
-    }
-
-    /// A task token is in `tokens` while its job lives, and in `outbox` from then until it is
-    /// answered.
-    fn owe(&mut self, id: JobId, was: Owed, from: &Place, is: Owed, to: &Place) -> Result<()> {
-        let table = |owed, place: &Place| match owed {
-            Owed::Nothing => None,
-            Owed::TaskToken => Some(place.is_ended()),
-        };
-        let (before, after) = (table(was, from), table(is, to));
-        if before == after {
-            return Ok(());
-        }
-        let key = keys::job(id);
-        match before {
-            Some(true) => drop(self.outbox.remove(&key)?),
-            Some(false) => drop(self.tokens.remove(&key)?),
-            None => {}
-        }
-        match after {
-            Some(true) => self.outbox.add(&key, &[]),
-            Some(false) => self.tokens.add(&key, &[]),
-            None => Ok(()),
-        }
     }
 
     fn add_to_place(&mut self, header: &Header, place: Place) -> Result<()> {

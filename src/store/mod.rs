@@ -26,6 +26,7 @@ mod record;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod worker;
 
 use std::path::PathBuf;

@@ -218,6 +218,8 @@ impl Model {
             self.claims.insert(claim.key.clone(), claim.clone());
             claim.key.clone()
         });
+        let has_token = insert.request.task_token.is_some();
+        assert_eq!(has_token, header.owed == Owed::TaskToken, "owed, or not: {insert:?}");
         let mut record =
             JobRecord { header: header.clone(), place: insert.place, history: Vec::new() };
         record.history.clone_from(&insert.events);
@@ -238,6 +240,10 @@ impl Model {
         assert_eq!(old.target, step.header.target, "a job never changes its target: {step:?}");
         assert_eq!(old.enqueued_at, step.header.enqueued_at, "a job is born once: {step:?}");
         assert!(step.from.may_become(&step.to), "no legal move: {step:?}");
+        if step.header.owed == Owed::Nothing && job.request.task_token.is_some() {
+            // A token that is answered is not kept.
+            job.request = Arc::new(Request { task_token: None, ..Request::clone(&job.request) });
+        }
         job.record.header = step.header.clone();
         job.record.place = step.to;
         job.record.history.extend_from_slice(&step.events);

@@ -9,9 +9,9 @@ use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::record::{Filter, JobRecord, Page};
-use super::{bodies, error, jobs, keys, list, tables};
+use super::{bodies, error, jobs, keys, list, tables, tokens};
 use crate::broker::job::{JobId, TargetId};
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ impl Reader {
         self.read(|txn| bodies::answer(txn, id))
     }
 
+    /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
     }
@@ -83,9 +84,18 @@ impl Reader {
         self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
     }
 
-    /// Jobs that have not ended and have a task token, by id.
-    pub fn tokens(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        self.read(|txn| list::ids(txn, tables::TOKENS, after, limit))
+    /// The task token of a job, while an answer is owed to it.
+    pub fn token(&self, id: JobId) -> Result<Option<TaskToken>, StoreError> {
+        self.read(|txn| tokens::token(txn, id))
+    }
+
+    /// Jobs that have not ended and have a task token, by id, with their tokens.
+    pub fn tokens(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
+        self.read(|txn| tokens::page(txn, after, limit))
     }
 
     /// How many of these there are.

@@ -13,8 +13,8 @@
 //! | `claims` | target and name | `(JobId, [u8; 32], Wall)`: holder, digest, until |
 //! | `targets` | number | `(String, bool, Option<Wall>)`: name, paused, held until |
 //! | `counts` | target, priority, state | how many, big-endian |
-//! | `tokens` | id | nothing; of jobs with a task token that have not ended |
-//! | `outbox` | id | nothing; of jobs that ended and whose task token is to be answered |
+//! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
+//! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
 //! | `meta` | name | `format` and `last_seat` |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place.

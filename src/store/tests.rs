@@ -21,8 +21,9 @@ use super::disk::Disk;
 use super::open::check_format;
 use super::{Options, Store};
 use crate::broker::change::{Change, Insert, Move, Recovered};
-use crate::broker::io::Source;
-use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::job::{
+    End, Event, Happening, Header, JobId, Place, Priority, Seat, Source, TargetId,
+};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tower_service::Service;
 
 use crate::admin::held_back::Recent;
-use crate::admin::records::{Part, ReadError, Records};
+use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
 use crate::auth::Access;
 use crate::broker::change::Counts;
@@ -33,6 +33,7 @@ use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use crate::step_functions::Health;
 use crate::store::{Filter, JobRecord, Options, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
@@ -181,6 +182,7 @@ pub(super) struct Shelf {
     pub(super) lists: AtomicUsize,
     pub(super) full: AtomicBool,
     pub(super) broken: AtomicBool,
+    pub(super) owed: Mutex<OwedTokens>,
 }
 
 impl Shelf {
@@ -277,6 +279,11 @@ impl Records for Shelf {
     fn has_room(&self) -> bool {
         !self.full.load(Ordering::SeqCst)
     }
+
+    fn owed(&self) -> Result<OwedTokens, ReadError> {
+        self.sound()?;
+        Ok(*self.owed.lock().unwrap())
+    }
 }
 
 fn store(dir: &TempDir) -> Store {
@@ -290,6 +297,7 @@ type Script = dyn FnMut(&Input) -> Reply + Send;
 
 pub(super) struct World {
     router: Router,
+    state: AdminState,
     pub(super) shelf: Arc<Shelf>,
     pub(super) readiness: SharedReadiness,
     pub(super) asked: Arc<Mutex<Vec<Input>>>,
@@ -366,6 +374,7 @@ impl World {
                 Metrics::new(),
                 Reloader::without_a_file(handle),
                 readiness,
+                None,
             ),
             Access::default(),
         );
@@ -395,8 +404,24 @@ impl World {
             readiness: readiness.clone(),
             records: shelf.clone(),
             recent: Recent::default(),
+            step_functions: None,
         };
-        World { router: router(state, Access::default()), shelf, readiness, asked, dir }
+        World {
+            router: router(state.clone(), Access::default()),
+            state,
+            shelf,
+            readiness,
+            asked,
+            dir,
+        }
+    }
+
+    /// With `[step_functions]` in the configuration.
+    pub(super) fn with_step_functions(health: &Health) -> World {
+        let mut world = World::new();
+        world.state.step_functions = Some(health.clone());
+        world.router = router(world.state.clone(), Access::default());
+        world
     }
 
     pub(super) async fn get(&self, path: &str) -> Answered {

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::weather::{CLAIMED, Weather};
 use super::{names, open_without_waiting, options};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
-use crate::broker::job::{JobId, JobState, Priority, Seat, TargetId};
+use crate::broker::job::{JobId, JobState, Owed, Priority, Seat, TargetId};
+use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
 use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
@@ -73,11 +74,39 @@ fn same_after_opening(path: &Path, model: &Model) -> Recovered {
     let reader = store.reader();
     for (id, job) in model.jobs() {
         assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
-        assert_eq!(reader.request(id).unwrap().as_ref(), Some(&*job.request));
+        assert_eq!(request(&reader, id).as_ref(), Some(&*job.request));
         assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
     }
     same_lists(&reader, model);
+    same_tokens(&reader, model);
     recovered
+}
+
+/// With its token, as a start finds it.
+fn request(reader: &Reader, id: JobId) -> Option<Request> {
+    let request = reader.request(id).unwrap()?;
+    assert_eq!(request.task_token, None, "it is kept elsewhere");
+    Some(Request { task_token: reader.token(id).unwrap(), ..request })
+}
+
+/// A token is among those of living jobs or in the outbox, as long as it is owed.
+fn same_tokens(reader: &Reader, model: &Model) {
+    let owed = |ended| {
+        let jobs = model.jobs().filter(move |(_, job)| {
+            let record = &job.record;
+            record.header.owed == Owed::TaskToken && record.place.is_ended() == ended
+        });
+        jobs.map(|(id, job)| (id, job.request.task_token.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let (living, ended) = (owed(false), owed(true));
+    assert_eq!(reader.tokens(None, usize::MAX).unwrap(), living);
+    assert_eq!(reader.tokens_len().unwrap(), living.len() as u64);
+    if let [(first, _), rest @ ..] = &*living {
+        assert_eq!(reader.tokens(Some(*first), 2).unwrap(), rest[..rest.len().min(2)]);
+    }
+    let ids: Vec<JobId> = ended.iter().map(|(id, _)| *id).collect();
+    assert_eq!(reader.outbox(None, usize::MAX).unwrap(), ids);
+    assert_eq!(reader.outbox_len().unwrap(), ids.len() as u64);
 }
 
 fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
@@ -115,7 +144,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     let reader = store.reader();
     let job = model.job(id);
     assert_eq!(reader.job(id).unwrap(), job.map(|job| job.record.clone()));
-    assert_eq!(reader.request(id).unwrap(), job.map(|job| (*job.request).clone()));
+    assert_eq!(request(&reader, id), job.map(|job| (*job.request).clone()));
     assert_eq!(reader.answer(id).unwrap().as_ref(), job.and_then(|job| job.answer.as_deref()));
 }
 

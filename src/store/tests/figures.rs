@@ -12,8 +12,7 @@ use redb::{Database, StorageBackend};
 
 use super::{RUNNING, SUCCEEDED, header, names, request};
 use crate::broker::change::{Change, Insert, Load, Move, Turn};
-use crate::broker::io::Source;
-use crate::broker::job::{Event, Happening, Header, Place, Priority};
+use crate::broker::job::{Event, Happening, Header, Place, Priority, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
 use crate::store::Store;

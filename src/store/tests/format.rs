@@ -9,7 +9,7 @@ use super::{at, header};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
 };
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::store::codec::{decode, encode};
 use crate::store::{JobRecord, jobs};
@@ -108,7 +108,8 @@ fn bodies() {
         live: true,
         task_token: None,
     };
-    is(&request, "0103474554012f01016101ff0378797a01016b0100");
+    is(&request, "0103474554012f01016101ff0378797a01016b01");
+    is(&TaskToken::new("tok").unwrap(), "0103746f6b");
     let answer =
         Answer { status: 200, headers: headers(), body: Bytes::from_static(b"z"), truncated: true };
     is(&answer, "01c80101016101ff017a01");

@@ -57,6 +57,9 @@ fn what_does_not_fit_is_refused() {
     let mut twin = header(5);
     twin.seat = Seat(1);
     refused(insert(twin), "table ready: row 00000000010000000000000001 is there already");
+    let mut owing = header(7);
+    owing.owed = crate::broker::job::Owed::TaskToken;
+    refused(insert(owing), "table tokens: TaskToken is owed, with no token");
     let mut begun = insert(header(6));
     if let Change::Insert(insert) = &mut begun {
         insert.place = RUNNING;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
-use crate::broker::io::Source;
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
@@ -129,7 +128,8 @@ impl Weather {
             body: self.body(),
             idempotency_key: self.dice.one_in(2).then(|| "key".into()),
             live: self.dice.one_in(2),
-            task_token: TaskToken::new("secret").filter(|_| header.owed == Owed::TaskToken),
+            task_token: TaskToken::new(format!("secret-{}", self.jobs))
+                .filter(|_| header.owed == Owed::TaskToken),
         });
         let events = self.events();
         Change::Insert(Box::new(Insert {
