@@ -34,7 +34,7 @@ pub(super) enum Errand {
     Leave(Parcel),
     /// Step Functions behaves in another way.
     Weather,
-    /// Somebody stops an execution.
+    /// Somebody stops executions.
     StopExecution,
 }
 
@@ -215,9 +215,9 @@ impl World {
             }
             Errand::StopExecution => {
                 let owed: Vec<JobId> = self.owed().map(|(id, _)| id).collect();
-                if !owed.is_empty() {
-                    let id = self.workflows.rng.pick(&owed);
-                    if self.workflows.closed.insert(id) {
+                let one_in = self.workflows.rng.pick(&[2, 20]);
+                for id in owed {
+                    if self.workflows.rng.one_in(one_in) && self.workflows.closed.insert(id) {
                         self.checker.tokens.stopped(id);
                     }
                 }
@@ -312,6 +312,10 @@ impl World {
                 if self.planted == Some(Planted::DeafToGone) {
                     let now = self.clocks.now(self.at);
                     return self.checker.input(self.at, now, &gone);
+                }
+                let target = self.checker.book.get(job).map(|entry| entry.header.target);
+                if target.is_some_and(|target| self.checker.order.has(target, job)) {
+                    self.census.count("a task gone at the last moment");
                 }
                 self.feed(gone)
             }
