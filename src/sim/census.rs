@@ -12,8 +12,16 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 47] = [
+    const EXPECTED: [&'static str; 55] = [
         "a batch is submitted",
+        "a call is called off",
+        "a request waits at the exit",
+        "a task gone",
+        "a task gone at the last moment",
+        "a token answered",
+        "a token too late",
+        "an answer tried again",
+        "an unfit message",
         "a call back of a start",
         "a cancel",
         "a commit in flight is lost with the process",
@@ -80,6 +88,7 @@ impl Census {
         let what = match input {
             Input::Submit { jobs, .. } if jobs.len() > 1 => "a batch is submitted",
             Input::Abandoned { .. } => "an abandoned job",
+            Input::TaskGone { .. } => "a task gone",
             Input::Pause { paused: true, .. } => "a pause",
             Input::Pause { paused: false, .. } => "a resume",
             Input::Configure { .. } => "a reload",

@@ -12,6 +12,7 @@ use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
+use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
@@ -47,6 +48,7 @@ pub(super) struct Checker {
     pub(super) order: Order,
     pub(super) acks: Acks,
     pub(super) holds: Holds,
+    pub(super) tokens: Tokens,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -71,6 +73,7 @@ impl Checker {
             order: Order::default(),
             acks: Acks::default(),
             holds: Holds::default(),
+            tokens: Tokens::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -95,6 +98,7 @@ impl Checker {
         self.book = Book::of(model);
         self.order.restart();
         self.acks.restart();
+        self.tokens.restart();
         self.turn = Turn(1);
         self.draining = false;
         self.retention = retention;
@@ -119,6 +123,7 @@ impl Checker {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
+        self.tokens.input(input, &self.book, &self.order)?;
         match input {
             Input::Attempted { job, attempt, report } => {
                 self.report(at, *job, *attempt, report);
@@ -140,6 +145,11 @@ impl Checker {
                     }
                 }
                 self.limits.configure(at, &policies);
+            }
+            Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
+                if let Some(entry) = self.book.get(*job) {
+                    self.limits.ended(entry.header.target, *job);
+                }
             }
             Input::Retention { keep } => self.retention = *keep,
             Input::Drain => self.draining = true,
@@ -185,6 +195,7 @@ impl Checker {
             Output::Change(change) => {
                 self.change(now, change)?;
                 self.acks.change(change, &self.book);
+                self.tokens.change(change)?;
                 self.book.apply(change)
             }
             Output::Reply { to, reply } => {
@@ -245,6 +256,11 @@ impl Checker {
                 (Place::Running { .. }, Place::Queued) => {
                     self.order.disarm(step.header.target, step.header.id)
                 }
+                (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
+                    if self.tokens.is_called_off(step.header.id) =>
+                {
+                    Ok(())
+                }
                 (Place::Running { .. }, _) => self.end(now, step),
                 (Place::Scheduled { due } | Place::Waiting { due }, Place::Queued) => {
                     ensure!(
@@ -263,9 +279,12 @@ impl Checker {
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
+                // Its token is settled.
+                (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0;
-                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    let id = step.header.id;
+                    let asked = self.acks.wants_it_cancelled(id) || self.tokens.is_gone(id);
                     ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
@@ -305,7 +324,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target);
+        let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
@@ -394,6 +413,7 @@ impl Checker {
             "attempt {attempt} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        self.tokens.send(id)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
         let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);
@@ -435,6 +455,7 @@ impl Checker {
         let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
         self.acks.nothing_is_lost(model)?;
+        self.tokens.audit(model)?;
         Ok(count)
     }
 }

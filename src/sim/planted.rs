@@ -25,11 +25,21 @@ pub(super) enum Planted {
     LostReplies,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
+    /// A task token is said to be answered as soon as the answer is on its way.
+    EarlySettlement,
+    /// That a task token was answered is never told.
+    LostSettlements,
+    /// The core is never told that a workflow is gone.
+    DeafToGone,
+    /// A job that was redriven is asked after with the token that was answered.
+    OldTokens,
+    /// Requests leave as soon as their workflows were asked after.
+    NoExit,
 }
 
 impl Planted {
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 11] = [
+    pub(super) const ALL: [(Planted, &'static str); 16] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -41,5 +51,10 @@ impl Planted {
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
         (Planted::SendUncalled, "leaves"),
+        (Planted::EarlySettlement, "Step Functions has no answer"),
+        (Planted::LostSettlements, "nothing will ever happen again"),
+        (Planted::DeafToGone, "is gone, and it still waits"),
+        (Planted::OldTokens, "no workflow is owed an answer"),
+        (Planted::NoExit, "arrivals at"),
     ];
 }
