@@ -20,20 +20,23 @@ impl FromStr for Share {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Share, String> {
-        let share: f64 = text.parse().map_err(|_| "not a number from 0 to 1".to_owned())?;
-        if !(0.0..=1.0).contains(&share) {
-            return Err("not within 0 and 1".to_owned());
-        }
-        // In range by the line above.
-        Ok(Share((share * 1000.0).round() as u16))
+        Share::of(text.parse().map_err(|_| "not a number from 0 to 1".to_owned())?)
     }
 }
 
 impl Share {
+    pub(crate) fn of(part: f64) -> Result<Share, String> {
+        if !(0.0..=1.0).contains(&part) {
+            return Err("not within 0 and 1".to_owned());
+        }
+        // In range by the line above.
+        Ok(Share((part * 1000.0).round() as u16))
+    }
+
     /// All the ways in which a request can go wrong, in the proportions of the demo. There are
     /// few of those that stop a whole target: a 503 holds it for a second, and a request that
     /// hangs holds a place until it times out.
-    fn failures(self) -> Failures {
+    pub(crate) fn failures(self) -> Failures {
         let of = |parts: u16| {
             // Parts of 300; at most 1000 * 130 / 300, so it fits.
             u16::try_from((u32::from(self.0) * u32::from(parts) + 150) / 300).unwrap_or(u16::MAX)
