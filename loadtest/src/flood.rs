@@ -39,12 +39,7 @@ pub(crate) async fn run(args: &LoadArgs) -> anyhow::Result<()> {
         tally.span.as_secs_f64(),
         Figure(tally.rate())
     );
-    for (status, count) in &tally.statuses {
-        println!("{count} requests were answered {status}");
-    }
-    if tally.broken > 0 {
-        println!("{} requests were not answered", tally.broken);
-    }
+    println!("{}", tally.answers());
     if !tally.latencies.is_empty() {
         let ms = |part| Figure(tally.latencies.ms(part));
         println!(

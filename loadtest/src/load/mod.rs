@@ -153,6 +153,9 @@ async fn work(shared: Arc<Shared>, mut connection: Connection) -> Tally {
         match answer {
             Ok(answer) => {
                 let taken = taken(&answer, due.count);
+                if taken < due.count && tally.refusal.is_none() {
+                    tally.refusal = Some(refusal(&answer));
+                }
                 if in_time {
                     tally.answered(answer.status, due.count, taken, now.since(from));
                     tally.lag(sent.since(from));
@@ -173,6 +176,13 @@ async fn work(shared: Arc<Shared>, mut connection: Connection) -> Tally {
         }
     }
     tally
+}
+
+/// The beginning of the first problem in an answer.
+fn refusal(answer: &Answer<'_>) -> String {
+    let text = String::from_utf8_lossy(answer.body);
+    let from = text.find("\"title\":").unwrap_or(0);
+    text[from..].chars().take(200).collect()
 }
 
 /// How many of the jobs were taken. An entry of a batch that was not is a problem, which has a

@@ -62,6 +62,8 @@ pub(crate) struct Tally {
     pub(crate) taken: u64,
     /// Requests by the status of their answer.
     pub(crate) statuses: BTreeMap<u16, u64>,
+    /// The body of the first answer that did not take every job.
+    pub(crate) refusal: Option<String>,
     /// Requests without an answer: nobody knows whether their jobs are there.
     pub(crate) broken: u64,
     /// Of requests whose jobs were all taken.
@@ -81,6 +83,7 @@ impl Tally {
             offered: 0,
             taken: 0,
             statuses: BTreeMap::new(),
+            refusal: None,
             broken: 0,
             latencies: Latencies::default(),
             lags: Latencies::default(),
@@ -115,6 +118,9 @@ impl Tally {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
+        if self.refusal.is_none() {
+            self.refusal = other.refusal;
+        }
         self.broken += other.broken;
         self.latencies.add(&other.latencies);
         self.lags.add(&other.lags);
@@ -125,6 +131,22 @@ impl Tally {
     /// Jobs taken a second.
     pub(crate) fn rate(&self) -> f64 {
         self.taken as f64 / self.span.as_secs_f64().max(1e-9)
+    }
+
+    /// In words, with the first answer that was no yes.
+    pub(crate) fn answers(&self) -> String {
+        let mut words: Vec<String> = self
+            .statuses
+            .iter()
+            .map(|(status, count)| format!("{count} requests were answered {status}"))
+            .collect();
+        if self.broken > 0 {
+            words.push(format!("{} were not answered", self.broken));
+        }
+        if let Some(refusal) = &self.refusal {
+            words.push(format!("the first refusal: {refusal}"));
+        }
+        words.join(", ")
     }
 
     pub(crate) fn requests(&self) -> u64 {

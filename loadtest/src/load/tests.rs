@@ -95,6 +95,7 @@ async fn the_last_batch_is_as_short_as_it_must_be() {
     // One of each batch was not taken; the last batch had one job only.
     assert_eq!((tally.offered, tally.taken), (10, 6));
     assert_eq!(tally.requests(), 4);
+    assert!(tally.refusal.unwrap().starts_with("\"title\":\"y\""));
 }
 
 #[tokio::test]
@@ -106,6 +107,8 @@ async fn what_is_turned_away_or_broken_is_counted_apart() {
     assert_eq!((tally.taken, tally.offered, tally.broken), (10, 20, 10));
     assert_eq!((tally.other_than(&[429]), tally.other_than(&[])), (10, 20));
     assert_eq!(bodies.lock().unwrap().len(), 30);
+    let words = tally.answers();
+    assert!(words.contains("10 requests were answered 429, 10 were not answered"), "{words}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Better, Line, Measure, Outcome, Plot, Range, Scale};
-use crate::load::Latencies;
+use crate::load::{Latencies, Tally};
 
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
@@ -38,6 +38,16 @@ impl Turn {
     pub(crate) fn plot(&mut self, name: &str, x: &str, y: &str, lines: Vec<Line>) {
         let (name, x, y) = (name.to_owned(), x.to_owned(), y.to_owned());
         self.plots.push(Plot { name, x, y, scale: Scale::Linear, lines });
+    }
+
+    /// Notes answers that were neither a yes nor expected, and jobs of batches that were refused.
+    pub(crate) fn answers(&mut self, who: &str, tally: &Tally, expected: &[u16]) {
+        if tally.other_than(expected) > 0 {
+            self.note(format!("{who}: {}", tally.answers()));
+        } else if expected.is_empty() && tally.taken < tally.offered {
+            let refused = tally.offered - tally.taken;
+            self.note(format!("{who}: {refused} jobs of {} were refused", tally.offered));
+        }
     }
 
     pub(crate) fn note(&mut self, text: impl Into<String>) {

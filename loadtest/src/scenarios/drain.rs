@@ -1,9 +1,8 @@
 //! How fast jobs go out when nothing holds them back; with every start and end durable.
 
-use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use super::{MIB, PATIENCE, Place, closed, ratio};
+use super::{MIB, PATIENCE, Place, all_taken, closed, ratio};
 use crate::arrivals::Arrivals;
 use crate::daemon::{Daemon, Setup, Targets};
 use crate::jobs::{Mix, Requests};
@@ -83,7 +82,7 @@ impl Drain {
         let requests = Requests::new(mix, Some(1000));
         let load = Load::new(requests.clone(), 1, Pace::Jobs(self.jobs));
         let tally = load.run(place.clock, daemon.data).await?;
-        ensure!(tally.taken == self.jobs, "of {} jobs {} were taken", self.jobs, tally.taken);
+        all_taken(&tally, self.jobs)?;
         Ok(requests)
     }
 }

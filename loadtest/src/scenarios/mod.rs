@@ -110,7 +110,7 @@ impl Place {
         let requests = Requests::new(mix, Some(1000));
         let load = Load::new(requests, 4, Pace::Jobs(jobs)).from(first);
         let tally = load.run(self.clock, daemon.data).await?;
-        ensure!(tally.taken == jobs, "of {jobs} jobs {} were taken: {tally:?}", tally.taken);
+        all_taken(&tally, jobs)?;
         Ok(tally)
     }
 
@@ -132,6 +132,12 @@ async fn closed(
     let pace = Pace::Time { warm_up: measured / 5, measured };
     let requests = Requests::new(Mix::default(), None);
     Load::new(requests, connections, pace).from(first).run(place.clock, address).await
+}
+
+fn all_taken(tally: &Tally, jobs: u64) -> anyhow::Result<()> {
+    let taken = tally.taken;
+    ensure!(taken == jobs, "of {jobs} jobs {taken} were taken: {}", tally.answers());
+    Ok(())
 }
 
 fn ratio(ours: f64, theirs: f64) -> f64 {

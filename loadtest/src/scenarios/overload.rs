@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MIB, Place, SECOND, limit_per_second};
+use super::{MIB, PATIENCE, Place, SECOND, limit_per_second};
 use crate::arrivals::Arrivals;
 use crate::daemon::{Setup, Targets};
 use crate::jobs::{Mix, Requests};
@@ -41,16 +41,19 @@ impl Overload {
         let tally = load.run(place.clock, daemon.data).await?;
         let after = daemon.stat()?;
         let depth = daemon.metrics().await?.sum("tollgate_queue_depth", "");
+        // What was taken has to arrive, all of it.
+        sink.until(tally.taken, PATIENCE).await?;
         let all = Arrivals(sink.take());
 
+        turn.answers("the producers", &tally, &[FULL]);
         let refused = tally.statuses.get(&FULL).copied().unwrap_or(0);
         turn.info("offered_per_s", "1/s", tally.offered as f64 / tally.span.as_secs_f64());
         turn.info("taken", "jobs", tally.taken as f64);
         turn.info("turned_away", "jobs", refused as f64);
         turn.lower("other_answers", "requests", tally.other_than(&[FULL]) as f64);
-        // Taken, and neither sent nor waiting. What is under way this moment may count twice.
-        let unseen = tally.taken as f64 - all.len() as f64 - depth;
-        turn.lower("lost", "jobs", unseen.max(0.0));
+        let taken = tally.acks.iter().map(|ack| ack.number);
+        turn.lower("lost", "jobs", all.missing(taken) as f64);
+        turn.lower("repeats", "jobs", all.repeats() as f64);
         turn.lower("waiting_over_max", "jobs", (depth - self.max_queued as f64).max(0.0));
         turn.lower("p99_ms", "ms", tally.latencies.ms(0.99));
         turn.info("generator_lag_p99_ms", "ms", tally.lags.ms(0.99));

@@ -25,6 +25,10 @@ pub(crate) struct Pacing {
     pub(crate) enqueue_beside: f64,
 }
 
+/// Connections of the load beside; enough for it to be handed in while each answer waits for a
+/// commit.
+const BESIDE: usize = 128;
+
 impl Pacing {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
@@ -45,8 +49,9 @@ impl Pacing {
         if self.enqueue_beside > 0.0 {
             let schedule = Schedule::new(self.enqueue_beside, time, Spacing::Poisson, 1);
             let requests = Requests::new(Mix::default(), None);
-            let load = Load::new(requests, 16, Pace::Open(schedule)).from(jobs);
+            let load = Load::new(requests, BESIDE, Pace::Open(schedule)).from(jobs);
             let tally = load.run(place.clock, daemon.data).await?;
+            turn.answers("the load beside", &tally, &[]);
             turn.higher("beside_per_s", "1/s", tally.rate());
             turn.lower("beside_p99_ms", "ms", tally.latencies.ms(0.99));
         } else {

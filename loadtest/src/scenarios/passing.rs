@@ -43,7 +43,7 @@ impl Passing {
         let requests = Requests::new(Mix::of(Priority::High, 1024), None);
         let load = Load::new(requests, 4, Pace::Open(schedule)).from(self.backlog).keeping_acks();
         let tally = load.run(place.clock, daemon.data).await?;
-        ensure!(tally.other_than(&[]) == 0, "HIGH jobs were not taken: {tally:?}");
+        ensure!(tally.other_than(&[]) == 0, "HIGH jobs: {}", tally.answers());
         pass(10 * interval).await;
         let arrivals = Arrivals(sink.take());
         let firsts = arrivals.firsts();

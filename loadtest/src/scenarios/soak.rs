@@ -28,7 +28,9 @@ pub(crate) struct Soak {
     pub(crate) failing: f64,
     /// How long an ended job is kept; shorter than the run, or the store has to grow.
     pub(crate) retention_s: u64,
-    /// Connections of the producers are opened anew this often.
+    /// Of the producers.
+    pub(crate) connections: usize,
+    /// They are opened anew this often.
     pub(crate) churn_s: f64,
     pub(crate) mix: Mix,
 }
@@ -61,8 +63,8 @@ impl Soak {
         while place.clock.now().since(start).as_secs_f64() < self.seconds {
             let time = Duration::from_secs_f64(self.churn_s);
             let schedule = Schedule::new(per_second * self.load, time, Spacing::Poisson, 1 + first);
-            let load = Load::new(Requests::new(self.mix.clone(), None), 16, Pace::Open(schedule));
-            let load = load.from(first);
+            let requests = Requests::new(self.mix.clone(), None);
+            let load = Load::new(requests, self.connections, Pace::Open(schedule)).from(first);
             let tally = load.run(place.clock, daemon.data).await?;
             first += 1_000_000;
             match &mut sum {
@@ -90,6 +92,7 @@ impl Soak {
         turn.info("jobs", "jobs", taken as f64);
         turn.info("not_ended", "jobs", (taken as f64 - ended).max(0.0));
         if let Some(sum) = &sum {
+            turn.answers("the producers", sum, &[]);
             turn.lower("other_answers", "requests", sum.other_than(&[]) as f64);
             turn.lower("p99_ms", "ms", sum.latencies.ms(0.99));
             turn.latencies("taken", &sum.latencies);

@@ -97,10 +97,7 @@ impl Enqueue {
                 Subject::Append => "append",
                 Subject::Daemon => "daemon",
             };
-            let strange = found.tally.other_than(&[]);
-            if strange > 0 {
-                turn.note(format!("{name}: {strange} requests had another answer than a yes"));
-            }
+            turn.answers(name, &found.tally, &[]);
             rates[subject as usize] = found.tally.rate();
             turn.higher(format!("{name}_per_s"), "1/s", found.tally.rate());
             turn.lower(format!("{name}_p50_ms"), "ms", found.tally.latencies.ms(0.5));
@@ -205,13 +202,7 @@ impl Batch {
         turn.info("generator_cpu_us", "µs/job", each(after.1.cpu.saturating_sub(before.1.cpu)));
         turn.lower("batch_p99_ms", "ms", tally.latencies.ms(0.99));
         turn.latencies("batch", &tally.latencies);
-        let strange = tally.other_than(&[]);
-        if strange > 0 || tally.taken < tally.offered {
-            turn.note(format!(
-                "{strange} requests failed, {} jobs refused",
-                tally.offered - tally.taken
-            ));
-        }
+        turn.answers("batches", &tally, &[]);
         daemon.stop()?;
         Ok(tally.rate())
     }
