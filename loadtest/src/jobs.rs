@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tollgate::broker::job::Priority;
 use tollgate::demo::rng::Rng;
 
+use crate::scenarios::units::{not_all_zero, not_empty};
+
 /// In the path; with leading zeros, so that a number takes the place of another.
 const DIGITS: usize = 12;
 const PATH: &str = "/n/";
@@ -22,12 +24,15 @@ const TARGET: &str = "t00000";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Mix {
     /// Parts of HIGH, NORMAL and BATCH.
+    #[serde(deserialize_with = "not_all_zero")]
     pub(crate) priorities: [u32; 3],
     /// Of a job's body, in bytes; one is chosen for each job, all alike.
+    #[serde(deserialize_with = "not_empty")]
     pub(crate) sizes: Vec<usize>,
     /// So many groups; 0: jobs belong to none.
     pub(crate) groups: u32,
     /// In milliseconds; one is chosen for each job, all alike.
+    #[serde(deserialize_with = "not_empty")]
     pub(crate) delays_ms: Vec<u64>,
     /// Jobs go to each target in turn.
     pub(crate) targets: u32,
@@ -81,31 +86,15 @@ pub(crate) struct Requests {
 impl Requests {
     /// `batch`: so many jobs in each request, by the batch API; without it, one by the other.
     pub(crate) fn new(mix: Mix, batch: Option<usize>) -> Requests {
-        let mut fragments = Vec::new();
-        for delay in &mix.delays_ms {
-            for size in &mix.sizes {
-                for priority in Priority::ALL {
-                    fragments.push(fragment(priority, *size, *delay, mix.groups > 0, TARGET));
-                }
-            }
-        }
+        let fragments = fragments(&mix, TARGET);
         Requests { mix, fragments, batch, host: "loadtest".into(), token: None }
     }
 
     /// For a daemon that is not our own: all jobs go to this target.
     pub(crate) fn to(mut self, target: &str, token: Option<String>) -> Requests {
         self.token = token;
-        self.fragments.clear();
-        for delay in &self.mix.delays_ms {
-            for size in &self.mix.sizes {
-                for priority in Priority::ALL {
-                    let groups = self.mix.groups > 0;
-                    let mut made = fragment(priority, *size, *delay, groups, target);
-                    made.target_at = usize::MAX;
-                    self.fragments.push(made);
-                }
-            }
-        }
+        self.mix.targets = 1;
+        self.fragments = fragments(&self.mix, target);
         self
     }
 
@@ -190,9 +179,7 @@ impl Requests {
         }
         if self.mix.targets > 1 {
             let target = group.unwrap_or(number) % u64::from(self.mix.targets);
-            if let Some(place) = json.get_mut(fragment.target_at..).and_then(|j| j.get_mut(..5)) {
-                digits(place, target);
-            }
+            digits(&mut json[fragment.target_at..][..5], target);
         }
     }
 }
@@ -207,6 +194,19 @@ fn digits(place: &mut [u8], mut number: u64) {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
+}
+
+/// By delay, size, priority.
+fn fragments(mix: &Mix, target: &str) -> Vec<Fragment> {
+    let mut fragments = Vec::new();
+    for delay in &mix.delays_ms {
+        for size in &mix.sizes {
+            for priority in Priority::ALL {
+                fragments.push(fragment(priority, *size, *delay, mix.groups > 0, target));
+            }
+        }
+    }
+    fragments
 }
 
 fn fragment(priority: Priority, size: usize, delay: u64, group: bool, target: &str) -> Fragment {

@@ -25,8 +25,11 @@ pub(crate) enum Spacing {
 pub(crate) struct Schedule(Arc<[Duration]>);
 
 impl Schedule {
-    /// So many requests a second, for so long.
+    /// So many requests a second, for so long; none where the rate is none.
     pub(crate) fn new(per_second: f64, time: Duration, spacing: Spacing, seed: u64) -> Schedule {
+        if !(per_second.is_finite() && per_second > 0.0) {
+            return Schedule(Arc::default());
+        }
         let count = (per_second * time.as_secs_f64()).round() as u64;
         let each = Duration::from_secs_f64(1.0 / per_second);
         let mut rng = Rng::nth(seed, count);

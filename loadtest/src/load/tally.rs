@@ -149,10 +149,6 @@ impl Tally {
         words.join(", ")
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.statuses.values().sum()
-    }
-
     /// Answers that were neither a yes nor one of these.
     pub(crate) fn other_than(&self, expected: &[u16]) -> u64 {
         let known = |status: &u16| [200, 202].contains(status) || expected.contains(status);

@@ -94,7 +94,7 @@ async fn the_last_batch_is_as_short_as_it_must_be() {
     assert_eq!(numbers(&bodies), (0..10).collect::<Vec<_>>());
     // One of each batch was not taken; the last batch had one job only.
     assert_eq!((tally.offered, tally.taken), (10, 6));
-    assert_eq!(tally.requests(), 4);
+    assert_eq!(tally.statuses, [(200, 4)].into());
     assert!(tally.refusal.unwrap().starts_with("\"title\":\"y\""));
 }
 
@@ -145,6 +145,7 @@ fn schedules_keep_their_rate() {
         let last = times.last().unwrap().as_secs_f64();
         assert!((last - 60.0).abs() < 6.0, "{spacing:?}: {last}");
     }
+    assert!(Schedule::new(0.0, minute, Spacing::Even, 1).times().is_empty());
     assert_eq!(times(Spacing::Even)[50], Duration::from_secs(1));
     let jittered = times(Spacing::Jittered);
     let closest = jittered.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Seconds;
 use super::{MIB, PATIENCE, Place, closed, ratio};
 use crate::arrivals::Arrivals;
 use crate::daemon::{Daemon, Setup, Targets};
@@ -13,7 +14,7 @@ use crate::sink::{Keep, Sink};
 pub(crate) struct Backlog {
     pub(crate) jobs: u64,
     /// For each measurement of a rate.
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 /// Of one point of time.

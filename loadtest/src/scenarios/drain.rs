@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Seconds;
 use super::{MIB, PATIENCE, Place, all_taken, closed, ratio};
 use crate::arrivals::Arrivals;
 use crate::daemon::{Daemon, Setup, Targets};
@@ -26,8 +27,9 @@ impl Drain {
         let mut turn = Turn::default();
         let sink = Sink::start(place.clock, Keep::Everything).await?;
         // What the target itself can take, from a client that does nothing else.
-        let alone =
-            closed(place, sink.address(), self.connections as usize, 1.0, 0).await?.requests();
+        let second = Seconds::try_from(1.0).map_err(anyhow::Error::msg)?;
+        let alone = closed(place, sink.address(), self.connections as usize, second, 0).await?;
+        let alone = alone.rate();
         let before = sink.count();
         sink.take();
 
@@ -49,8 +51,8 @@ impl Drain {
         let whole = end.1.since(start.1);
         turn.higher("dispatch_per_s", "1/s", arrivals.rate());
         turn.higher("finished_per_s", "1/s", self.jobs as f64 / whole.as_secs_f64());
-        turn.info("sink_alone_per_s", "1/s", alone as f64);
-        turn.higher("vs_sink", "x", ratio(arrivals.rate(), alone as f64));
+        turn.info("sink_alone_per_s", "1/s", alone);
+        turn.higher("vs_sink", "x", ratio(arrivals.rate(), alone));
         turn.lower("cpu_us", "µs/job", cpu * 1e6 / self.jobs as f64);
         turn.lower("rss_mib", "MiB", end.0.rss as f64 / MIB);
         if let (Some(device), Some(written)) = (device, written) {

@@ -1,10 +1,9 @@
 //! What a daemon costs that has nothing to do, with jobs that wait.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::submit::nobody;
+use super::units::Seconds;
 use super::{MIB, Place, SECOND};
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
@@ -15,7 +14,7 @@ use crate::report::Turn;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Idle {
     pub(crate) jobs: u64,
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 impl Idle {
@@ -28,7 +27,7 @@ impl Idle {
         // What came last is being tidied up.
         pass(2 * SECOND).await;
         let (before, from) = (daemon.stat()?, place.clock.now());
-        pass(Duration::from_secs_f64(self.seconds)).await;
+        pass(self.seconds.time()).await;
         let (after, to) = (daemon.stat()?, place.clock.now());
         let cpu = after.cpu.saturating_sub(before.cpu);
         turn.lower("cpu", "% of a core", 100.0 * cores(cpu, to.since(from)));

@@ -11,6 +11,7 @@ mod restart;
 mod soak;
 mod submit;
 mod targets;
+pub(crate) mod units;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +27,8 @@ use crate::jobs::{Mix, Requests};
 use crate::load::{Load, Pace, Tally};
 use crate::process::Process;
 use crate::report::Turn;
+
+use units::Seconds;
 
 /// A kind of scenario with its parameters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,10 +128,10 @@ async fn closed(
     place: &Place,
     address: std::net::SocketAddr,
     connections: usize,
-    seconds: f64,
+    seconds: Seconds,
     first: u64,
 ) -> anyhow::Result<Tally> {
-    let measured = Duration::from_secs_f64(seconds);
+    let measured = seconds.time();
     let pace = Pace::Time { warm_up: measured / 5, measured };
     let requests = Requests::new(Mix::default(), None);
     Load::new(requests, connections, pace).from(first).run(place.clock, address).await
@@ -142,9 +145,4 @@ fn all_taken(tally: &Tally, jobs: u64) -> anyhow::Result<()> {
 
 fn ratio(ours: f64, theirs: f64) -> f64 {
     ours / theirs.max(f64::MIN_POSITIVE)
-}
-
-fn limit_per_second(rate: &str) -> anyhow::Result<f64> {
-    let number = rate.strip_suffix("/s").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| anyhow::anyhow!("a rate like \"50/s\" is needed, not {rate:?}"))
 }

@@ -1,10 +1,9 @@
 //! Many times more jobs than a target can bear: some are turned away, clearly; the rest is kept.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::{MIB, PATIENCE, Place, SECOND, limit_per_second};
+use super::units::{Rate, Seconds};
+use super::{MIB, PATIENCE, Place, SECOND};
 use crate::arrivals::Arrivals;
 use crate::daemon::{Setup, Targets};
 use crate::jobs::{Mix, Requests};
@@ -16,11 +15,11 @@ use crate::sink::{Keep, Sink};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Overload {
     /// Of the target.
-    pub(crate) rate: String,
+    pub(crate) rate: Rate,
     /// So many times the rate is handed in.
     pub(crate) times: f64,
     pub(crate) max_queued: u64,
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 const FULL: u16 = 429;
@@ -28,13 +27,13 @@ const FULL: u16 = 429;
 impl Overload {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
-        let per_second = limit_per_second(&self.rate)?;
+        let per_second = self.rate.per_second();
         let sink = Sink::start(place.clock, Keep::Everything).await?;
-        let targets = Targets::paced(sink.address(), &self.rate);
+        let targets = Targets::paced(sink.address(), &self.rate.to_string());
         let targets = Targets { max_queued: self.max_queued, ..targets };
         let daemon = place.daemon(&Setup::new(targets)).await?;
         let before = daemon.stat()?;
-        let time = Duration::from_secs_f64(self.seconds);
+        let time = self.seconds.time();
         let schedule = Schedule::new(per_second * self.times, time, Spacing::Poisson, 1);
         let requests = Requests::new(Mix { priorities: [1, 8, 1], ..Mix::default() }, None);
         let load = Load::new(requests, 64, Pace::Open(schedule)).keeping_acks();

@@ -1,11 +1,10 @@
 //! How exactly a limit is kept, and how much of it is used, with a backlog behind it.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use super::{PATIENCE, Place, SECOND, limit_per_second, ratio};
+use super::units::{Rate, Seconds};
+use super::{PATIENCE, Place, SECOND, ratio};
 use crate::arrivals::Arrivals;
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
@@ -19,8 +18,8 @@ use crate::sink::{Keep, Sink};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pacing {
     /// "50/s"
-    pub(crate) rate: String,
-    pub(crate) seconds: f64,
+    pub(crate) rate: Rate,
+    pub(crate) seconds: Seconds,
     /// Jobs a second that are handed in meanwhile; 0: none.
     pub(crate) enqueue_beside: f64,
 }
@@ -32,14 +31,14 @@ const BESIDE: usize = 128;
 impl Pacing {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
-        let per_second = limit_per_second(&self.rate)?;
-        let time = Duration::from_secs_f64(self.seconds);
+        let per_second = self.rate.per_second();
+        let time = self.seconds.time();
         let sink = Sink::start(place.clock, Keep::Everything).await?;
-        let targets = Targets::paced(sink.address(), &self.rate);
+        let targets = Targets::paced(sink.address(), &self.rate.to_string());
         let daemon = place.daemon(&Setup::new(targets)).await?;
         daemon.pause(0).await?;
         // Enough that the queue is never empty.
-        let jobs = (per_second * (self.seconds + 4.0)).ceil() as u64;
+        let jobs = (per_second * (self.seconds.count() + 4.0)).ceil() as u64;
         place.fill_plain(&daemon, 0, jobs).await?;
         daemon.resume(0).await?;
         sink.until(1, PATIENCE).await?;
@@ -69,7 +68,7 @@ impl Pacing {
         turn.lower("over_the_limit", "jobs", (most - allowed).max(0.0));
         turn.info("most_in_a_second", "jobs", most);
         turn.higher("use", "%", 100.0 * ratio(arrivals.rate(), per_second));
-        let errors = arrivals.spacing_errors(Duration::from_secs_f64(1.0 / per_second));
+        let errors = arrivals.spacing_errors(self.rate.interval());
         turn.lower("spacing_p50_ms", "ms", errors.ms(0.5));
         turn.lower("spacing_p99_ms", "ms", errors.ms(0.99));
         turn.lower("spacing_most_ms", "ms", errors.longest_ms());

@@ -1,12 +1,11 @@
 //! HIGH jobs that come while a backlog of BATCH waits at a slow target.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use tollgate::broker::job::Priority;
 
-use super::{MIB, PATIENCE, Place, SECOND, limit_per_second};
+use super::units::{Rate, Seconds};
+use super::{MIB, PATIENCE, Place, SECOND};
 use crate::arrivals::Arrivals;
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
@@ -20,25 +19,27 @@ use crate::sink::{Keep, Sink};
 pub(crate) struct Passing {
     pub(crate) backlog: u64,
     /// "50/s"
-    pub(crate) rate: String,
+    pub(crate) rate: Rate,
     pub(crate) high_per_second: f64,
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 impl Passing {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
-        let per_second = limit_per_second(&self.rate)?;
-        let interval = Duration::from_secs_f64(1.0 / per_second);
+        let per_second = self.rate.per_second();
+        let interval = self.rate.interval();
         let sink = Sink::start(place.clock, Keep::Everything).await?;
-        let daemon = place.daemon(&Setup::new(Targets::paced(sink.address(), &self.rate))).await?;
+        let daemon = place
+            .daemon(&Setup::new(Targets::paced(sink.address(), &self.rate.to_string())))
+            .await?;
         daemon.pause(0).await?;
         place.fill(&daemon, Mix::of(Priority::Batch, 1024), 0, self.backlog).await?;
         daemon.resume(0).await?;
         sink.until(1, PATIENCE).await?;
         pass(SECOND).await;
 
-        let time = Duration::from_secs_f64(self.seconds);
+        let time = self.seconds.time();
         let schedule = Schedule::new(self.high_per_second, time, Spacing::Jittered, 1);
         let requests = Requests::new(Mix::of(Priority::High, 1024), None);
         let load = Load::new(requests, 4, Pace::Open(schedule)).from(self.backlog).keeping_acks();

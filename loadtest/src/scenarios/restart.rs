@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PATIENCE, Place, SECOND, limit_per_second};
+use super::units::Rate;
+use super::{PATIENCE, Place, SECOND};
 use crate::arrivals::Arrivals;
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
@@ -18,7 +19,7 @@ use crate::sink::{Keep, Sink};
 pub(crate) struct Restart {
     pub(crate) jobs: u64,
     /// Of the target; the limit has to hold across the kill.
-    pub(crate) rate: String,
+    pub(crate) rate: Rate,
     /// Jobs a second that are handed in when it is killed.
     pub(crate) enqueue_per_second: f64,
 }
@@ -26,9 +27,9 @@ pub(crate) struct Restart {
 impl Restart {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
-        let per_second = limit_per_second(&self.rate)?;
+        let per_second = self.rate.per_second();
         let sink = Sink::start(place.clock, Keep::Everything).await?;
-        let targets = Targets::paced(sink.address(), &self.rate);
+        let targets = Targets::paced(sink.address(), &self.rate.to_string());
         let mut daemon = place.daemon(&Setup::new(targets)).await?;
         place.fill_plain(&daemon, 0, self.jobs).await?;
 
@@ -44,7 +45,7 @@ impl Restart {
         let tally = producer.await??;
         let acked = self.jobs + tally.taken;
         // All that is left has to arrive; what was under way at the kill arrives twice.
-        let patience = PATIENCE + Duration::from_secs_f64(20.0 / per_second);
+        let patience = PATIENCE + 20 * self.rate.interval();
         sink.until(acked, patience).await?;
         pass(SECOND).await;
         let all = Arrivals(sink.take());

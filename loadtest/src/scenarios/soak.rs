@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tollgate::demo::auditor::{Fate, SECOND};
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
-use super::{MIB, Place, limit_per_second};
+use super::units::{Rate, Seconds};
+use super::{MIB, Place};
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
 use crate::fragile::Share;
@@ -19,9 +20,9 @@ use crate::report::{Line, Turn};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Soak {
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
     /// Of the target.
-    pub(crate) rate: String,
+    pub(crate) rate: Rate,
     /// Part of the rate that is handed in.
     pub(crate) load: f64,
     /// Part of the requests that go wrong at the target.
@@ -31,7 +32,7 @@ pub(crate) struct Soak {
     /// Of the producers.
     pub(crate) connections: usize,
     /// They are opened anew this often.
-    pub(crate) churn_s: f64,
+    pub(crate) churn_s: Seconds,
     pub(crate) mix: Mix,
 }
 
@@ -48,10 +49,10 @@ type Part = fn(&Look) -> f64;
 impl Soak {
     pub(super) async fn turn(&self, place: &Place) -> anyhow::Result<Turn> {
         let mut turn = Turn::default();
-        let per_second = limit_per_second(&self.rate)?;
+        let per_second = self.rate.per_second();
         let failures = Share::of(self.failing).map_err(anyhow::Error::msg)?.failures();
         let api = FragileApi::start(Fragility { failures, ..Fragility::SOUND }).await?;
-        let targets = Targets::paced(api.address(), &self.rate);
+        let targets = Targets::paced(api.address(), &self.rate.to_string());
         let retention = Duration::from_secs(self.retention_s);
         let daemon = place.daemon(&Setup { retention, ..Setup::new(targets) }).await?;
         let device = Device::of(&place.dir);
@@ -60,8 +61,8 @@ impl Soak {
         let mut looks = Vec::new();
         let mut sum: Option<Tally> = None;
         let mut first = 0;
-        while place.clock.now().since(start).as_secs_f64() < self.seconds {
-            let time = Duration::from_secs_f64(self.churn_s);
+        while place.clock.now().since(start).as_secs_f64() < self.seconds.count() {
+            let time = self.churn_s.time();
             let schedule = Schedule::new(per_second * self.load, time, Spacing::Poisson, 1 + first);
             let requests = Requests::new(self.mix.clone(), None);
             let load = Load::new(requests, self.connections, Pace::Open(schedule)).from(first);

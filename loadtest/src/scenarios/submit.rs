@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Seconds;
 use super::{MIB, Place, closed, ratio};
 use crate::baseline;
 use crate::daemon::{Setup, Targets};
@@ -20,7 +21,7 @@ use crate::report::Turn;
 pub(crate) struct Enqueue {
     pub(crate) connections: usize,
     /// For each of the three.
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,7 @@ pub(super) fn nobody() -> SocketAddr {
 pub(crate) struct Batch {
     pub(crate) connections: usize,
     pub(crate) batch: usize,
-    pub(crate) seconds: f64,
+    pub(crate) seconds: Seconds,
 }
 
 impl Batch {
@@ -182,14 +183,14 @@ impl Batch {
 
     async fn disk(&self, place: &Place) -> anyhow::Result<f64> {
         let (path, batch) = (place.file("disk"), self.batch);
-        let time = Duration::from_secs_f64(self.seconds);
+        let time = self.seconds.time();
         tokio::task::spawn_blocking(move || baseline::disk(&path, batch, 1024, time)).await?
     }
 
     async fn daemon(&self, place: &Place, turn: &mut Turn) -> anyhow::Result<f64> {
         let daemon = place.daemon(&Setup::new(Targets::unlimited(nobody()))).await?;
         daemon.pause(0).await?;
-        let measured = Duration::from_secs_f64(self.seconds);
+        let measured = self.seconds.time();
         let pace = Pace::Time { warm_up: measured / 5, measured };
         let requests = Requests::new(Mix::default(), Some(self.batch));
         let load = Load::new(requests, self.connections, pace);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MIB, PATIENCE, Place, limit_per_second, ratio};
+use super::units::{Rate, Seconds};
+use super::{MIB, PATIENCE, Place, ratio};
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets as Config};
 use crate::jobs::Mix;
@@ -19,8 +20,8 @@ pub(crate) struct Targets {
     pub(crate) few: u32,
     pub(crate) jobs_each: u64,
     /// Of the one target that is busy.
-    pub(crate) rate: String,
-    pub(crate) seconds: f64,
+    pub(crate) rate: Rate,
+    pub(crate) seconds: Seconds,
 }
 
 struct Found {
@@ -47,9 +48,9 @@ impl Targets {
 
     /// The first target is busy; the others may send once a day.
     async fn with(&self, place: &Place, count: u32) -> anyhow::Result<Found> {
-        let per_second = limit_per_second(&self.rate)?;
+        let per_second = self.rate.per_second();
         let sink = Sink::start(place.clock, Keep::Count).await?;
-        let busy = Config::paced(sink.address(), &self.rate);
+        let busy = Config::paced(sink.address(), &self.rate.to_string());
         let idle = Config { count: count - 1, rate: "1/d".into(), ..busy.clone() };
         let mut setup = Setup::new(busy);
         setup.targets.push(idle);
@@ -57,7 +58,7 @@ impl Targets {
         daemon.pause(0).await?;
         let mix = Mix { targets: count, ..Mix::default() };
         place.fill(&daemon, mix, 0, u64::from(count) * self.jobs_each).await?;
-        let jobs = (per_second * (self.seconds + 3.0)) as u64;
+        let jobs = (per_second * (self.seconds.count() + 3.0)) as u64;
         place.fill_plain(&daemon, 10_000_000_000, jobs).await?;
         // With everything in it, as after a crash.
         daemon.crash().await?;
@@ -65,7 +66,7 @@ impl Targets {
         sink.until(1, PATIENCE).await?;
         pass(Duration::from_secs(1)).await;
         let before = (daemon.stat()?, sink.count());
-        pass(Duration::from_secs_f64(self.seconds)).await;
+        pass(self.seconds.time()).await;
         let after = (daemon.stat()?, sink.count());
         let scrape = place.clock.now();
         daemon.metrics().await?;
