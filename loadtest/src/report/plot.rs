@@ -48,7 +48,12 @@ fn draw(plot: &Plot, title: &str, root: &Area<'_>) -> Result<(), Box<dyn std::er
     let (left, low, high) = (finite(left, 0.0), finite(low, 0.001), finite(high, 1.0));
     let right = if right > left && right.is_finite() { right } else { left + 1.0 };
     let mut chart = ChartBuilder::on(root);
-    chart.caption(title, ("sans-serif", 18)).margin(12).x_label_area_size(40).y_label_area_size(72);
+    chart
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .margin_right(32)
+        .x_label_area_size(40)
+        .y_label_area_size(72);
     match plot.scale {
         Scale::Linear => {
             let high = if high > 0.0 { high * 1.08 } else { 1.0 };
@@ -94,7 +99,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.2))
         .draw()?;
