@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::fair::FlowKey;
+use super::group::GroupName;
 use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
@@ -117,6 +119,10 @@ pub struct Submission {
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
     pub dedup: Option<Dedup>,
+    /// Goes after all that came before it in this group, one at a time.
+    pub group: Option<GroupName>,
+    /// On whose account it goes, within its queue.
+    pub flow: Option<FlowKey>,
     /// A message that cannot be understood, and why: it goes straight to the dead jobs.
     pub unfit: Option<String>,
 }

@@ -8,6 +8,7 @@ pub mod defaults;
 
 mod bounds;
 mod error;
+mod fairness;
 mod headers;
 mod item;
 mod listen;

@@ -44,17 +44,17 @@ pub(super) const TARGET: Words = Words {
         "listen",
         "delivery",
         "max_queued",
+        "on_group_failure",
         "limit",
         "priority",
         "retry",
+        "fairness",
     ],
     later: &[
         "breaker",
         "completion",
         "dead_retention",
-        "fairness",
         "finish_before_close",
-        "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
@@ -80,10 +80,13 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const FAIRNESS: Words =
+    Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
+
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 10] = [
+pub(super) const ALL: [&Words; 11] = [
     &ROOT,
     &SERVER,
     &STORE,
@@ -93,6 +96,7 @@ pub(super) const ALL: [&Words; 10] = [
     &LIMIT,
     &PRIORITY,
     &RETRY,
+    &FAIRNESS,
     &SOURCES,
 ];
 

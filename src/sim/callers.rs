@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
+use crate::broker::group::GroupName;
 use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Source, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::Request;
@@ -109,6 +110,10 @@ impl Callers {
             digest: [u8::from(rng.one_in(4)); 32],
             keep: Dedup::KEEP,
         });
+        let group = (shape.groups > 0 && rng.one_in(2)).then(|| {
+            let name = format!("group-{}", rng.below(shape.groups));
+            GroupName::new(&name).expect("a name")
+        });
         Submission {
             source: Source::Api,
             id,
@@ -119,6 +124,8 @@ impl Callers {
             deadline,
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
             dedup,
+            group,
+            flow: None,
             unfit: None,
         }
     }

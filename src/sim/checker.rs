@@ -8,6 +8,7 @@ use super::acks::Acks;
 use super::book::Book;
 use super::calendar::Parcel;
 use super::clocks::Moment;
+use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
@@ -47,6 +48,7 @@ pub(super) struct Checker {
     pub(super) order: Order,
     pub(super) acks: Acks,
     pub(super) holds: Holds,
+    turns: Turns,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -71,6 +73,7 @@ impl Checker {
             order: Order::default(),
             acks: Acks::default(),
             holds: Holds::default(),
+            turns: Turns::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -184,6 +187,10 @@ impl Checker {
         match output {
             Output::Change(change) => {
                 self.change(now, change)?;
+                // What is not configured is treated as it last was.
+                let policy = self.limits.policy(change.target());
+                let on_failure = policy.map(|policy| policy.on_group_failure);
+                self.turns.change(change, &self.book, on_failure)?;
                 self.acks.change(change, &self.book);
                 self.book.apply(change)
             }
@@ -235,7 +242,7 @@ impl Checker {
     fn change(&mut self, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
-                if let Place::Scheduled { due } = insert.place {
+                if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
                     self.not_before.insert(insert.header.id, due);
                 }
                 Ok(())
@@ -256,13 +263,15 @@ impl Checker {
                     Ok(())
                 }
                 // Whoever redrives a job wants it now.
-                (Place::Ended { .. }, Place::Queued) => {
+                (Place::Ended { .. }, Place::Queued | Place::Behind { .. }) => {
                     self.not_before.remove(&step.header.id);
                     let deadline = step.header.deadline;
                     let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
+                // It holds its group from now on.
+                (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0;
                     let asked = self.acks.wants_it_cancelled(step.header.id);
@@ -305,7 +314,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target);
+        let armed = self.order.are_unsent(target, header.priority);
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
@@ -394,6 +403,7 @@ impl Checker {
             "attempt {attempt} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        self.turns.send(&entry.header, &self.book)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
         let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);

@@ -23,13 +23,17 @@ pub(super) enum Planted {
     LostReports,
     /// An answer is never let out.
     LostReplies,
+    /// Who is next in a group is never told.
+    LostHeirs,
+    /// The store says of every group that nobody is there.
+    FreeGroups,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
 }
 
 impl Planted {
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 11] = [
+    pub(super) const ALL: [(Planted, &'static str); 13] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -40,6 +44,8 @@ impl Planted {
         (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::LostHeirs, "a group waits for nobody"),
+        (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),
     ];
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::disk::Pace;
 use super::rng::Rng;
+use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
@@ -34,6 +35,8 @@ pub(super) struct Shape {
     pub(super) commands: bool,
     pub(super) dedup: bool,
     pub(super) timed: bool,
+    /// So many groups.
+    pub(super) groups: u64,
     /// Wake-ups are late by up to this.
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
@@ -89,6 +92,7 @@ impl Shape {
             commands: rng.one_in(2),
             dedup: rng.one_in(2),
             timed: rng.one_in(2),
+            groups: if rng.one_in(2) { rng.pick(&[1, 3, 20]) } else { 0 },
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
         }
@@ -113,6 +117,7 @@ impl Shape {
             commands: false,
             dedup: false,
             timed: false,
+            groups: 0,
             lateness: Duration::ZERO,
             fast: true,
         }
@@ -145,6 +150,8 @@ impl Shape {
             },
             max_deferrals: some(rng.pick(&[1, 2, 5, 20])),
             max_queued: rng.pick(&[10, 100, 1_000_000, 1_000_000]),
+            on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
+            weights: Default::default(),
         }
     }
 }

@@ -235,6 +235,8 @@ impl Proxy {
             deadline: wishes.schedule.deadline,
             max_attempts: None,
             dedup,
+            group: wishes.group.clone(),
+            flow: wishes.flow.clone(),
             unfit: None,
         })
     }

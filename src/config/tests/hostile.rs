@@ -111,6 +111,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "priority",
         "retry",
         "headers",
+        "fairness",
+        "weights",
     ];
     let truths = ["check_before_dispatch"];
     let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
