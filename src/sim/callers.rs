@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
+use crate::broker::fair::FlowKey;
 use crate::broker::group::GroupName;
 use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Source, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, TargetId};
@@ -114,6 +115,11 @@ impl Callers {
             let name = format!("group-{}", rng.below(shape.groups));
             GroupName::new(&name).expect("a name")
         });
+        let flow = (shape.flows > 0 && !rng.one_in(4)).then(|| {
+            // One of them wants as much as all others.
+            let number = if rng.one_in(2) { 0 } else { rng.below(shape.flows) };
+            FlowKey::new(&format!("tenant-{number}")).expect("a key")
+        });
         Submission {
             source: Source::Api,
             id,
@@ -125,7 +131,7 @@ impl Callers {
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
             dedup,
             group,
-            flow: None,
+            flow,
             unfit: None,
         }
     }

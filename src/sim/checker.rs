@@ -8,6 +8,7 @@ use super::acks::Acks;
 use super::book::Book;
 use super::calendar::Parcel;
 use super::clocks::Moment;
+use super::fairness::Fairness;
 use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
@@ -49,6 +50,7 @@ pub(super) struct Checker {
     pub(super) acks: Acks,
     pub(super) holds: Holds,
     turns: Turns,
+    fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -74,6 +76,7 @@ impl Checker {
             acks: Acks::default(),
             holds: Holds::default(),
             turns: Turns::default(),
+            fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -96,6 +99,7 @@ impl Checker {
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
+        self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
         self.turn = Turn(1);
@@ -191,6 +195,7 @@ impl Checker {
                 let policy = self.limits.policy(change.target());
                 let on_failure = policy.map(|policy| policy.on_group_failure);
                 self.turns.change(change, &self.book, on_failure)?;
+                self.fairness.change(change, &self.book, policy)?;
                 self.acks.change(change, &self.book);
                 self.book.apply(change)
             }
@@ -291,7 +296,10 @@ impl Checker {
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Delete { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => Ok(()),
         }
     }
 

@@ -16,7 +16,7 @@
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
 //! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `groups`, `limits`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of groups, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -30,6 +30,7 @@ mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod fairness;
 mod groups;
 mod history;
 mod holds;

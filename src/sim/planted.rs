@@ -23,6 +23,8 @@ pub(super) enum Planted {
     LostReports,
     /// An answer is never let out.
     LostReplies,
+    /// The store has forgotten how far its flows are.
+    ForgottenFlows,
     /// Who is next in a group is never told.
     LostHeirs,
     /// The store says of every group that nobody is there.
@@ -33,7 +35,7 @@ pub(super) enum Planted {
 
 impl Planted {
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 13] = [
+    pub(super) const ALL: [(Planted, &'static str); 14] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -44,6 +46,7 @@ impl Planted {
         (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::ForgottenFlows, "and is done at"),
         (Planted::LostHeirs, "a group waits for nobody"),
         (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),

@@ -15,8 +15,9 @@ use super::tables::{
 };
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
+use crate::broker::fair::Rank;
 use crate::broker::group::Stand;
-use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
+use crate::broker::job::{Header, JobId, Owed, Place, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -34,7 +35,7 @@ pub(super) struct Buffers {
 pub(super) struct Commit<'txn> {
     jobs: Writer<'txn, 16>,
     bodies: Bodies<'txn>,
-    ready: Writer<'txn, 13>,
+    ready: Writer<'txn, 21>,
     timers: Writer<'txn, 24>,
     deadlines: Writer<'txn, 24>,
     running: Writer<'txn, 16>,
@@ -86,7 +87,7 @@ impl<'txn> Commit<'txn> {
             Change::Delete { id, target, priority, place, stand } => self
                 .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => Ok(()),
         }
     }
 
@@ -142,7 +143,7 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let (old_deadline, old_group) = {
+        let (old_deadline, old_group, old_rank) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -168,16 +169,10 @@ impl<'txn> Commit<'txn> {
             let bytes = &mut self.buffers.bytes;
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
             let group = head.header.group.clone();
-            (head.header.deadline.filter(|_| !step.from.is_ended()), group)
+            (old.deadline.filter(|_| !step.from.is_ended()), group, old.rank())
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
-        self.take_from_place(
-            header.id,
-            header.target,
-            step.from_priority,
-            step.from_seat,
-            step.from,
-        )?;
+        self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
         self.add_to_place(header, step.to)?;
         self.owe(header.id, step.from_owed, &step.from, header.owed, &step.to)?;
         let from = Was { group: old_group.as_ref(), place: step.from };
@@ -209,7 +204,7 @@ impl<'txn> Commit<'txn> {
         place: &Place,
         stand: Stand,
     ) -> Result<()> {
-        let (seat, group) = {
+        let (rank, group) = {
             let row = self.jobs.remove(&keys::job(id))?;
             let (head, _) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -241,12 +236,12 @@ impl<'txn> Commit<'txn> {
             if old.owed != Owed::Nothing {
                 return Err(StoreError::row("jobs", "its task token is not answered yet"));
             }
-            (old.seat, head.header.into_owned().group)
+            (old.rank(), head.header.into_owned().group)
         };
         self.bodies.forget(id)?;
         let from = Was { group: group.as_ref(), place: *place };
         self.groups.moved(id, target, from, Was::NOWHERE, &mut self.buffers.bytes)?;
-        self.take_from_place(id, target, priority, seat, *place)
+        self.take_from_place(id, target, priority, rank, *place)
     }
 
     fn claim(&mut self, header: &Header, claim: &Claim) -> Result<()> {
@@ -291,7 +286,7 @@ impl<'txn> Commit<'txn> {
         match place {
             Place::Queued => {
                 encode(bytes, header)?;
-                self.ready.add(&keys::ready(header.target, header.priority, header.seat), bytes)
+                self.ready.add(&keys::ready(header.target, header.priority, header.rank()), bytes)
             }
             Place::Scheduled { due } | Place::Waiting { due } => {
                 encode(bytes, &(header, place))?;
@@ -319,11 +314,11 @@ impl<'txn> Commit<'txn> {
         id: JobId,
         target: TargetId,
         priority: Priority,
-        seat: Seat,
+        rank: Rank,
         place: Place,
     ) -> Result<()> {
         match place {
-            Place::Queued => self.ready.remove(&keys::ready(target, priority, seat)).map(drop),
+            Place::Queued => self.ready.remove(&keys::ready(target, priority, rank)).map(drop),
             Place::Scheduled { due } | Place::Waiting { due } => {
                 self.timers.remove(&keys::time(due, id)).map(drop)
             }
