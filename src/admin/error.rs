@@ -48,6 +48,8 @@ pub(super) enum AdminError {
     NoSuchJob(JobId),
     #[error("job {id} is {state}: {rule}")]
     Conflict { id: JobId, state: JobState, rule: &'static str },
+    #[error("job {by} has the dedup_id of job {id} by now")]
+    Overtaken { id: JobId, by: JobId },
     #[error("the body is larger than the {0} bytes that are read here")]
     BodyTooLarge(usize),
     #[error("the body cannot be read: {0}")]
@@ -104,6 +106,7 @@ impl AdminError {
             AdminError::NoSuchTarget { .. } => Kind::UnknownTarget,
             AdminError::NotAJob(_) | AdminError::NoSuchJob(_) => Kind::UnknownJob,
             AdminError::Conflict { .. } => Kind::JobState,
+            AdminError::Overtaken { .. } => Kind::Overtaken,
             AdminError::BodyTooLarge(_) => Kind::BodyTooLarge,
             AdminError::Senseless(_) | AdminError::Reload(_) => Kind::Invalid,
             AdminError::Draining => Kind::Draining,
@@ -136,6 +139,7 @@ impl From<AdminError> for Problem {
             AdminError::NoSuchJob(id) => Problem::from((CommandError::NoSuchJob, id)),
             AdminError::Draining => Problem::draining(),
             AdminError::Stopped(stopped) => Problem::from(stopped),
+            AdminError::Overtaken { id, by } => Problem::from((CommandError::Overtaken { by }, id)),
             AdminError::Conflict { id, state, .. } => {
                 problem.with_job(id).with("state", state.as_str())
             }

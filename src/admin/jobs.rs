@@ -263,6 +263,7 @@ impl AdminState {
             CommandError::NoSuchJob => AdminError::NoSuchJob(id),
             CommandError::Conflict { state } => AdminError::Conflict { id, state, rule },
             CommandError::Draining => AdminError::Draining,
+            CommandError::Overtaken { by } => AdminError::Overtaken { id, by },
         })
     }
 

@@ -106,6 +106,9 @@ pub enum Load {
     Job { id: JobId, ticket: Ticket },
     /// Who holds this key?
     Claim { key: DedupKey, ticket: Ticket },
+    /// These jobs, and who holds the names that they came with. Those that are not there are left
+    /// out.
+    Candidates { ids: Vec<JobId>, ticket: Ticket },
     /// When is the last job of this flow done? Where virtual time has passed that, it is no matter.
     Flow { flow: FlowId, ticket: Ticket },
     /// Is anybody in this group, to be waited for?
@@ -147,6 +150,10 @@ pub enum Loaded {
         ticket: Ticket,
         job: Option<(Header, Place)>,
     },
+    Candidates {
+        ticket: Ticket,
+        rows: Vec<Candidate>,
+    },
     Flow {
         ticket: Ticket,
         done: Option<Tag>,
@@ -178,6 +185,17 @@ pub enum Loaded {
         rows: Vec<(JobId, TargetId, Priority, Place)>,
         next: Option<Wall>,
     },
+}
+
+/// A job that may be redriven.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub header: Header,
+    pub place: Place,
+    /// The `dedup_id` that it came with.
+    pub name: Option<String>,
+    /// Who holds that now; nobody where the holder was cancelled.
+    pub holder: Option<JobId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

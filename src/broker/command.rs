@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Change, Load, Ticket};
+use super::change::{Candidate, Change, Load, Ticket};
 use super::fair::Tag;
 use super::flows::Then;
 use super::group::Stand;
@@ -30,6 +30,12 @@ pub(super) enum Pending {
         count: u64,
         /// Where its page begins.
         after: Option<(Wall, JobId)>,
+        /// Where the next one begins; `None` at the end.
+        next: Option<(Wall, JobId)>,
+    },
+    Redrive {
+        to: ReplyTo,
+        job: JobId,
     },
 }
 
@@ -45,6 +51,9 @@ pub(super) enum Purpose {
 impl Broker {
     pub(super) fn command(&mut self, now: Now, to: ReplyTo, command: JobCommand) {
         match self.get(command.job()) {
+            _ if matches!(command, JobCommand::Redrive { .. }) => {
+                self.ask_to_redrive(to, command.job());
+            }
             Some(job) => self.carry_out(now, to, &command, job),
             None => self.find(command.job(), Purpose::Command { to, command }),
         }
@@ -91,7 +100,15 @@ impl Broker {
 
     pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
         let since = BTreeSet::new();
-        self.next_page(Pending::Sweep { to, target, sweep, since, count: 0, after: None });
+        self.next_page(Pending::Sweep {
+            to,
+            target,
+            sweep,
+            since,
+            count: 0,
+            after: None,
+            next: None,
+        });
     }
 
     /// Asks the store for a job that memory does not know.
@@ -166,15 +183,6 @@ impl Broker {
                     Ok((header, place))
                 }
             }
-            JobCommand::Redrive { .. } if is_laid_down(&job) => {
-                if self.draining {
-                    Err(CommandError::Draining)
-                } else if self.ask_flow(&job.0, Then::Command { to, command: command.clone() }) {
-                    return;
-                } else {
-                    Ok(self.redrive(now, job))
-                }
-            }
             JobCommand::Purge { .. } if is_laid_down(&job) => {
                 self.purge(&job);
                 Ok(job)
@@ -238,7 +246,7 @@ impl Broker {
 
     /// To the end of its queue, as if it were new but for the number of its next attempt. In its
     /// group it has its old place.
-    fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+    pub(super) fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
         let mut header = Header {
             seat: self.next_seat(),
             ready_at: now.wall,
@@ -272,47 +280,74 @@ impl Broker {
         }
     }
 
-    pub(super) fn swept(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        rows: Vec<(Header, Place)>,
-        exhausted: bool,
-    ) {
-        let headers = rows.iter().map(|(header, _)| header);
-        if matches!(self.pending.get(&ticket), Some(Pending::Sweep { sweep: Sweep::Redrive, .. }))
-            && self.ask_flows_of(ticket, headers)
-        {
+    pub(super) fn swept(&mut self, ticket: Ticket, rows: Vec<(Header, Place)>, exhausted: bool) {
+        let Some(Pending::Sweep { sweep, since, count, next, .. }) = self.pending.get_mut(&ticket)
+        else {
+            return;
+        };
+        let place = |(header, place): &(Header, Place)| match place {
+            Place::Ended { at, .. } => Some((*at, header.id)),
+            _ => None,
+        };
+        *next = rows.last().and_then(place).filter(|_| !exhausted);
+        let meant: Vec<JobId> =
+            rows.iter().map(|(header, _)| header.id).filter(|id| !since.contains(id)).collect();
+        if *sweep == Sweep::Redrive && !meant.is_empty() {
+            // Only once it is known that nobody else has their names.
+            self.outputs.push_back(Output::Load(Load::Candidates { ids: meant, ticket }));
             return;
         }
-        let Some(Pending::Sweep { to, target, sweep, since, mut count, .. }) =
+        let mut purged = Vec::new();
+        for job in rows.into_iter().filter(|(header, _)| meant.contains(&header.id)) {
+            let job =
+                self.jobs.get(job.0.id).map_or(job, |(header, place)| (header.clone(), *place));
+            if is_laid_down(&job) && !self.jobs.is_deleted(job.0.id) {
+                *count += 1;
+                purged.push(job);
+            }
+        }
+        for job in purged {
+            self.purge(&job);
+        }
+        self.page_done(ticket);
+    }
+
+    /// What a sweep redrives, less those whose names others have.
+    pub(super) fn redrive_page(&mut self, now: Now, ticket: Ticket, rows: Vec<Candidate>) {
+        if self.ask_flows_of(ticket, rows.iter().map(|row| &row.header)) {
+            return;
+        }
+        let mut redriven = 0;
+        for row in rows {
+            let (id, rival) = (row.header.id, self.rival(row.header.id, &row));
+            let meant = match self.pending.get(&ticket) {
+                Some(Pending::Sweep { since, .. }) => !since.contains(&id),
+                _ => false,
+            };
+            let job = self.newest(id, Some(row)).filter(is_laid_down);
+            if let Some(job) = job.filter(|_| meant && rival.is_none()) {
+                self.redrive(now, job);
+                redriven += 1;
+            }
+        }
+        if let Some(Pending::Sweep { count, .. }) = self.pending.get_mut(&ticket) {
+            *count += redriven;
+        }
+        self.page_done(ticket);
+    }
+
+    fn page_done(&mut self, ticket: Ticket) {
+        let Some(Pending::Sweep { to, target, sweep, since, count, next, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
         };
-        let mut after = None;
-        for (header, place) in rows {
-            let Place::Ended { at, .. } = place else { continue };
-            after = Some((at, header.id));
-            if since.contains(&header.id) {
-                continue;
+        match next {
+            None => self.finish_sweep(to, count),
+            after => {
+                let next = None;
+                self.next_page(Pending::Sweep { to, target, sweep, since, count, after, next });
             }
-            let job = self.get(header.id).unwrap_or((header, place));
-            if !is_laid_down(&job) || self.jobs.is_deleted(job.0.id) {
-                continue;
-            }
-            match sweep {
-                Sweep::Redrive => {
-                    self.redrive(now, job);
-                }
-                Sweep::Purge => self.purge(&job),
-            }
-            count += 1;
-        }
-        if exhausted || after.is_none() {
-            self.finish_sweep(to, count);
-        } else {
-            self.next_page(Pending::Sweep { to, target, sweep, since, count, after });
         }
     }
 
@@ -346,7 +381,7 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Swept(count) });
     }
 
-    fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
+    pub(super) fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
     }
 
@@ -356,6 +391,6 @@ impl Broker {
 }
 
 /// Dead, and nobody is owed an answer any more: it can be redriven or purged.
-fn is_laid_down((header, place): &(Header, Place)) -> bool {
+pub(super) fn is_laid_down((header, place): &(Header, Place)) -> bool {
     matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
 }

@@ -113,7 +113,7 @@ impl Counts {
                 self.enter(step.header.priority, &step.to, step.header.stand());
             }
             Change::Delete { priority, place, stand, .. } => {
-                self.leave(*priority, place, *stand)?
+                self.leave(*priority, place, *stand)?;
             }
             Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => {}
         }

@@ -253,6 +253,10 @@ pub enum CommandError {
         state: JobState,
     },
     Draining,
+    /// Another job has its `dedup_id` by now.
+    Overtaken {
+        by: JobId,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

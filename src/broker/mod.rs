@@ -13,7 +13,7 @@
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `rivals`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
@@ -31,6 +31,7 @@ mod lines;
 pub mod payload;
 pub mod policy;
 mod retry;
+mod rivals;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -244,11 +245,12 @@ impl Broker {
             }
             Loaded::Job { ticket, job } => self.found(now, ticket, job),
             Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
+            Loaded::Candidates { ticket, rows } => self.candidates(now, ticket, rows),
             Loaded::Flow { ticket, done } => self.flow(now, ticket, done),
             Loaded::Group { ticket, taken } => self.grouped(now, ticket, taken),
             Loaded::Heir { ticket, heir } => self.heir(now, ticket, heir),
             Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
-            Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
+            Loaded::Dead { ticket, rows, exhausted } => self.swept(ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
         }
     }

@@ -39,6 +39,11 @@ struct Found {
 }
 
 impl Lookups {
+    /// Of a name that was given in a turn that is not on disk.
+    pub(super) fn fresh_holder(&self, key: &DedupKey) -> Option<JobId> {
+        self.fresh.get(key).map(|(holder, _, _)| *holder)
+    }
+
     /// What was cancelled is done with: its name is free again.
     pub(super) fn cancelled(&mut self, id: JobId) {
         self.fresh.retain(|_, (holder, _, _)| *holder != id);

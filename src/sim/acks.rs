@@ -143,9 +143,14 @@ impl Acks {
                 self.commanded(&command, result, book)?;
             }
             (Asked::Sweep(target, dead, meant), Reply::Swept(count)) => {
-                let left = dead
-                    .iter()
-                    .find(|(id, place)| book.get(*id).is_some_and(|entry| entry.place == *place));
+                // One whose name another has, or had, stays as it is.
+                let is_named = |id: JobId, entry: &Entry| {
+                    let key = entry.claimed();
+                    key.is_none_or(|key| book.claimant(key).is_some_and(|holder| holder.id == id))
+                };
+                let left = dead.iter().find(|(id, place)| {
+                    book.get(*id).is_some_and(|entry| entry.place == *place && is_named(*id, entry))
+                });
                 ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
                 ensure!(*count <= meant as u64, "{count} swept, of {meant}");
             }
@@ -270,6 +275,12 @@ impl Acks {
                     found == Some(*state),
                     "{command:?} conflicts with {state}: it is {found:?}"
                 );
+            }
+            Err(CommandError::Overtaken { by }) => {
+                let key = entry.and_then(Entry::claimed);
+                let holder = key.and_then(|key| book.claimant(key)).map(|holder| holder.id);
+                let fits = holder == Some(*by) && *by != command.job();
+                ensure!(fits, "{command:?}: overtaken by {by}, and {holder:?} has its name");
             }
             Err(CommandError::Draining) => ensure!(self.draining, "{command:?}: not draining"),
             Ok((header, place)) => {

@@ -109,7 +109,7 @@ impl Callers {
         let dedup = (shape.dedup && rng.one_in(2)).then(|| Dedup {
             name: format!("order-{}", rng.below(12)),
             digest: [u8::from(rng.one_in(4)); 32],
-            keep: Dedup::KEEP,
+            keep: rng.pick(&[Dedup::KEEP, Duration::from_secs(1)]),
         });
         let group = (shape.groups > 0 && rng.one_in(2)).then(|| {
             let name = format!("group-{}", rng.below(shape.groups));

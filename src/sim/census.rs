@@ -216,6 +216,7 @@ impl Census {
             }
             Reply::Job(Err(CommandError::NoSuchJob)) => self.count("an unknown job"),
             Reply::Job(Err(CommandError::Conflict { .. })) => self.count("a conflict"),
+            Reply::Job(Err(CommandError::Overtaken { .. })) => self.count("one overtaken"),
             Reply::Swept(2..) => self.count("a sweep of many"),
             Reply::Job(_) | Reply::Swept(_) | Reply::Target(_) => {}
         }

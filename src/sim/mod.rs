@@ -20,10 +20,11 @@
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
-//! | `pace`, `tests` | tests |
+//! | `pace`, `by_hand`, `tests` | tests |
 
 mod acks;
 mod book;
+mod by_hand;
 mod calendar;
 mod callers;
 mod census;

@@ -10,7 +10,7 @@ use super::commit::ClaimRow;
 use super::error::Result;
 use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, Rows, TIMERS};
 use super::{flows, groups, jobs, keys};
-use crate::broker::change::{Holder, Load, Loaded};
+use crate::broker::change::{Candidate, Holder, Load, Loaded};
 use crate::broker::fair::Rank;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
 use crate::broker::time::Wall;
@@ -57,6 +57,13 @@ pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
         Load::Claim { key, ticket } => {
             let holder = holder(txn, key.target, &key.name)?;
             Loaded::Claim { ticket: *ticket, holder }
+        }
+        Load::Candidates { ids, ticket } => {
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(candidate(txn, *id)?);
+            }
+            Loaded::Candidates { ticket: *ticket, rows }
         }
         Load::Flow { flow, ticket } => {
             Loaded::Flow { ticket: *ticket, done: flows::done(txn, flow)? }
@@ -110,6 +117,19 @@ fn window<const N: usize, R>(
         rows.push(read(key.value(), value.value())?);
     }
     Ok((rows, true))
+}
+
+fn candidate(txn: &ReadTransaction, id: JobId) -> Result<Option<Candidate>> {
+    let Some(row) = tables::read(txn, JOBS)?.get(&keys::job(id))? else { return Ok(None) };
+    let (head, _) = jobs::read_head(row.value())?;
+    let (name, place) = (head.dedup.map(str::to_owned), head.place);
+    let header = head.header.into_owned();
+    let holder = match &name {
+        Some(name) => holder(txn, header.target, name)?,
+        None => None,
+    };
+    let holder = holder.filter(|holder| !holder.cancelled).map(|holder| holder.id);
+    Ok(Some(Candidate { header, place, name, holder }))
 }
 
 fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<Holder>> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::keys;
 use super::record::{JobRecord, cap_history};
 use crate::broker::change::{
-    Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
+    Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
     RecoveredTarget, Turn,
 };
 use crate::broker::fair::{Clocks, FlowId, Tag};
@@ -168,6 +168,10 @@ impl Model {
                 });
                 Loaded::Claim { ticket: *ticket, holder }
             }
+            Load::Candidates { ids, ticket } => {
+                let rows = ids.iter().filter_map(|id| self.candidate(*id)).collect();
+                Loaded::Candidates { ticket: *ticket, rows }
+            }
             Load::Flow { flow, ticket } => {
                 let done = self.flows.get(flow).copied();
                 let now = self.clocks_of(flow.target).get(flow.priority).now;
@@ -234,6 +238,21 @@ impl Model {
         self.records().filter_map(move |job| match job.place {
             Place::Ended { end, at } if end.is_dead() == dead => Some(((at, job.header.id), job)),
             _ => None,
+        })
+    }
+
+    fn candidate(&self, id: JobId) -> Option<Candidate> {
+        let job = self.jobs.get(&id)?;
+        let holder = job.claimed.as_ref().and_then(|key| self.holders.get(key)).copied();
+        let is_cancelled = |id: &JobId| {
+            let place = self.jobs.get(id).map(|job| job.record.place);
+            matches!(place, Some(Place::Ended { end: End::Cancelled, .. }))
+        };
+        Some(Candidate {
+            header: job.record.header.clone(),
+            place: job.record.place,
+            name: job.claimed.as_ref().map(|key| key.name.clone()),
+            holder: holder.filter(|holder| !is_cancelled(holder)),
         })
     }
 

@@ -102,6 +102,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
         Load::Dead { target, after, limit, ticket },
         Load::Finished { before: weather.time(), limit },
         Load::Job { id, ticket },
+        Load::Candidates { ids: ids.clone(), ticket },
         Load::Job { id: JobId(u128::MAX), ticket },
     ];
     for priority in Priority::ALL {
