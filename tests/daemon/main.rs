@@ -5,6 +5,9 @@
 //! ones and prints what they measured.
 
 mod crash;
+mod dedup;
+mod fairness;
+mod groups;
 mod idle;
 mod metronome;
 mod outcomes;
