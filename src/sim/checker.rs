@@ -8,6 +8,8 @@ use super::acks::Acks;
 use super::book::Book;
 use super::calendar::Parcel;
 use super::clocks::Moment;
+use super::fairness::Fairness;
+use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
@@ -49,6 +51,8 @@ pub(super) struct Checker {
     pub(super) acks: Acks,
     pub(super) holds: Holds,
     pub(super) tokens: Tokens,
+    turns: Turns,
+    fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -74,6 +78,8 @@ impl Checker {
             acks: Acks::default(),
             holds: Holds::default(),
             tokens: Tokens::default(),
+            turns: Turns::default(),
+            fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -96,6 +102,7 @@ impl Checker {
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
+        self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
         self.tokens.restart();
@@ -123,6 +130,7 @@ impl Checker {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
+        self.fairness.input(input);
         self.tokens.input(input, &self.book, &self.order)?;
         match input {
             Input::Attempted { job, attempt, report } => {
@@ -194,6 +202,11 @@ impl Checker {
         match output {
             Output::Change(change) => {
                 self.change(now, change)?;
+                // What is not configured is treated as it last was.
+                let policy = self.limits.policy(change.target());
+                let on_failure = policy.map(|policy| policy.on_group_failure);
+                self.turns.change(change, &self.book, on_failure)?;
+                self.fairness.change(change, &self.book, policy)?;
                 self.acks.change(change, &self.book);
                 self.tokens.change(change)?;
                 self.book.apply(change)
@@ -246,7 +259,7 @@ impl Checker {
     fn change(&mut self, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
-                if let Place::Scheduled { due } = insert.place {
+                if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
                     self.not_before.insert(insert.header.id, due);
                 }
                 Ok(())
@@ -272,7 +285,7 @@ impl Checker {
                     Ok(())
                 }
                 // Whoever redrives a job wants it now.
-                (Place::Ended { .. }, Place::Queued) => {
+                (Place::Ended { .. }, Place::Queued | Place::Behind { .. }) => {
                     self.not_before.remove(&step.header.id);
                     let deadline = step.header.deadline;
                     let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
@@ -301,7 +314,10 @@ impl Checker {
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Delete { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => Ok(()),
         }
     }
 
@@ -414,6 +430,7 @@ impl Checker {
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
         self.tokens.send(id)?;
+        self.turns.send(&entry.header, &self.book)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
         let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);

@@ -17,20 +17,23 @@
 //! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
 //! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `limits`, `holds`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of histories, of waking up, of task tokens |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
-//! | `pace`, `tests` | tests |
+//! | `pace`, `by_hand`, `tests` | tests |
 
 mod acks;
 mod book;
+mod by_hand;
 mod calendar;
 mod callers;
 mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod fairness;
+mod groups;
 mod history;
 mod holds;
 mod limits;
