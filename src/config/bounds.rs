@@ -46,6 +46,16 @@ pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
 pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
 pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
 
+/// Of an answer that is kept, in bytes.
+pub(super) const ANSWER_BODY: RangeInclusive<u64> = 1..=8 * MIB;
+pub(super) const POLL: RangeInclusive<Duration> = millis(1)..=secs(DAY);
+pub(super) const DEAD_AGE: RangeInclusive<Duration> = secs(1)..=secs(3_660 * DAY);
+pub(super) const DEAD_COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
+/// In bytes.
+pub(super) const DEAD_SIZE: RangeInclusive<u64> = 1..=1024 * GIB;
+/// A JSON Schema, in bytes.
+pub(super) const SCHEMA: usize = 1 << 20;
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outcomes::Asking;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Policy, Rate};
 
@@ -108,4 +109,6 @@ pub struct Target {
     /// The sidecar port.
     pub listen: Option<SocketAddr>,
     pub policy: Policy,
+    /// What its answers mean, and how it is asked.
+    pub asking: Asking,
 }

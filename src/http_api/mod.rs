@@ -8,6 +8,7 @@ pub mod reply;
 pub mod server;
 
 pub(crate) mod fields;
+pub(crate) mod fit;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;
