@@ -28,6 +28,7 @@
 
 mod answer;
 mod connection;
+pub(crate) mod explain;
 mod hop;
 pub(crate) mod meaning;
 pub(crate) mod pointer;
@@ -305,7 +306,7 @@ fn answered(
     let asking = &target.asking;
     let seen = arriving.seen(end, asking.max_body);
     let Judged { outcome, follow, reason } = match (job.errand, &asking.verify) {
-        (Errand::Work, _) => judged(target, job.request, &seen),
+        (Errand::Work, _) => judged(target, &job.request.path, &seen),
         (Errand::Poll { .. }, _) => question::polled(asking.completion.as_deref(), &seen),
         (Errand::Verify, Some(verify)) => question::verified(verify, &seen),
         (Errand::Verify, None) => unreachable!("without a verify nothing was asked"),
@@ -319,7 +320,7 @@ fn answered(
 }
 
 /// What the answer to an attempt comes to.
-fn judged(target: &Target, request: &Request, seen: &Seen<'_>) -> Judged {
+fn judged(target: &Target, path: &str, seen: &Seen<'_>) -> Judged {
     let (outcome, because) = meaning::outcome(&target.asking.rules, seen);
     let broken = match seen.end {
         BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
@@ -339,7 +340,7 @@ fn judged(target: &Target, request: &Request, seen: &Seen<'_>) -> Judged {
         )),
     };
     let follow = match outcome {
-        Outcome::Done => question::accepted(target, &request.path, seen),
+        Outcome::Done => question::accepted(target, path, seen),
         Outcome::Refused | Outcome::Rejected | Outcome::Unknown => Follow::Nothing,
     };
     Judged { outcome, follow, reason }
