@@ -11,7 +11,7 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `attempt`, `clock`, `graves` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
@@ -19,6 +19,7 @@ mod clock;
 mod command;
 pub mod course;
 mod ending;
+mod graves;
 pub mod io;
 pub mod job;
 mod jobs;
@@ -62,6 +63,7 @@ pub struct Broker {
     lookups: submit::Lookups,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
+    graves: graves::Graves,
     lead: attempt::Lead,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
@@ -91,6 +93,7 @@ impl Broker {
             lookups: submit::Lookups::default(),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
+            graves: graves::Graves::default(),
             lead: attempt::Lead::default(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -118,7 +121,7 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
+            Input::Sweep { to, target, sweep, which } => self.sweep(now, to, target, sweep, which),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
@@ -159,7 +162,8 @@ impl Broker {
             let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
             Some(header.enqueued_at)
         });
-        target.view(oldest, now.mono)
+        let dead_fill = self.graves.fill(target.id, now.wall);
+        TargetView { dead_fill, ..target.view(oldest, now.mono) }
     }
 
     fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
@@ -181,7 +185,10 @@ impl Broker {
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in ids {
             if let Some(target) = self.targets.get_mut(&id) {
-                target.configure(policies.remove(&id), now.mono);
+                let policy = policies.remove(&id);
+                let keep = policy.as_ref().map(|policy| policy.outcomes.dead_retention);
+                self.graves.configure(id, keep);
+                target.configure(policy, now.mono);
                 if target.live.is_none() {
                     self.disarm(id, now);
                 }
@@ -230,6 +237,9 @@ impl Broker {
             Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
             Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
+            Loaded::Graves { target, rows, buried, next } => {
+                self.let_graves_go(now, target, rows, buried, next);
+            }
         }
     }
 
@@ -247,6 +257,7 @@ impl Broker {
             self.pump(target, now);
         }
         self.refill_timers();
+        self.look_at_graves(now);
         if self.draining && !self.drained && self.flights.is_empty() {
             self.drained = true;
             self.outputs.push_back(Output::Drained);
@@ -305,6 +316,9 @@ impl Broker {
             && let Some(deadline) = header.deadline
         {
             self.deadlines.insert((deadline, id), id);
+        }
+        if matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            self.graves.changed(header.target);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline

@@ -39,7 +39,7 @@ pub use types::{
     ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
     Telemetry,
 };
-pub use units::parse_duration;
+pub use units::{parse_duration, rate_of as parse_rate};
 
 /// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon
 /// gives `&|name| std::env::var(name).ok()`.

@@ -7,6 +7,7 @@ pub mod problem;
 pub mod reply;
 pub mod server;
 
+pub(crate) mod edit;
 pub(crate) mod fields;
 pub(crate) mod fit;
 pub(crate) mod headers;

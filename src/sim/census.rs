@@ -12,7 +12,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 58] = [
+    const EXPECTED: [&'static str; 61] = [
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -41,6 +41,9 @@ impl Census {
         "a question: refused",
         "a question: unknown",
         "a redrive",
+        "a warning of dead jobs",
+        "another request",
+        "dead jobs let go",
         "a refusal while draining",
         "a reload",
         "a resume",
@@ -119,6 +122,8 @@ impl Census {
             Output::Send { .. } => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
+            Output::DeadFill(fill) if fill.dropped > 0 => self.count("dead jobs let go"),
+            Output::DeadFill(_) => self.count("a warning of dead jobs"),
             Output::Load(_) | Output::Unsend { .. } | Output::Waited { .. } => {}
         }
     }
@@ -142,6 +147,7 @@ impl Census {
                 &step.events
             }
             Change::Delete { .. } => return self.count("a delete"),
+            Change::Rewrite { .. } => return self.count("another request"),
             Change::Held { .. } => return self.count("a hold"),
             Change::Paused { .. } => return,
         };

@@ -225,7 +225,7 @@ impl Checker {
                 ensure!(running.is_none(), "drained, and something is under way at {running:?}");
                 Ok(())
             }
-            Output::Unsend { .. } | Output::Waited { .. } => Ok(()),
+            Output::Unsend { .. } | Output::Waited { .. } | Output::DeadFill(_) => Ok(()),
         }
     }
 
@@ -294,13 +294,17 @@ impl Checker {
                 }
                 _ => Ok(()),
             },
+            Change::Rewrite { id, .. } => {
+                self.doubts.rewritten(*id);
+                Ok(())
+            }
             Change::Delete { id, place: Place::Ended { end, at }, .. } => {
                 let keep = self.retention.min(self.asked_retention);
                 let old = *at + keep <= self.latest;
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -322,7 +326,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target);
+        let armed = self.order.are_unsent(target, header.priority);
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }

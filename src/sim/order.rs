@@ -168,8 +168,11 @@ impl Order {
         self.armed.get(&target).is_some_and(|armed| !armed.is_empty())
     }
 
-    pub(super) fn are_unsent(&self, target: TargetId) -> usize {
-        self.armed.get(&target).map_or(0, Vec::len)
+    /// Starts on record that go before one of this priority. (A higher one is chosen however many
+    /// lower ones are, which let it go first.)
+    pub(super) fn are_unsent(&self, target: TargetId, priority: Priority) -> usize {
+        let armed = self.armed.get(&target).into_iter().flatten();
+        armed.filter(|armed| armed.priority <= priority).count()
     }
 
     /// Whether this job's start is on record and its request has not left.

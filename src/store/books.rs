@@ -152,6 +152,7 @@ impl Books {
                 (Some((step.from_priority, step.from.state())), Some(step.header.seat))
             }
             Change::Delete { priority, place, .. } => (Some((*priority, place.state())), None),
+            Change::Rewrite { .. } => return Ok(()),
             Change::Paused { paused, .. } => {
                 target.paused = *paused;
                 touched.targets.push(id);

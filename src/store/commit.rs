@@ -9,9 +9,10 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
+use super::record::Attempt;
 use super::tables::{
-    CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, RUNNING, TIMERS, TOKENS, VERIFYING,
-    Writer,
+    CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, OUTBOX, READY, RUNNING, TIMERS, TOKENS,
+    VERIFYING, Writer,
 };
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
@@ -39,6 +40,7 @@ pub(super) struct Commit<'txn> {
     running: Writer<'txn, 16>,
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
+    graves: Writer<'txn, 4>,
     tokens: Writer<'txn, 16>,
     outbox: Writer<'txn, 16>,
     verifying: Writer<'txn, 16>,
@@ -64,6 +66,7 @@ impl<'txn> Commit<'txn> {
             running: Writer::open(txn, RUNNING, "running")?,
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
+            graves: Writer::open(txn, GRAVES, "graves")?,
             tokens: Writer::open(txn, TOKENS, "tokens")?,
             outbox: Writer::open(txn, OUTBOX, "outbox")?,
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
@@ -85,6 +88,9 @@ impl<'txn> Commit<'txn> {
             Change::Delete { id, target, priority, place } => self
                 .delete(*id, *target, *priority, place)
                 .map_err(|error| during(error, "delete", *id)),
+            Change::Rewrite { id, request, .. } => {
+                self.rewrite(*id, request).map_err(|error| during(error, "rewrite", *id))
+            }
             Change::Paused { .. } | Change::Held { .. } => Ok(()),
         }
     }
@@ -173,6 +179,18 @@ impl<'txn> Commit<'txn> {
             step.from_seat,
             step.from,
         )?;
+        // Before its place: that has the size of all that is kept.
+        if let Some(answer) = &step.answer {
+            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
+        }
+        if let Some(attempt) = Attempt::of(step) {
+            let bytes = &mut self.buffers.bytes;
+            self.bodies.attempted(header.id, header.number(), &attempt, bytes)?;
+        } else if header.number() > 1
+            && matches!(step.to, Place::Ended { end, .. } if !end.is_dead())
+        {
+            self.bodies.forget_attempts(header.id)?;
+        }
         self.add_to_place(header, step.to)?;
         self.owe(header.id, step.from_owed, &step.from, header.owed, &step.to)?;
         match (was_verifying, header.state_in(&step.to) == JobState::Verifying) {
@@ -189,13 +207,32 @@ impl<'txn> Commit<'txn> {
                 self.deadlines.add(&keys::time(deadline, header.id), &[])?;
             }
         }
-        if let Some(answer) = &step.answer {
-            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
-        }
         if matches!(step.to, Place::Running { .. }) {
             self.start(header.id)?;
         }
         Ok(())
+    }
+
+    fn rewrite(&mut self, id: JobId, request: &Request) -> Result<()> {
+        let place = jobs::read_head(self.jobs.get(&keys::job(id))?.value())?.0.place;
+        if !matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            return Err(StoreError::row("jobs", format_args!("it is {}", place.state())));
+        }
+        self.requests.remove(&id);
+        self.bodies.rewrite(id, request, &mut self.buffers.bytes)
+    }
+
+    /// What dead jobs of this target take, in bytes, is so much more or less from here on.
+    fn bury(&mut self, target: TargetId, change: impl FnOnce(u64) -> Option<u64>) -> Result<()> {
+        let key = keys::target(target);
+        let before: u64 = match self.graves.find(&key)? {
+            Some(row) => decode("graves", row.value())?,
+            None => 0,
+        };
+        let after = change(before)
+            .ok_or_else(|| StoreError::row("graves", "the dead take less than nothing"))?;
+        encode(&mut self.buffers.bytes, &after)?;
+        self.graves.put(&key, &self.buffers.bytes)
     }
 
     fn delete(
@@ -292,8 +329,10 @@ impl<'txn> Commit<'txn> {
                 self.running.add(&keys::job(id), bytes)
             }
             Place::Ended { end, at } if end.is_dead() => {
-                encode(bytes, &(header, place))?;
-                self.dead.add(&keys::dead(header.target, at, id), bytes)
+                let size = self.bodies.size(id)?;
+                encode(bytes, &(header, place, size))?;
+                self.dead.add(&keys::dead(header.target, at, id), bytes)?;
+                self.bury(header.target, |bytes| bytes.checked_add(size))
             }
             Place::Ended { at, .. } => {
                 encode(bytes, &(header.target, header.priority, place))?;
@@ -317,7 +356,9 @@ impl<'txn> Commit<'txn> {
             }
             Place::Running { .. } => self.running.remove(&keys::job(id)).map(drop),
             Place::Ended { end, at } if end.is_dead() => {
-                self.dead.remove(&keys::dead(target, at, id)).map(drop)
+                let (_, _, size): (Header, Place, u64) =
+                    decode("dead", self.dead.remove(&keys::dead(target, at, id))?.value())?;
+                self.bury(target, |bytes| bytes.checked_sub(size))
             }
             Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
         }

@@ -15,6 +15,8 @@ pub(super) type ReadyKey = [u8; 13];
 pub(super) type TimeKey = [u8; 24];
 /// Target, time of death, job's id.
 pub(super) type DeadKey = [u8; 28];
+/// A job's id and the number of one of its requests.
+pub(super) type AttemptKey = [u8; 20];
 /// Target, priority, state.
 pub(super) type CountKey = [u8; 6];
 
@@ -36,6 +38,10 @@ pub(super) fn time(at: Wall, id: JobId) -> TimeKey {
 
 pub(super) fn dead(target: TargetId, at: Wall, id: JobId) -> DeadKey {
     join([&target.0.to_be_bytes(), &at.as_millis().to_be_bytes(), &id.0.to_be_bytes()])
+}
+
+pub(super) fn attempt(id: JobId, number: u32) -> AttemptKey {
+    join([&id.0.to_be_bytes(), &number.to_be_bytes()])
 }
 
 pub(super) fn count(target: TargetId, priority: Priority, state: JobState) -> CountKey {
@@ -122,6 +128,9 @@ mod tests {
         ];
         assert!(sorted.is_sorted());
         let time_of = |at, id| time(Wall::from_millis(at), JobId(id));
+        assert!(
+            [attempt(JobId(1), 300), attempt(JobId(1), 70_000), attempt(JobId(2), 1)].is_sorted()
+        );
         assert!([time_of(255, 9), time_of(256, 1), time_of(256, 1 << 100)].is_sorted());
     }
 

@@ -8,7 +8,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
-use super::record::{Filter, JobRecord, Page};
+use super::record::{Attempt, Filter, JobRecord, Page};
 use super::{bodies, error, jobs, keys, list, tables};
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
@@ -35,6 +35,16 @@ impl Reader {
     /// The kept part of the last answer.
     pub fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
         self.read(|txn| bodies::answer(txn, id))
+    }
+
+    /// The request that a job came with, where it was given another.
+    pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
+        self.read(|txn| bodies::original(txn, id))
+    }
+
+    /// The last answers of a job that has not succeeded, oldest first.
+    pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        self.read(|txn| bodies::attempts(txn, id))
     }
 
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
