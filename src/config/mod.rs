@@ -14,6 +14,7 @@ mod listen;
 mod outcomes;
 mod parse;
 mod rules;
+mod schema;
 mod source;
 mod sources;
 mod step_functions;
@@ -34,6 +35,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use outcomes::{Address, Asking, Polling, Verify};
 pub use parse::parse;
 pub use rules::{HeaderTest, PointerTest, Rule, When};
+pub use schema::{Misfit, Schema};
 pub use template::{Part, Pointer, Template};
 pub use types::{
     ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
