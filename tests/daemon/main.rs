@@ -5,6 +5,7 @@
 //! ones and prints what they measured.
 
 mod crash;
+mod deliveries;
 mod idle;
 mod metronome;
 mod outcomes;
