@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo, Source};
 use crate::broker::job::{JobId, Owed, Priority, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report, Request};
@@ -69,7 +69,7 @@ struct Leaves {
     priority: Priority,
     number: u32,
     attempt: u32,
-    errand: Errand,
+    aim: Aim,
 }
 
 pub(crate) struct Driver {
@@ -236,8 +236,8 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
                 Output::Load(load) => self.gathered.loads.push(load),
-                Output::Send { job, target, priority, number, attempt, errand } => {
-                    let leaves = Leaves { job, target, priority, number, attempt, errand };
+                Output::Send { job, target, priority, number, attempt, aim } => {
+                    let leaves = Leaves { job, target, priority, number, attempt, aim };
                     self.send(leaves);
                 }
                 Output::Unsend { job } => {
@@ -345,7 +345,7 @@ impl Driver {
 
     /// The start of this request is on disk and its token is taken: off it goes.
     fn send(&mut self, leaves: Leaves) {
-        let Leaves { job, target, priority, number, attempt, errand } = leaves;
+        let Leaves { job, target, priority, number, attempt, aim } = leaves;
         let request = self.requests.remove(&job);
         let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
             // A fault of ours. Nothing has left, and nothing is lost.
@@ -362,19 +362,19 @@ impl Driver {
             let _ = self.outbox.send(message);
             return;
         };
-        debug!(%job, attempt, number, ?errand, target = config.name, "sending");
+        debug!(%job, attempt, number, ?aim, target = config.name, "sending");
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
         // Whether somebody waits does not change what the work did.
-        let wants = request.task_token.is_some() && errand == Errand::Work;
+        let wants = request.task_token.is_some() && aim == Aim::Work;
         let step_functions = self.step_functions.clone().filter(|_| wants);
         self.runtime.spawn(async move {
             if let Some(reason) = gone(step_functions, &request).await {
                 let _ = outbox.send(Message::Tell(Input::NotSent { job, number, reason }));
                 return;
             }
-            let (request, errand) = (&*request, &errand);
-            let outgoing = Outgoing { id: job, attempt, priority, request, errand, number };
+            let (request, aim) = (&*request, &aim);
+            let outgoing = Outgoing { id: job, attempt, priority, request, aim, number };
             let report = dispatcher.attempt(&config, outgoing).await;
             let message = Message::Attempted { job, target, priority, number, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.

@@ -182,8 +182,8 @@ impl Broker {
             }
             let number = self.flights.get(&job).map_or(0, |flight| flight.number);
             let Some((header, _)) = self.jobs.get(job) else { continue };
-            let (attempt, errand) = (header.attempts, header.errand());
-            let send = Output::Send { job, target: id, priority, number, attempt, errand };
+            let (attempt, aim) = (header.attempts, header.aim());
+            let send = Output::Send { job, target: id, priority, number, attempt, aim };
             self.outputs.push_back(send);
         }
     }

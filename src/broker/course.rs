@@ -83,7 +83,7 @@ pub struct Poll {
 
 /// What a request that leaves is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
+pub enum Aim {
     Work,
     Verify,
     Poll { path: String },
@@ -172,11 +172,11 @@ impl Header {
         }
     }
 
-    pub(crate) fn errand(&self) -> Errand {
+    pub(crate) fn aim(&self) -> Aim {
         match &self.course.phase {
-            Phase::Work => Errand::Work,
-            Phase::Verify => Errand::Verify,
-            Phase::Poll(poll) => Errand::Poll { path: poll.path.clone() },
+            Phase::Work => Aim::Work,
+            Phase::Verify => Aim::Verify,
+            Phase::Poll(poll) => Aim::Poll { path: poll.path.clone() },
         }
     }
 }

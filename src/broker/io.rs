@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
-use super::course::{Delivery, Errand};
+use super::course::{Aim, Delivery};
 use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
@@ -242,14 +242,7 @@ pub enum Output {
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
     /// `number` names it among the job's requests, `attempt` among those for its work.
-    Send {
-        job: JobId,
-        target: TargetId,
-        priority: Priority,
-        number: u32,
-        attempt: u32,
-        errand: Errand,
-    },
+    Send { job: JobId, target: TargetId, priority: Priority, number: u32, attempt: u32, aim: Aim },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.

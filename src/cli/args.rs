@@ -6,6 +6,12 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+mod dead;
+mod explain;
+
+pub use dead::{DeadFilterArgs, EditArgs};
+pub use explain::{ExplainArgs, Question};
+
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
     header, job_id, media_type, target_name,
@@ -125,48 +131,6 @@ pub struct CheckArgs {
     pub json: bool,
     #[command(flatten)]
     pub explain: ExplainArgs,
-}
-
-/// An answer to be explained.
-#[derive(Debug, Args)]
-pub struct ExplainArgs {
-    /// Say what an answer of this target would mean, and what would follow from it
-    #[arg(long, value_name = "TARGET", value_parser = target_name, requires = "status")]
-    pub explain: Option<TargetName>,
-    /// The answer's status
-    #[arg(long, value_name = "CODE", requires = "explain",
-          value_parser = clap::value_parser!(u16).range(100..=999))]
-    pub status: Option<u16>,
-    /// A header of the answer; may be given several times
-    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", requires = "explain",
-          value_parser = header)]
-    pub headers: Vec<HeaderArg>,
-    /// The answer's body: text, @FILE, or - for standard input
-    #[arg(long, value_name = "TEXT|@FILE|-", requires = "explain", allow_hyphen_values = true)]
-    pub body: Option<String>,
-    /// It is the answer to a question, not to the job's own request
-    #[arg(long, value_name = "QUESTION", requires = "explain")]
-    pub question: Option<Question>,
-    /// Of a job with a delivery of its own
-    #[arg(long, value_name = "DELIVERY", requires = "explain", value_parser = delivery_parser())]
-    pub delivery: Option<Delivery>,
-    /// The path that the job was sent to; a relative status address starts there
-    #[arg(
-        long,
-        value_name = "PATH",
-        requires = "explain",
-        default_value = "/",
-        hide_default_value = true
-    )]
-    pub path: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Question {
-    /// After an unknown outcome: was it done?
-    Verify,
-    /// After a 202: how does it go?
-    Poll,
 }
 
 #[derive(Debug, Args)]
@@ -375,58 +339,6 @@ pub struct RedriveArgs {
     pub rate: Option<String>,
     #[command(flatten)]
     pub edit: EditArgs,
-}
-
-/// Which of a target's dead jobs.
-#[derive(Debug, Args)]
-pub struct DeadFilterArgs {
-    /// Of a target: only those that ended with this error code
-    #[arg(long, value_name = "CODE")]
-    pub error: Option<String>,
-    /// Of a target: only those that died so long ago at least
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub older_than: Option<Duration>,
-    /// Of a target: only those that died so long ago at most
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub newer_than: Option<Duration>,
-    /// Of a target: only those of this priority
-    #[arg(long, value_name = "P", value_parser = priority_parser(), ignore_case = true,
-          hide_possible_values = true)]
-    pub only_priority: Option<Priority>,
-}
-
-/// What is changed of one dead job.
-#[derive(Debug, Args)]
-pub struct EditArgs {
-    /// Of one job: its new body. What is valid JSON is sent as JSON, all else as the bytes it is
-    #[arg(
-        long,
-        short,
-        value_name = "JSON|@FILE|-",
-        allow_hyphen_values = true,
-        conflicts_with = "all"
-    )]
-    pub data: Option<String>,
-    /// Of one job: the new body's Content-Type
-    #[arg(long, value_name = "TYPE", value_parser = media_type, requires = "data")]
-    pub content_type: Option<String>,
-    /// Of one job: its new path
-    #[arg(long, value_name = "PATH", conflicts_with = "all")]
-    pub path: Option<String>,
-    /// Of one job: its new method
-    #[arg(long, value_name = "METHOD", conflicts_with = "all")]
-    pub method: Option<String>,
-    /// Of one job: a header in place of those of its name; may be given several times
-    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", value_parser = header,
-          conflicts_with = "all")]
-    pub headers: Vec<HeaderArg>,
-    /// Of one job: its new priority
-    #[arg(long, short, value_name = "P", value_parser = priority_parser(), ignore_case = true,
-          hide_possible_values = true, conflicts_with = "all")]
-    pub priority: Option<Priority>,
-    /// Of one job: another Idempotency-Key, for a target that keeps its answers by them
-    #[arg(long, value_name = "KEY", conflicts_with = "all")]
-    pub idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::submit::read_data;
 use super::terminal::Terminal;
 use super::values::written;
-use crate::broker::course::{Delivery, Errand};
+use crate::broker::course::{Aim, Delivery};
 use crate::broker::payload::{Follow, Outcome};
 use crate::config::{Config, Target};
 use crate::dispatch::explain::{Imagined, Meaning, explain as means};
@@ -49,23 +49,23 @@ pub(super) fn explain(
         headers.append(name, value);
     }
     let body = args.body.as_deref().map(read_data).transpose()?.unwrap_or_default();
-    let errand = match args.question {
-        None => Errand::Work,
-        Some(Question::Verify) => Errand::Verify,
-        Some(Question::Poll) => Errand::Poll { path: String::new() },
+    let aim = match args.question {
+        None => Aim::Work,
+        Some(Question::Verify) => Aim::Verify,
+        Some(Question::Poll) => Aim::Poll { path: String::new() },
     };
     let answer = Imagined { status, headers: &headers, body: &body, path: &args.path };
-    let Some(meaning) = means(target, &errand, &answer) else {
-        let table = if errand == Errand::Verify { "verify" } else { "completion" };
+    let Some(meaning) = means(target, &aim, &answer) else {
+        let table = if aim == Aim::Verify { "verify" } else { "completion" };
         return Err(CliError::Failed(format!(
             "{name} has no [targets.{name}.{table}], so it is never asked this"
         )));
     };
     let delivery = args.delivery.unwrap_or(target.policy.outcomes.delivery);
-    let follows = match errand {
-        Errand::Work => after_work(target, delivery, status, &meaning),
-        Errand::Verify => after_verify(target, &meaning),
-        Errand::Poll { .. } => after_poll(target, delivery, status, &meaning),
+    let follows = match aim {
+        Aim::Work => after_work(target, delivery, status, &meaning),
+        Aim::Verify => after_verify(target, &meaning),
+        Aim::Poll { .. } => after_poll(target, delivery, status, &meaning),
     };
     if json {
         let report = json!({
@@ -83,7 +83,7 @@ pub(super) fn explain(
     let because = match (meaning.rule, &meaning.reason) {
         (_, Some(reason)) => reason.clone(),
         (Some(rule), None) => format!("by rule {rule} of response.rules"),
-        (None, None) if errand == Errand::Work => "by what every answer means".to_owned(),
+        (None, None) if aim == Aim::Work => "by what every answer means".to_owned(),
         (None, None) => "by the rules of this question".to_owned(),
     };
     terminal.print(&format!(

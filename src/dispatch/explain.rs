@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use super::answer::BodyEnd;
 use super::meaning::{self, Because, Seen};
 use super::question::{self, Judged};
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::payload::{Follow, Outcome};
 use crate::config::Target;
 
@@ -28,7 +28,7 @@ pub(crate) struct Meaning {
 }
 
 /// `None` where the target has no way to ask this.
-pub(crate) fn explain(target: &Target, errand: &Errand, answer: &Imagined<'_>) -> Option<Meaning> {
+pub(crate) fn explain(target: &Target, aim: &Aim, answer: &Imagined<'_>) -> Option<Meaning> {
     let asking = &target.asking;
     let cut = answer.body.len() > asking.max_body;
     let end = if cut { BodyEnd::Capped } else { BodyEnd::Whole };
@@ -40,16 +40,16 @@ pub(crate) fn explain(target: &Target, errand: &Errand, answer: &Imagined<'_>) -
         cut,
     };
     let mut rule = None;
-    let Judged { outcome, follow, reason } = match errand {
-        Errand::Work => {
+    let Judged { outcome, follow, reason } = match aim {
+        Aim::Work => {
             rule = match meaning::outcome(&asking.rules, &seen).1 {
                 Because::Rule(index) | Because::Undecided(index) => Some(index + 1),
                 Because::Default => None,
             };
             super::judged(target, answer.path, &seen)
         }
-        Errand::Verify => question::verified(asking.verify.as_deref()?, &seen),
-        Errand::Poll { .. } => question::polled(Some(asking.completion.as_deref()?), &seen),
+        Aim::Verify => question::verified(asking.verify.as_deref()?, &seen),
+        Aim::Poll { .. } => question::polled(Some(asking.completion.as_deref()?), &seen),
     };
     Some(Meaning { outcome, follow, rule, reason })
 }

@@ -56,7 +56,7 @@ use self::meaning::{Because, Seen};
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
 use self::question::Judged;
 use self::request::Prepared;
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Answer, Follow, Outcome, Report, Request};
 use crate::config::Target;
@@ -82,7 +82,7 @@ pub struct Outgoing<'a> {
     pub priority: Priority,
     pub request: &'a Request,
     /// Whether the request itself is sent, or a question about it.
-    pub errand: &'a Errand,
+    pub aim: &'a Aim,
     /// Among all requests of the job, from 1.
     pub number: u32,
 }
@@ -139,13 +139,13 @@ impl Dispatcher {
     pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
         let started = Instant::now();
         let unfit = |outcome, reason| Failed { outcome, reason }.report(started.elapsed());
-        let question = match job.errand {
-            Errand::Work => None,
-            Errand::Verify => match question::verify(target, job.id, job.request) {
+        let question = match job.aim {
+            Aim::Work => None,
+            Aim::Verify => match question::verify(target, job.id, job.request) {
                 Ok(request) => Some(request),
                 Err(reason) => return unfit(Outcome::Unknown, reason),
             },
-            Errand::Poll { path } => Some(question::poll(job.id, job.request, path)),
+            Aim::Poll { path } => Some(question::poll(job.id, job.request, path)),
         };
         let sent = question.as_ref().unwrap_or(job.request);
         let request = match Prepared::new(target, &Outgoing { request: sent, ..job }) {
@@ -305,11 +305,11 @@ fn answered(
 ) -> Report {
     let asking = &target.asking;
     let seen = arriving.seen(end, asking.max_body);
-    let Judged { outcome, follow, reason } = match (job.errand, &asking.verify) {
-        (Errand::Work, _) => judged(target, &job.request.path, &seen),
-        (Errand::Poll { .. }, _) => question::polled(asking.completion.as_deref(), &seen),
-        (Errand::Verify, Some(verify)) => question::verified(verify, &seen),
-        (Errand::Verify, None) => unreachable!("without a verify nothing was asked"),
+    let Judged { outcome, follow, reason } = match (job.aim, &asking.verify) {
+        (Aim::Work, _) => judged(target, &job.request.path, &seen),
+        (Aim::Poll { .. }, _) => question::polled(asking.completion.as_deref(), &seen),
+        (Aim::Verify, Some(verify)) => question::verified(verify, &seen),
+        (Aim::Verify, None) => unreachable!("without a verify nothing was asked"),
     };
     let goes_on = matches!(follow, Follow::Accepted { .. } | Follow::Pending);
     let retry_after = (outcome == Outcome::Refused || goes_on)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
 
@@ -30,11 +30,11 @@ pub(super) enum What {
 }
 
 impl What {
-    pub(super) fn of(errand: &Errand) -> What {
-        match errand {
-            Errand::Work => What::Work,
-            Errand::Verify => What::Verify,
-            Errand::Poll { .. } => What::Poll,
+    pub(super) fn of(aim: &Aim) -> What {
+        match aim {
+            Aim::Work => What::Work,
+            Aim::Verify => What::Verify,
+            Aim::Poll { .. } => What::Poll,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::order::Order;
 use super::violation::{Checked, Violation, ensure};
 use super::works;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
@@ -206,16 +206,16 @@ impl Checker {
                 }
                 Ok(())
             }
-            Output::Send { job, target, priority, number, errand, .. } => {
+            Output::Send { job, target, priority, number, aim, .. } => {
                 let said = self.book.get(*job).map(|entry| &entry.header);
                 let fits = said
                     .is_some_and(|header| header.target == *target && header.priority == *priority);
                 ensure!(fits, "sent as {priority} to {target:?}: {said:?}");
-                if let Errand::Poll { path } = errand {
+                if let Aim::Poll { path } = aim {
                     ensure!(*path == works::path(*job), "{job} is polled at {path}");
                 }
                 let (life, target, job, number) = (Default::default(), *target, *job, *number);
-                let parcel = Parcel { life, target, job, number, what: What::of(errand) };
+                let parcel = Parcel { life, target, job, number, what: What::of(aim) };
                 self.send(at, now, parcel, model)
             }
             Output::PassedOver { target, of } => self.order.reported(*target, *of),

@@ -27,7 +27,7 @@ fn sending(header: &Header) -> Output {
         priority: header.priority,
         number: header.number(),
         attempt: header.attempts,
-        errand: header.errand(),
+        aim: header.aim(),
     }
 }
 
@@ -186,14 +186,14 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, number, attempt, errand } => {
+            Output::Send { job, target, priority, number, attempt, aim } => {
                 let found = shell.requests.remove(&job).is_some();
                 ensure!(found, "{job} leaves, and the store gave no request for it");
                 self.departures.push((self.at, job, priority));
-                let what = What::of(&errand);
+                let what = What::of(&aim);
                 self.depart(Parcel { life: self.life, target, job, number, what });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    let again = Output::Send { job, target, priority, number, attempt, errand };
+                    let again = Output::Send { job, target, priority, number, attempt, aim };
                     return self.send_again(&again);
                 }
             }
@@ -217,8 +217,8 @@ impl World {
     fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
         self.checker.output(self.at, now, send, &self.disk.model)?;
-        if let Output::Send { job, target, number, errand, .. } = send {
-            let (job, target, number, what) = (*job, *target, *number, What::of(errand));
+        if let Output::Send { job, target, number, aim, .. } = send {
+            let (job, target, number, what) = (*job, *target, *number, What::of(aim));
             self.depart(Parcel { life: self.life, target, job, number, what });
         }
         Ok(())

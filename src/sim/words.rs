@@ -121,9 +121,9 @@ pub(super) fn output(output: &Output) -> String {
             let after = after.map(|seat| seat.0);
             format!("Load {} after {after:?} limit {limit}", whereabouts(*target, *priority))
         }
-        Output::Send { job: id, target, priority, number, errand, .. } => {
+        Output::Send { job: id, target, priority, number, aim, .. } => {
             let to = whereabouts(*target, *priority);
-            format!("Send {} {to} no. {number}: {errand:?}", job(*id))
+            format!("Send {} {to} no. {number}: {aim:?}", job(*id))
         }
         Output::Unsend { job: id } => format!("Unsend {}", job(*id)),
         Output::PassedOver { target, of } => format!("PassedOver {}", whereabouts(*target, *of)),

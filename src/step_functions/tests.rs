@@ -42,7 +42,6 @@ impl Shelf {
         self.turn += 1;
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "it is what is made of the old one")]
     fn shift(&mut self, header: Header, owed: Owed, from: Place, to: Place, what: Happening) {
         let answer = Answer { status: 200, body: Bytes::from("{\"n\":1}"), ..Answer::default() };
         self.commit(&[Change::Move(Box::new(Move {

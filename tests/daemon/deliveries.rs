@@ -1,11 +1,10 @@
 //! What each delivery promises, by the target's own books: a target that does the work and then
 //! breaks the connection in a fifth of its requests, and a broker that is killed meanwhile.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::support::{Client, Daemon, Order, Orders};
+use crate::orders::{Order, Orders};
+use crate::support::{Client, Daemon};
 
 struct Plan {
     delivery: &'static str,
@@ -49,9 +48,7 @@ async fn run(plan: &Plan) -> Vec<(Value, Order)> {
     for kill in 1..=plan.kills {
         // By progress at the target: each kill meets a broker with requests under way.
         let mark = u32::try_from(kill * plan.jobs / (plan.kills + 1)).unwrap();
-        while api.arrivals() < mark {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        api.until_arrivals(mark).await;
         daemon.kill();
         daemon.restart();
     }

@@ -8,6 +8,7 @@ mod crash;
 mod deliveries;
 mod idle;
 mod metronome;
+mod orders;
 mod outcomes;
 mod priority;
 mod reload;

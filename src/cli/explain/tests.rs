@@ -37,19 +37,19 @@ fn said(
     if let Some(value) = header {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
     }
-    let errand = match question {
-        None => Errand::Work,
-        Some(Question::Verify) => Errand::Verify,
-        Some(Question::Poll) => Errand::Poll { path: String::new() },
+    let aim = match question {
+        None => Aim::Work,
+        Some(Question::Verify) => Aim::Verify,
+        Some(Question::Poll) => Aim::Poll { path: String::new() },
     };
     let status = StatusCode::from_u16(status).unwrap();
     let body = body.as_bytes();
     let answer = Imagined { status, headers: &headers, body, path: "/orders" };
-    let meaning = means(target, &errand, &answer).unwrap();
-    let follows = match errand {
-        Errand::Work => after_work(target, Delivery::Verify, status, &meaning),
-        Errand::Verify => after_verify(target, &meaning),
-        Errand::Poll { .. } => after_poll(target, Delivery::AtMostOnce, status, &meaning),
+    let meaning = means(target, &aim, &answer).unwrap();
+    let follows = match aim {
+        Aim::Work => after_work(target, Delivery::Verify, status, &meaning),
+        Aim::Verify => after_verify(target, &meaning),
+        Aim::Poll { .. } => after_poll(target, Delivery::AtMostOnce, status, &meaning),
     };
     (word(&meaning), meaning.rule, follows.state, follows.code)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::legacy::{JOB, Legacy, dispatcher, header, outgoing_for, post};
-use crate::broker::course::Errand;
+use crate::broker::course::Aim;
 use crate::broker::payload::{Follow, Outcome, Report, Request};
 use crate::config::{Target, parse};
 
@@ -41,8 +41,8 @@ fn order() -> Request {
     }
 }
 
-async fn ask(target: &Target, request: &Request, errand: Errand) -> Report {
-    dispatcher().attempt(target, outgoing_for(request, &errand)).await
+async fn ask(target: &Target, request: &Request, aim: Aim) -> Report {
+    dispatcher().attempt(target, outgoing_for(request, &aim)).await
 }
 
 fn answer(status: u16, headers: &str, body: &str) -> String {
@@ -53,7 +53,7 @@ fn answer(status: u16, headers: &str, body: &str) -> String {
 async fn a_question_carries_the_jobs_names_and_none_of_its_work() {
     let legacy = Legacy::answering(answer(200, "", "{}")).await;
     let target = configured(&legacy, VERIFY);
-    let report = ask(&target, &order(), Errand::Verify).await;
+    let report = ask(&target, &order(), Aim::Verify).await;
     assert_eq!((report.outcome, &report.follow), (Outcome::Done, &Follow::Nothing));
     let (_, got) = legacy.seen().requests.remove(0);
     let text = String::from_utf8_lossy(&got).into_owned();
@@ -80,20 +80,20 @@ async fn what_an_answer_to_a_verify_says() {
         (500, "", Outcome::Unknown, Follow::Nothing),
     ] {
         let legacy = Legacy::answering_once(answer(status, "", body)).await;
-        let report = ask(&configured(&legacy, VERIFY), &order(), Errand::Verify).await;
+        let report = ask(&configured(&legacy, VERIFY), &order(), Aim::Verify).await;
         assert_eq!((report.outcome, report.follow), (outcome, follow), "{status} {body}");
     }
     // Half an answer decides nothing, whatever its status.
     let half = "HTTP/1.1 404 X\r\nContent-Length: 5\r\n\r\nno";
     let legacy = Legacy::answering_once(half).await;
-    let report = ask(&configured(&legacy, VERIFY), &order(), Errand::Verify).await;
+    let report = ask(&configured(&legacy, VERIFY), &order(), Aim::Verify).await;
     assert_eq!((report.outcome, report.follow), (Outcome::Unknown, Follow::Nothing));
     // Nobody there did nothing, and a question that cannot be made says nothing.
     let target = configured(&legacy, VERIFY);
-    let report = ask(&target, &post("/orders", "{}"), Errand::Verify).await;
+    let report = ask(&target, &post("/orders", "{}"), Aim::Verify).await;
     assert_eq!(report.outcome, Outcome::Unknown);
     assert!(report.reason.unwrap().contains("/id"), "the pointer is named");
-    let report = ask(&configured(&legacy, ""), &order(), Errand::Verify).await;
+    let report = ask(&configured(&legacy, ""), &order(), Aim::Verify).await;
     assert!(report.reason.unwrap().contains("no [targets.legacy.verify]"));
 }
 
@@ -101,16 +101,16 @@ async fn what_an_answer_to_a_verify_says() {
 async fn a_202_begins_the_work_where_that_is_configured() {
     let headers = "Location: /base/status/7\r\nRetry-After: 30\r\n";
     let legacy = Legacy::answering(answer(202, headers, "{}")).await;
-    let report = ask(&configured(&legacy, ""), &order(), Errand::Work).await;
+    let report = ask(&configured(&legacy, ""), &order(), Aim::Work).await;
     assert_eq!((report.outcome, report.follow), (Outcome::Done, Follow::Nothing));
     let target = configured(&legacy, COMPLETION);
-    let report = ask(&target, &order(), Errand::Work).await;
+    let report = ask(&target, &order(), Aim::Work).await;
     let path = "/status/7".to_owned();
     assert_eq!((report.outcome, report.follow), (Outcome::Done, Follow::Accepted { path }));
     assert_eq!(report.retry_after, Some(Duration::from_secs(30)));
     for location in ["", "Location: http://127.0.0.1:1/base/x\r\n", "Location: ../../etc\r\n"] {
         let legacy = Legacy::answering_once(answer(202, location, "{}")).await;
-        let report = ask(&configured(&legacy, COMPLETION), &order(), Errand::Work).await;
+        let report = ask(&configured(&legacy, COMPLETION), &order(), Aim::Work).await;
         assert_eq!(report.outcome, Outcome::Done);
         let Follow::Astray { reason } = report.follow else { panic!("{location} is followed") };
         assert!(reason.contains("header location"), "{reason}");
@@ -128,8 +128,8 @@ async fn what_an_answer_to_a_poll_says() {
         (503, "", Outcome::Refused, Follow::Nothing),
     ] {
         let legacy = Legacy::answering_once(answer(status, "Retry-After: 2\r\n", body)).await;
-        let errand = Errand::Poll { path: "/status/7?x=1".into() };
-        let report = ask(&configured(&legacy, COMPLETION), &order(), errand).await;
+        let aim = Aim::Poll { path: "/status/7?x=1".into() };
+        let report = ask(&configured(&legacy, COMPLETION), &order(), aim).await;
         assert_eq!((report.outcome, &report.follow), (outcome, &follow), "{status} {body}");
         let waits = outcome == Outcome::Refused || follow == Follow::Pending;
         assert_eq!(report.retry_after, waits.then_some(Duration::from_secs(2)));
@@ -150,7 +150,7 @@ async fn rules_come_first_and_only_what_is_kept_is_seen() {
         (500, "", "", Outcome::Unknown),
     ] {
         let legacy = Legacy::answering_once(answer(status, headers, body)).await;
-        let report = ask(&configured(&legacy, rules), &order(), Errand::Work).await;
+        let report = ask(&configured(&legacy, rules), &order(), Aim::Work).await;
         assert_eq!(report.outcome, outcome, "{status} {body}");
         let kept = report.answer.unwrap();
         assert_eq!((kept.keep, kept.truncated), (10, body.len() > 10));

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// What the API knows of one order, by its `Idempotency-Key`.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ struct Books {
 pub(crate) struct Orders {
     pub(crate) address: SocketAddr,
     books: Arc<Mutex<Books>>,
+    arrivals: watch::Sender<u32>,
 }
 
 impl Orders {
@@ -43,12 +45,15 @@ impl Orders {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let books: Arc<Mutex<Books>> = Arc::default();
+        let (arrivals, _) = watch::channel(0);
         let kept = books.clone();
+        let counter = arrivals.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let books = kept.clone();
-                let service = service_fn(move |request| answer(request, books.clone()));
+                let (books, counter) = (kept.clone(), counter.clone());
+                let service =
+                    service_fn(move |request| answer(request, books.clone(), counter.clone()));
                 // A connection that breaks is what this is about.
                 tokio::spawn(async move {
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -57,11 +62,13 @@ impl Orders {
                 });
             }
         });
-        Orders { address, books }
+        Orders { address, books, arrivals }
     }
 
-    pub(crate) fn arrivals(&self) -> u32 {
-        self.books.lock().unwrap().arrivals
+    /// Waits until so many requests for work have arrived.
+    pub(crate) async fn until_arrivals(&self, mark: u32) {
+        let mut arrivals = self.arrivals.subscribe();
+        arrivals.wait_for(|arrivals| *arrivals >= mark).await.unwrap();
     }
 
     pub(crate) fn orders(&self) -> BTreeMap<String, Order> {
@@ -82,6 +89,7 @@ fn say(status: u16, headers: &[(&str, &str)], body: String) -> Response<Full<Byt
 async fn answer(
     request: Request<Incoming>,
     books: Arc<Mutex<Books>>,
+    counter: watch::Sender<u32>,
 ) -> Result<Response<Full<Bytes>>, &'static str> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| "it broke")?.to_bytes();
@@ -105,6 +113,7 @@ async fn answer(
     }
     books.arrivals += 1;
     let number = books.arrivals;
+    counter.send_replace(number);
     let key = named("idempotency-key");
     let order = books.orders.entry(key.clone()).or_default();
     order.arrivals += 1;
