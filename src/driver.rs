@@ -12,9 +12,10 @@ use tracing::{debug, error};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
+use crate::broker::course::Errand;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
-use crate::broker::payload::{Outcome, Report, Request};
+use crate::broker::payload::{Follow, Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
 use crate::dispatch::{Dispatcher, Outgoing};
@@ -59,6 +60,16 @@ struct Writing {
     replies: Vec<(ReplyTo, Reply)>,
     taken: Vec<(TargetId, Priority, Source)>,
     ended: Vec<Ended>,
+}
+
+/// What `Output::Send` says.
+struct Leaves {
+    job: JobId,
+    target: TargetId,
+    priority: Priority,
+    number: u32,
+    attempt: u32,
+    errand: Errand,
 }
 
 pub(crate) struct Driver {
@@ -185,11 +196,11 @@ impl Driver {
                 self.feed(make(to));
             }
             Message::Tell(input) => self.feed(input),
-            Message::Attempted { job, target, priority, attempt, report } => {
+            Message::Attempted { job, target, priority, number, report } => {
                 let name = self.handle.directory();
                 let target = (target, name.name(target));
                 self.books.attempt(target, priority, report.outcome, report.took);
-                self.feed(Input::Attempted { job, attempt, report });
+                self.feed(Input::Attempted { job, number, report });
             }
             Message::View(answer) => {
                 let now = self.now();
@@ -225,8 +236,9 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
                 Output::Load(load) => self.gathered.loads.push(load),
-                Output::Send { job, target, priority, attempt } => {
-                    self.send(job, target, priority, attempt);
+                Output::Send { job, target, priority, number, attempt, errand } => {
+                    let leaves = Leaves { job, target, priority, number, attempt, errand };
+                    self.send(leaves);
                 }
                 Output::Unsend { job } => {
                     self.requests.remove(&job);
@@ -313,8 +325,9 @@ impl Driver {
         self.tell_drained();
     }
 
-    /// The start of this attempt is on disk and its token is taken: off it goes.
-    fn send(&mut self, job: JobId, target: TargetId, priority: Priority, attempt: u32) {
+    /// The start of this request is on disk and its token is taken: off it goes.
+    fn send(&mut self, leaves: Leaves) {
+        let Leaves { job, target, priority, number, attempt, errand } = leaves;
         let request = self.requests.remove(&job);
         let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
             // A fault of ours. Nothing has left, and nothing is lost.
@@ -325,23 +338,27 @@ impl Driver {
                 retry_after: None,
                 reason: Some("the broker had no request at hand to send".into()),
                 took: Duration::ZERO,
+                follow: Follow::Nothing,
             };
-            let message = Message::Attempted { job, target, priority, attempt, report };
+            let message = Message::Attempted { job, target, priority, number, report };
             let _ = self.outbox.send(message);
             return;
         };
-        debug!(%job, attempt, target = config.name, "sending");
+        debug!(%job, attempt, number, ?errand, target = config.name, "sending");
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
-        let step_functions = self.step_functions.clone().filter(|_| request.task_token.is_some());
+        // Whether somebody waits does not change what the work did.
+        let wants = request.task_token.is_some() && errand == Errand::Work;
+        let step_functions = self.step_functions.clone().filter(|_| wants);
         self.runtime.spawn(async move {
             if let Some(reason) = gone(step_functions, &request).await {
-                let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
+                let _ = outbox.send(Message::Tell(Input::NotSent { job, number, reason }));
                 return;
             }
-            let outgoing = Outgoing { id: job, attempt, priority, request: &request };
+            let (request, errand) = (&*request, &errand);
+            let outgoing = Outgoing { id: job, attempt, priority, request, errand, number };
             let report = dispatcher.attempt(&config, outgoing).await;
-            let message = Message::Attempted { job, target, priority, attempt, report };
+            let message = Message::Attempted { job, target, priority, number, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.
             let _ = outbox.send(message);
         });

@@ -30,12 +30,12 @@ pub(crate) enum Message {
     },
     Tell(Input),
     View(oneshot::Sender<View>),
-    /// An attempt has ended.
+    /// A request has ended.
     Attempted {
         job: JobId,
         target: TargetId,
         priority: Priority,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// A commit or a load is done; see the store's thread.

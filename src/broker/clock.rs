@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::change::Load;
 use super::io::Output;
-use super::job::{Happening, JobId, Place, Priority, TargetId};
+use super::job::{End, Failure, Happening, Header, JobId, Place, Priority, TargetId};
 use super::time::{Mono, Now, Wall};
 use super::{Broker, Story};
 
@@ -90,7 +90,7 @@ impl Broker {
         }
     }
 
-    /// From `scheduled` or `waiting` into its queue: a scheduled job joins the end of the line
+    /// From `scheduled`, `waiting` or `verifying` into its queue: a scheduled job joins the end of the line
     /// when its time has come, one that waited for a retry has its place.
     fn due(&mut self, now: Now, id: JobId) {
         let Some((header, place)) = self.jobs.get(id) else { return };
@@ -109,13 +109,15 @@ impl Broker {
             self.find(id, super::command::Purpose::Expire);
             return;
         };
-        if !super::is_pending(place.state()) {
+        // One that is being asked for is left to its questions.
+        if !super::is_pending(place) || header.course.is_asking() {
             return;
         }
         let before = (header.clone(), *place);
         let header = before.0.clone();
-        let to = Place::Ended { end: super::job::End::Expired, at: now.wall };
-        self.shift(now, before, header, to, Story::from(Happening::Expired));
+        let (end, event) = too_late(&header);
+        let to = Place::Ended { end, at: now.wall };
+        self.shift(now, before, header, to, Story::from(event));
     }
 
     /// Jobs that retention lets go.
@@ -130,6 +132,17 @@ impl Broker {
             self.jobs.delete(id, self.turn);
             self.change(super::Change::Delete { id, target, priority, place });
         }
+    }
+}
+
+/// How a job ends whose deadline has passed. One that may have done its work does not end as if
+/// nothing had happened.
+pub(super) fn too_late(header: &Header) -> (End, Happening) {
+    if header.course.doubt {
+        let end = End::Failed(Failure::OutcomeUnknown);
+        (end, Happening::Failed { code: end.code().unwrap_or_default() })
+    } else {
+        (End::Expired, Happening::Expired)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::change::{Change, Load, Ticket};
+use super::course::{Course, Delivery, Phase};
 use super::io::{
     CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
 };
@@ -121,7 +122,7 @@ impl Broker {
             Purpose::Expire => match job.0.deadline {
                 Some(deadline) if deadline <= now.wall => self.expire(now, id),
                 // The wall clock was set back meanwhile.
-                Some(deadline) if is_pending(job.1.state()) => {
+                Some(deadline) if is_pending(&job.1) => {
                     self.deadlines.insert((deadline, id), id);
                 }
                 _ => {}
@@ -130,17 +131,17 @@ impl Broker {
     }
 
     fn carry_out(&mut self, now: Now, to: ReplyTo, command: &JobCommand, job: (Header, Place)) {
-        let state = job.1.state();
+        let state = job.0.state_in(&job.1);
         let conflict = Err(CommandError::Conflict { state });
         let result = match command {
             JobCommand::Cancel { even_if_tried, reason, .. } => {
-                if is_pending(state) && (*even_if_tried || job.0.spent == 0) {
+                if is_pending(&job.1) && (*even_if_tried || !may_have_worked(&job.0)) {
                     Ok(self.cancel(now, job, reason.clone()))
                 } else {
                     conflict
                 }
             }
-            JobCommand::Reprioritize { priority, .. } if is_pending(state) => {
+            JobCommand::Reprioritize { priority, .. } if is_pending(&job.1) => {
                 let mut header = job.0.clone();
                 header.priority = *priority;
                 if header.priority == job.0.priority {
@@ -186,7 +187,8 @@ impl Broker {
     /// No workflow waits for it any more. What is under way is finished; its end then finds the
     /// token late.
     fn drop_task(&mut self, now: Now, mut job: (Header, Place), reason: String) {
-        if job.0.owed == Owed::Nothing {
+        // One whose work may be done is not dropped: what it did is found out.
+        if job.0.owed == Owed::Nothing || job.0.course.is_asking() {
             return;
         }
         // Its start is on record, and its request has not left: it never will.
@@ -195,7 +197,7 @@ impl Broker {
         {
             job = called_back;
         }
-        if !is_pending(job.1.state()) {
+        if !is_pending(&job.1) {
             return;
         }
         self.lookups.cancelled(job.0.id);
@@ -223,13 +225,20 @@ impl Broker {
 
     /// Its caller hung up: nobody wants it any more, unless it may have done work already.
     fn abandon(&mut self, now: Now, job: (Header, Place)) {
-        if is_pending(job.1.state()) && job.0.spent == 0 {
+        if is_pending(&job.1) && !may_have_worked(&job.0) {
             self.cancel(now, job, Some("its caller hung up".into()));
         }
     }
 
     /// To the end of its queue, as if it were new but for the number of its next attempt.
+    ///
+    /// One whose work may be done, and whose target can be asked, is asked for first. Any other is
+    /// sent, because somebody wants it; that it may have done its work before stays on record.
     fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+        let before = &job.0.course;
+        let ask = before.doubt && before.sent_under == Delivery::Verify;
+        let phase = if ask { Phase::Verify } else { Phase::Work };
+        let course = Course { phase, in_vain: 0, ..before.clone() };
         let header = Header {
             seat: self.next_seat(),
             ready_at: now.wall,
@@ -237,6 +246,7 @@ impl Broker {
             spent: 0,
             refusals: 0,
             first_sent_at: None,
+            course,
             ..job.0.clone()
         };
         self.shift(now, job, header.clone(), Place::Queued, Story::from(Happening::Redriven));
@@ -317,6 +327,11 @@ impl Broker {
     fn get(&self, id: JobId) -> Option<(Header, Place)> {
         self.jobs.get(id).map(|(header, place)| (header.clone(), *place))
     }
+}
+
+/// Some attempt of it was sent and was not refused.
+fn may_have_worked(header: &Header) -> bool {
+    header.spent > 0 || header.course.doubt
 }
 
 /// Dead, and nobody is owed an answer any more: it can be redriven or purged.

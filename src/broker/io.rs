@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::course::{Delivery, Errand};
 use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
@@ -58,13 +59,13 @@ pub enum Input {
     /// gone. The job is cancelled.
     NotSent {
         job: JobId,
-        attempt: u32,
+        number: u32,
         reason: String,
     },
-    /// The attempt that `Output::Send` let go has ended.
+    /// The request that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// This turn and all before it are on disk.
@@ -96,6 +97,8 @@ pub struct Submission {
     /// Not to be sent after then.
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
+    /// The target's where there is none.
+    pub delivery: Option<Delivery>,
     pub dedup: Option<Dedup>,
     /// A message that cannot be understood, and why: it goes straight to the dead jobs.
     pub unfit: Option<String>,
@@ -172,7 +175,15 @@ pub enum Output {
     /// To be asked of the store after the turn is durable.
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
-    Send { job: JobId, target: TargetId, priority: Priority, attempt: u32 },
+    /// `number` names it among the job's requests, `attempt` among those for its work.
+    Send {
+        job: JobId,
+        target: TargetId,
+        priority: Priority,
+        number: u32,
+        attempt: u32,
+        errand: Errand,
+    },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.

@@ -9,11 +9,14 @@
 //!        │                    └────────┘◀──────────└──────────┘
 //!        │                      ▲   │    not sent    │  │
 //!        │                  due │   │                │  │ done, rejected,
-//!        │                  ┌───┴───┴──┐  try again  │  │ attempts used up
-//!        │                  │ waiting  │◀────────────┘  │
-//!        │                  └──────────┘                ▼
+//!        │                  ┌───┴───┴───┐ try again  │  │ attempts used up
+//!        │                  │ waiting,  │◀───────────┘  │
+//!        │                  │ verifying │ ask           │
+//!        │                  └───────────┘               ▼
 //!        └───────cancel, expire──▶ succeeded · failed · expired · cancelled
 //! ```
+//! A redrive that is paced goes by way of `scheduled`. What is asked, and when, is in
+//! [`super::course`].
 //! A job is in exactly one [`Place`] at any time; a [`super::Change::Move`] takes it from one to
 //! the next in one commit.
 
@@ -22,6 +25,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::course::Course;
 use super::time::Wall;
 
 /// A job's name for ever: a UUIDv7, so that ids sort by their time of birth.
@@ -139,7 +143,7 @@ pub struct Header {
     /// When it last came into its queue.
     pub ready_at: Wall,
     pub deadline: Option<Wall>,
-    /// Requests sent in all: the number of the last attempt.
+    /// Requests for its work sent in all: the number of the last attempt.
     pub attempts: u32,
     /// Attempts that count against `max_attempts`, since the job was last redriven.
     pub spent: u32,
@@ -151,6 +155,7 @@ pub struct Header {
     pub max_attempts: Option<u32>,
     /// To whom its end is owed.
     pub owed: Owed,
+    pub course: Course,
 }
 
 /// What is owed to the workflow that waits for a job. The answer itself is made of the job's end
@@ -179,6 +184,8 @@ pub enum Place {
     Waiting { due: Wall },
     /// For ever.
     Ended { end: End, at: Wall },
+    /// For the next question about its work.
+    Verifying { due: Wall },
 }
 
 impl Place {
@@ -188,6 +195,7 @@ impl Place {
             Place::Queued => JobState::Queued,
             Place::Running { .. } => JobState::Running,
             Place::Waiting { .. } => JobState::Waiting,
+            Place::Verifying { .. } => JobState::Verifying,
             Place::Ended { end, .. } => end.state(),
         }
     }
@@ -198,19 +206,21 @@ impl Place {
 
     /// Whether a job may go from here to `to`: the state diagram at the top of this file.
     pub fn may_become(&self, to: &Place) -> bool {
-        use Place::{Ended, Queued, Running, Scheduled, Waiting};
+        use Place::{Ended, Queued, Running, Scheduled, Verifying, Waiting};
         match (self, to) {
-            (Scheduled { .. } | Waiting { .. }, Queued) => true,
+            (Scheduled { .. } | Waiting { .. } | Verifying { .. }, Queued) => true,
             // A changed priority takes a queued job from one queue to another.
             (Queued, Queued | Running { .. }) => true,
-            (Running { .. }, Queued | Waiting { .. }) => true,
+            (Running { .. }, Queued | Waiting { .. } | Verifying { .. }) => true,
             // A changed priority of a job that waits.
-            (Scheduled { .. }, Scheduled { .. }) | (Waiting { .. }, Waiting { .. }) => true,
+            (Scheduled { .. }, Scheduled { .. })
+            | (Waiting { .. }, Waiting { .. })
+            | (Verifying { .. }, Verifying { .. }) => true,
             (Running { .. }, Ended { .. }) => true,
-            (Scheduled { .. } | Queued | Waiting { .. }, Ended { end, .. }) => {
+            (Scheduled { .. } | Queued | Waiting { .. } | Verifying { .. }, Ended { end, .. }) => {
                 !matches!(end, End::Succeeded)
             }
-            (Ended { end, .. }, Queued) => end.is_dead(),
+            (Ended { end, .. }, Queued | Scheduled { .. }) => end.is_dead(),
             // Whoever waited for it has been answered.
             (Ended { .. }, Ended { .. }) => self == to,
             _ => false,
@@ -249,6 +259,7 @@ impl End {
             End::Failed(Failure::Rejected { status }) => Some(format!("Tollgate.Http.{status}")),
             End::Failed(Failure::RetriesExhausted) => Some("Tollgate.RetriesExhausted".into()),
             End::Failed(Failure::BadMessage) => Some("Tollgate.BadMessage".into()),
+            End::Failed(Failure::OutcomeUnknown) => Some("Tollgate.OutcomeUnknown".into()),
             End::Expired => Some("Tollgate.DeadlineExceeded".into()),
             End::Cancelled => Some("Tollgate.Cancelled".into()),
         }
@@ -263,6 +274,8 @@ pub enum Failure {
     RetriesExhausted,
     /// It never was a job that could be sent: kept to be looked at.
     BadMessage,
+    /// The work may have been done, and its delivery does not allow to try again.
+    OutcomeUnknown,
 }
 
 /// The names of CONTRACT §1.
@@ -272,6 +285,7 @@ pub enum JobState {
     Queued,
     Running,
     Waiting,
+    Verifying,
     Succeeded,
     Failed,
     Expired,
@@ -279,11 +293,12 @@ pub enum JobState {
 }
 
 impl JobState {
-    pub const ALL: [JobState; 8] = [
+    pub const ALL: [JobState; 9] = [
         JobState::Scheduled,
         JobState::Queued,
         JobState::Running,
         JobState::Waiting,
+        JobState::Verifying,
         JobState::Succeeded,
         JobState::Failed,
         JobState::Expired,
@@ -296,6 +311,7 @@ impl JobState {
             JobState::Queued => "queued",
             JobState::Running => "running",
             JobState::Waiting => "waiting",
+            JobState::Verifying => "verifying",
             JobState::Succeeded => "succeeded",
             JobState::Failed => "failed",
             JobState::Expired => "expired",
@@ -382,6 +398,64 @@ pub enum Happening {
     TokenLate {
         reason: String,
     },
+    /// A question is on record; it leaves after this.
+    Asked {
+        question: u32,
+        passed_over: u32,
+    },
+    /// The question on record was called back before it left.
+    NotAsked {
+        question: u32,
+    },
+    /// What came of a question.
+    Answered {
+        question: u32,
+        says: Says,
+        status: Option<u16>,
+        reason: Option<String>,
+    },
+    /// The outcome of the work is asked for then.
+    Verifying {
+        until: Wall,
+    },
+    /// The target took the work on, and says how it goes at this path.
+    Accepted {
+        attempt: u32,
+        status: u16,
+        path: String,
+    },
+    /// Somebody changed these parts of the request before it was redriven.
+    Edited {
+        parts: String,
+    },
+}
+
+/// What an answer to a question says of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Says {
+    Done,
+    NotDone,
+    /// The target tried, and it will never do.
+    Failed,
+    /// It is under way.
+    Pending,
+    /// The target would not be asked now.
+    Refused,
+    /// Nothing.
+    Unknown,
+}
+
+impl Says {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Says::Done => "done",
+            Says::NotDone => "not_done",
+            Says::Failed => "failed",
+            Says::Pending => "pending",
+            Says::Refused => "refused",
+            Says::Unknown => "unknown",
+        }
+    }
 }
 
 #[cfg(test)]

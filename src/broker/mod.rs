@@ -7,16 +7,18 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `job`, `payload`, `policy`, `time` | the words |
+//! | `job`, `course`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
-//! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
 mod clock;
 mod command;
+pub mod course;
+mod ending;
 pub mod io;
 pub mod job;
 mod jobs;
@@ -121,8 +123,8 @@ impl Broker {
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
             Input::Settled { job, how } => self.settled(now, job, how),
-            Input::NotSent { job, attempt, reason } => self.not_sent(now, job, attempt, reason),
-            Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
+            Input::NotSent { job, number, reason } => self.not_sent(now, job, number, reason),
+            Input::Attempted { job, number, report } => self.attempted(now, job, number, report),
             Input::Committed { turn } => self.committed(now, turn),
             Input::Loaded(loaded) => self.loaded(now, loaded),
             Input::Configure { targets } => self.configure(targets, now),
@@ -283,7 +285,9 @@ impl Broker {
                     target.lines.line(before.priority).window.remove(before.seat);
                 }
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.remove((due, id));
+            }
             Place::Running { .. } => {
                 self.flights.remove(&id);
                 // Its place is free for another, wherever this one goes.
@@ -331,7 +335,9 @@ impl Broker {
                 let target = self.targets.get_mut(&target_id);
                 target.and_then(|target| target.lines.line(priority).window.insert(seat, id))
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.insert((due, id), id),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.insert((due, id), id)
+            }
             Place::Running { .. } => {
                 if let Some(target) = self.targets.get_mut(&target_id) {
                     target.in_flight += 1;
@@ -385,7 +391,7 @@ impl From<Happening> for Story {
 
 fn due(place: &Place) -> Option<Wall> {
     match place {
-        Place::Scheduled { due } | Place::Waiting { due } => Some(*due),
+        Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => Some(*due),
         Place::Queued | Place::Running { .. } | Place::Ended { .. } => None,
     }
 }
@@ -410,7 +416,11 @@ fn fill<K: Copy + Ord>(
     }
 }
 
-/// Whether a job in this state can still be called back.
-fn is_pending(state: JobState) -> bool {
-    matches!(state, JobState::Scheduled | JobState::Queued | JobState::Waiting)
+/// Whether a job can still be called back.
+fn is_pending(place: &Place) -> bool {
+    match place {
+        Place::Scheduled { .. } | Place::Queued | Place::Waiting { .. } => true,
+        Place::Verifying { .. } => true,
+        Place::Running { .. } | Place::Ended { .. } => false,
+    }
 }

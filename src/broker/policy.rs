@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::course::Delivery;
+
 /// So many in so long, e.g. 10 a second. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -63,6 +65,46 @@ pub struct Policy {
     pub max_deferrals: NonZeroU32,
     /// Jobs that have not ended, in all three queues together.
     pub max_queued: u64,
+    pub outcomes: Outcomes,
+}
+
+/// What follows from what is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Of jobs that name none.
+    pub delivery: Delivery,
+    pub completion: Completion,
+    /// How many dead jobs are kept; all of them by default.
+    pub dead_retention: DeadRetention,
+}
+
+/// How work that the target took on is asked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub every: Duration,
+    /// From the answer that took it on.
+    pub timeout: Duration,
+}
+
+impl Default for Completion {
+    fn default() -> Completion {
+        Completion { every: Duration::from_secs(10), timeout: Duration::from_secs(3_600) }
+    }
+}
+
+/// What is let go of the dead jobs of a target, the oldest first. `None`: no limit of that kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadRetention {
+    pub age: Option<Duration>,
+    pub count: Option<u64>,
+    /// Of their requests and answers as they are on disk, in bytes.
+    pub size: Option<u64>,
+}
+
+impl DeadRetention {
+    pub fn keeps_all(&self) -> bool {
+        *self == DeadRetention::default()
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
+use super::course::Course;
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
 use super::job::{End, Event, Failure, Happening, Header, JobId, Owed, Place};
 use super::time::{Now, Wall};
@@ -114,6 +115,7 @@ impl Broker {
                 Some(_) => Owed::TaskToken,
                 None => Owed::Nothing,
             },
+            course: Course::new(job.delivery),
         };
         let insert = |place| Insert {
             header: header.clone(),

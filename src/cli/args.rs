@@ -10,6 +10,7 @@ use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
     header, job_id, media_type, target_name,
 };
+use crate::broker::course::Delivery;
 use crate::broker::job::{JobId, JobState, Priority};
 
 const EXIT_CODES: &str = "\
@@ -110,8 +111,10 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  tollgate check --config /etc/tollgate/tollgate.toml && systemctl reload tollgate")]
+Examples:
+  tollgate check --config /etc/tollgate/tollgate.toml && systemctl reload tollgate
+  tollgate check --explain erp --status 200 --body @answer.json
+  tollgate check --explain erp --status 404 --question verify")]
 pub struct CheckArgs {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "config/tollgate.toml",
@@ -120,6 +123,50 @@ pub struct CheckArgs {
     /// Print the outcome as one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+}
+
+/// An answer to be explained.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Say what an answer of this target would mean, and what would follow from it
+    #[arg(long, value_name = "TARGET", value_parser = target_name, requires = "status")]
+    pub explain: Option<TargetName>,
+    /// The answer's status
+    #[arg(long, value_name = "CODE", requires = "explain",
+          value_parser = clap::value_parser!(u16).range(100..=999))]
+    pub status: Option<u16>,
+    /// A header of the answer; may be given several times
+    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", requires = "explain",
+          value_parser = header)]
+    pub headers: Vec<HeaderArg>,
+    /// The answer's body: text, @FILE, or - for standard input
+    #[arg(long, value_name = "TEXT|@FILE|-", requires = "explain", allow_hyphen_values = true)]
+    pub body: Option<String>,
+    /// It is the answer to a question, not to the job's own request
+    #[arg(long, value_name = "QUESTION", requires = "explain")]
+    pub question: Option<Question>,
+    /// Of a job with a delivery of its own
+    #[arg(long, value_name = "DELIVERY", requires = "explain", value_parser = delivery_parser())]
+    pub delivery: Option<Delivery>,
+    /// The path that the job was sent to; a relative status address starts there
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "explain",
+        default_value = "/",
+        hide_default_value = true
+    )]
+    pub path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Question {
+    /// After an unknown outcome: was it done?
+    Verify,
+    /// After a 202: how does it go?
+    Poll,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +208,9 @@ pub struct SubmitArgs {
     /// Within 5 minutes, or while the job lives, the same id is the same job
     #[arg(long, value_name = "ID")]
     pub dedup_id: Option<String>,
+    /// What to do where nobody knows whether the work was done [default: the target's]
+    #[arg(long, value_name = "DELIVERY", value_parser = delivery_parser())]
+    pub delivery: Option<Delivery>,
     /// Requests sent at most, the first included; refusals do not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: Option<u32>,
@@ -371,6 +421,10 @@ Examples:
 pub struct CompletionsArgs {
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+fn delivery_parser() -> impl TypedValueParser<Value = Delivery> {
+    PossibleValuesParser::new(Delivery::ALL.map(Delivery::as_str)).try_map(|text| text.parse())
 }
 
 fn priority_parser() -> impl TypedValueParser<Value = Priority> {

@@ -40,6 +40,8 @@ struct NewJob<'a> {
     deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'static str>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -152,6 +154,7 @@ fn new_job(
         delay: args.delay.map(written),
         deadline: deadline.map_err(CliError::Usage)?,
         max_attempts: args.max_attempts,
+        delivery: args.delivery.map(crate::broker::course::Delivery::as_str),
     };
     serde_json::to_string(&job)
         .map_err(|error| CliError::Failed(format!("the job cannot be written as JSON: {error}")))
@@ -187,7 +190,7 @@ fn headers(args: &[HeaderArg]) -> Map<String, Value> {
 }
 
 /// The text itself, `@FILE`, or `-` (and `@-`) for standard input.
-fn read_data(data: &str) -> Result<Vec<u8>, CliError> {
+pub(super) fn read_data(data: &str) -> Result<Vec<u8>, CliError> {
     let (what, source): (String, Box<dyn Read>) = match data {
         "-" | "@-" => ("standard input".into(), Box::new(std::io::stdin())),
         _ => match data.strip_prefix('@') {

@@ -12,12 +12,15 @@ mod error;
 mod headers;
 mod item;
 mod listen;
+mod outcomes;
 mod parse;
+mod rules;
 mod source;
 mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod template;
 mod tls;
 mod types;
 mod units;
@@ -30,7 +33,10 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use outcomes::{Address, Asking, Polling, Verify};
 pub use parse::parse;
+pub use rules::{HeaderTest, PointerTest, Rule, When};
+pub use template::{Part, Pointer, Template};
 pub use types::{
     ActivitySource, Config, Listen, LogFormat, Server, Sources, SqsSource, StepFunctions, Store,
     Target, Telemetry,

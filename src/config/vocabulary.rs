@@ -52,6 +52,10 @@ pub(super) const TARGET: Words = Words {
         "headers",
         "listen",
         "delivery",
+        "verify",
+        "response",
+        "completion",
+        "dead_retention",
         "max_queued",
         "limit",
         "priority",
@@ -59,18 +63,14 @@ pub(super) const TARGET: Words = Words {
     ],
     later: &[
         "breaker",
-        "completion",
-        "dead_retention",
         "fairness",
         "finish_before_close",
         "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
-        "response",
         "schedule",
         "share",
-        "verify",
     ],
 };
 
@@ -89,10 +89,25 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const VERIFY: Words = Words {
+    table: "targets.NAME.verify",
+    known: &["method", "path", "done", "not_done"],
+    later: &[],
+};
+
+pub(super) const RESPONSE: Words =
+    Words { table: "targets.NAME.response", known: &["rules", "max_body"], later: &[] };
+
+pub(super) const COMPLETION: Words = Words {
+    table: "targets.NAME.completion",
+    known: &["poll", "every", "done", "failed", "timeout"],
+    later: &[],
+};
+
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 12] = [
+pub(super) const ALL: [&Words; 15] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -104,6 +119,9 @@ pub(super) const ALL: [&Words; 12] = [
     &LIMIT,
     &PRIORITY,
     &RETRY,
+    &VERIFY,
+    &RESPONSE,
+    &COMPLETION,
     &SOURCES,
 ];
 

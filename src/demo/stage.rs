@@ -155,7 +155,9 @@ pub(super) mod tests {
                 retry,
                 max_deferrals: NonZeroU32::new(20).unwrap(),
                 max_queued: 1_000_000,
+                outcomes: Default::default(),
             },
+            asking: Default::default(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod server;
 pub mod tls;
 
 pub(crate) mod fields;
+pub(crate) mod fit;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;

@@ -137,7 +137,8 @@ new_job! {
     deadline: String,
     /// 1 to 1000, includes the first; the target's own by default. Refusals do not count.
     max_attempts: i64,
-    /// `at-least-once`; others come with a later version.
+    /// `at-least-once`, `at-most-once` or `verify`: what is done about an attempt of which nobody
+    /// knows whether it did its work. The target's own by default.
     delivery: String,
     /// Comes with a later version.
     #[schema(ignore)]

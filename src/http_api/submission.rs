@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
+use crate::broker::course::Delivery;
 use crate::broker::io::{Dedup, Submission};
 use crate::broker::job::{JobId, Priority, Source};
 use crate::broker::payload::{HeaderLine, Request, TaskToken};
@@ -16,6 +17,7 @@ use crate::broker::time::Wall;
 use crate::handle::Directory;
 
 use super::fields::shown;
+use super::fit;
 use super::headers::{LARGEST, MOST, is_framing, is_ours};
 use super::new_job::{NewJob, Pairs};
 use super::path;
@@ -38,7 +40,7 @@ pub(crate) fn validate(
 ) -> Result<Submission, Problem> {
     refuse_what_is_to_come(&job)?;
     let name = job.target.as_deref().ok_or_else(|| Problem::invalid("target", "is missing"))?;
-    let (target, _) = directory
+    let (target, config) = directory
         .configured(name)
         .ok_or_else(|| Problem::unknown_target(name, directory.configured_names()))?;
     let priority = job.priority.as_deref().map_or(Ok(Priority::default()), |text| {
@@ -61,8 +63,10 @@ pub(crate) fn validate(
     if token.is_some() {
         check_answerable("task_token", directory)?;
     }
+    let delivery = job.delivery.as_deref().map(delivery).transpose()?;
     let mut request = request(job)?;
     request.task_token = token;
+    fit::check(config, id, &request, delivery)?;
     let dedup = dedup_id.map(|name| {
         let digest = digest(&request, |_| true);
         Dedup { name, digest, keep: Dedup::KEEP }
@@ -76,6 +80,7 @@ pub(crate) fn validate(
         not_before,
         deadline,
         max_attempts,
+        delivery,
         dedup,
         unfit: None,
     })
@@ -90,16 +95,13 @@ fn refuse_what_is_to_come(job: &NewJob) -> Result<(), Problem> {
     if let Some((field, _)) = to_come.into_iter().find(|(_, given)| *given) {
         return Err(not_supported(field, ""));
     }
-    match job.delivery.as_deref() {
-        None | Some("at-least-once") => Ok(()),
-        Some(mode @ ("at-most-once" | "verify")) => {
-            Err(not_supported("delivery", &format!(" = \"{mode}\"")))
-        }
-        Some(other) => Err(Problem::invalid(
-            "delivery",
-            format_args!("is `{}`, not `at-least-once`", shown(other)),
-        )),
-    }
+    Ok(())
+}
+
+fn delivery(text: &str) -> Result<Delivery, Problem> {
+    text.parse().map_err(|error| {
+        Problem::invalid("delivery", format_args!("is `{}`: {error}", shown(text)))
+    })
 }
 
 pub(crate) fn not_supported(field: &str, value: &str) -> Problem {

@@ -263,7 +263,7 @@ impl Acks {
                 ensure!(entry.is_none(), "{command:?}: there is such a job: {entry:?}");
             }
             Err(CommandError::Conflict { state }) => {
-                let found = entry.map(|entry| entry.place.state());
+                let found = entry.map(|entry| entry.header.state_in(&entry.place));
                 ensure!(
                     found == Some(*state),
                     "{command:?} conflicts with {state}: it is {found:?}"
@@ -329,7 +329,9 @@ impl Acks {
     /// Nobody wants it any more; unless it is under way it is to be cancelled.
     pub(super) fn is_left_alone(&self, book: &Book) -> Checked {
         let left = self.abandoned.iter().find(|id| {
-            book.get(**id).is_some_and(|entry| entry.is_pending() && entry.header.spent == 0)
+            book.get(**id).is_some_and(|entry| {
+                entry.is_pending() && entry.header.spent == 0 && !entry.header.course.doubt
+            })
         });
         ensure!(left.is_none(), "the caller of {left:?} hung up");
         Ok(())

@@ -21,6 +21,11 @@ impl Entry {
         !self.place.is_ended() && !matches!(self.place, Place::Running { .. })
     }
 
+    /// Its deadline is of no matter now: it is under way, or its outcome is being asked for.
+    fn has_no_deadline(&self) -> bool {
+        !self.is_pending() || self.header.course.is_asking()
+    }
+
     /// The key that it came with; perhaps another job holds it now.
     pub(super) fn claimed(&self) -> Option<&DedupKey> {
         self.claimed.as_ref()
@@ -159,7 +164,7 @@ impl Book {
     fn enter(&mut self, id: JobId, entry: Entry) {
         let header = &entry.header;
         match entry.place {
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.insert((due, id));
             }
             Place::Queued => {
@@ -173,7 +178,7 @@ impl Book {
             *self.alive.entry(header.target).or_default() += 1;
         }
         if let Some(deadline) = header.deadline
-            && entry.is_pending()
+            && !entry.has_no_deadline()
         {
             self.deadlines.insert((deadline, id));
         }
@@ -184,7 +189,7 @@ impl Book {
         let entry = self.jobs.remove(&id)?;
         let header = &entry.header;
         match entry.place {
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.remove(&(due, id));
             }
             Place::Queued => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
+use crate::broker::course::Errand;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
 
@@ -16,7 +17,26 @@ pub(super) struct Parcel {
     pub(super) life: Life,
     pub(super) target: TargetId,
     pub(super) job: JobId,
-    pub(super) attempt: u32,
+    pub(super) number: u32,
+    pub(super) what: What,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Work,
+    Verify,
+    Poll,
+}
+
+impl What {
+    pub(super) fn of(errand: &Errand) -> What {
+        match errand {
+            Errand::Work => What::Work,
+            Errand::Verify => What::Verify,
+            Errand::Poll { .. } => What::Poll,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
+use crate::broker::course::Delivery;
 use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::Request;
@@ -118,6 +119,7 @@ impl Callers {
             not_before,
             deadline,
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
+            delivery: (shape.delivery.is_none() && rng.one_in(2)).then(|| rng.pick(&Delivery::ALL)),
             dedup,
             unfit: None,
         }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::book::Book;
 use crate::broker::change::Change;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
-use crate::broker::job::{End, Failure, Happening, Place};
+use crate::broker::job::{End, Failure, Happening, Place, Says};
 
 #[derive(Debug, Default)]
 pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 47] = [
+    const EXPECTED: [&'static str; 58] = [
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -32,6 +32,14 @@ impl Census {
         "a jump forward",
         "a new priority",
         "a pause",
+        "a question",
+        "a call back of a question",
+        "a question: done",
+        "a question: not done",
+        "a question: failed",
+        "a question: pending",
+        "a question: refused",
+        "a question: unknown",
         "a redrive",
         "a refusal while draining",
         "a reload",
@@ -45,6 +53,8 @@ impl Census {
         "an end with the process undrained",
         "an unknown job",
         "an unknown target",
+        "accepted",
+        "an unknown outcome",
         "attempts used up",
         "done",
         "drained",
@@ -59,6 +69,7 @@ impl Census {
         "rejected",
         "sent",
         "unknown",
+        "verifying",
         "waiting",
     ];
 
@@ -122,8 +133,11 @@ impl Census {
             }
             Change::Move(step) => {
                 let exhausted = End::Failed(Failure::RetriesExhausted);
-                if matches!(step.to, Place::Ended { end, .. } if end == exhausted) {
-                    self.count("attempts used up");
+                let unknown = End::Failed(Failure::OutcomeUnknown);
+                match step.to {
+                    Place::Ended { end, .. } if end == exhausted => self.count("attempts used up"),
+                    Place::Ended { end, .. } if end == unknown => self.count("an unknown outcome"),
+                    _ => {}
                 }
                 &step.events
             }
@@ -148,6 +162,19 @@ impl Census {
                 Happening::Unfit { .. } => "an unfit message",
                 Happening::TokenAnswered => "a token answered",
                 Happening::TokenLate { .. } => "a token too late",
+                Happening::Asked { .. } => "a question",
+                Happening::NotAsked { .. } => "a call back of a question",
+                Happening::Answered { says, .. } => match says {
+                    Says::Done => "a question: done",
+                    Says::NotDone => "a question: not done",
+                    Says::Failed => "a question: failed",
+                    Says::Pending => "a question: pending",
+                    Says::Refused => "a question: refused",
+                    Says::Unknown => "a question: unknown",
+                },
+                Happening::Verifying { .. } => "verifying",
+                Happening::Accepted { .. } => "accepted",
+                Happening::Edited { .. } => "an edit",
                 Happening::Enqueued | Happening::Scheduled { .. } | Happening::Failed { .. } => {
                     continue;
                 }

@@ -14,9 +14,9 @@
 //! | --- | --- |
 //! | `rng`, `clocks`, `calendar`, `shape` | chance, time, what is to happen, what kind of world it is |
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
-//! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
+//! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `limits`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `limits`, `holds`, `doubts`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of unknown outcomes, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -30,6 +30,7 @@ mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod doubts;
 mod history;
 mod holds;
 mod limits;
@@ -47,4 +48,5 @@ mod tests;
 mod trace;
 mod violation;
 mod words;
+mod works;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::calendar::{Event, Parcel};
+use super::calendar::{Event, Parcel, What};
 use super::disk::Done;
 use super::planted::Planted;
 use super::shell::Shell;
@@ -12,13 +12,24 @@ use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::Change;
 use crate::broker::io::{Input, Output, Start};
-use crate::broker::job::{Place, Priority, TargetId};
+use crate::broker::job::{Header, Place, Priority, TargetId};
 use crate::broker::time::Mono;
 
 /// Between sending and arrival.
 const JITTER: Duration = Duration::from_millis(1);
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
+
+fn sending(header: &Header) -> Output {
+    Output::Send {
+        job: header.id,
+        target: header.target,
+        priority: header.priority,
+        number: header.number(),
+        attempt: header.attempts,
+        errand: header.errand(),
+    }
+}
 
 impl World {
     pub(super) fn start(&mut self) -> Checked {
@@ -125,7 +136,7 @@ impl World {
         self.trace.note(self.at, || format!("> {}", words::input(&input)));
         self.census.input(&input);
         self.checker.input(self.at, now, &input)?;
-        shell.broker.handle(now, input);
+        shell.broker.handle(now, self.planted.map_or(input.clone(), |fault| fault.spoil(input)));
         self.take_outputs()
     }
 
@@ -142,6 +153,9 @@ impl World {
             }
             self.census.output(&output, &self.checker.book);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
+            if let Output::Change(change) = &output {
+                self.works.check(change)?;
+            }
             self.gather(output)?;
         }
         self.checker.handled()?;
@@ -162,9 +176,7 @@ impl World {
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
-                    let (target, priority) = (header.target, header.priority);
-                    let (job, attempt) = (header.id, header.attempts);
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&header));
                 }
             }
             Output::Reply { to, reply } => {
@@ -174,13 +186,15 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, attempt } => {
+            Output::Send { job, target, priority, number, attempt, errand } => {
                 let found = shell.requests.remove(&job).is_some();
                 ensure!(found, "{job} leaves, and the store gave no request for it");
                 self.departures.push((self.at, job, priority));
-                self.depart(Parcel { life: self.life, target, job, attempt });
+                let what = What::of(&errand);
+                self.depart(Parcel { life: self.life, target, job, number, what });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    let again = Output::Send { job, target, priority, number, attempt, errand };
+                    return self.send_again(&again);
                 }
             }
             Output::Unsend { job } => {
@@ -188,10 +202,7 @@ impl World {
                 if self.planted == Some(Planted::SendUncalled)
                     && let Some(entry) = self.checker.book.get(job)
                 {
-                    let header = entry.header.clone();
-                    let (target, priority) = (header.target, header.priority);
-                    let attempt = header.attempts;
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&entry.header.clone()));
                 }
             }
             Output::Drained => {
@@ -206,8 +217,9 @@ impl World {
     fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
         self.checker.output(self.at, now, send, &self.disk.model)?;
-        if let Output::Send { job, target, attempt, .. } = *send {
-            self.depart(Parcel { life: self.life, target, job, attempt });
+        if let Output::Send { job, target, number, errand, .. } = send {
+            let (job, target, number, what) = (*job, *target, *number, What::of(errand));
+            self.depart(Parcel { life: self.life, target, job, number, what });
         }
         Ok(())
     }

@@ -16,8 +16,10 @@ use super::shell::Shell;
 use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
+use super::works::Works;
 use crate::broker::io::Input;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
+use crate::broker::payload::Follow;
 use crate::broker::policy::Policy;
 use crate::store::model::Model;
 
@@ -34,6 +36,7 @@ pub(super) struct World {
     pub(super) clocks: Clocks,
     pub(super) disk: Disk,
     pub(super) checker: Checker,
+    pub(super) works: Works,
     pub(super) callers: Callers,
     pub(super) trace: Trace,
     /// Every target that ever was, by number.
@@ -69,6 +72,7 @@ impl World {
 
     pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
         let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
+        let lies = planted == Some(Planted::LyingVerify);
         let mut world = World {
             planted,
             rng,
@@ -77,6 +81,7 @@ impl World {
             clocks: Clocks::new(),
             disk: Disk::new(Model::default(), shape.pace, keeps_previous),
             checker: Checker::new(),
+            works: Works::new(shape.delivery, shape.asynchronous),
             callers: Callers::new(),
             trace,
             targets: Vec::new(),
@@ -96,6 +101,7 @@ impl World {
             departures: Vec::new(),
             shape,
         };
+        world.works.lies = lies;
         for _ in 0..world.shape.targets {
             world.add_target();
         }
@@ -193,14 +199,18 @@ impl World {
                 if self.planted == Some(Planted::LostReports) && self.rng.one_in(20) {
                     return Ok(());
                 }
-                let Parcel { job, attempt, .. } = parcel;
-                self.feed(Input::Attempted { job, attempt, report })
+                let Parcel { job, number, .. } = parcel;
+                let mut report = report;
+                if self.planted == Some(Planted::FalseDone) {
+                    report.follow = Follow::Nothing;
+                }
+                self.feed(Input::Attempted { job, number, report })
             }
             Event::Disk(_) | Event::Report(..) => Ok(()),
             Event::Arrival(parcel) => {
                 self.checker.limits.arrive(at, parcel.target)?;
                 let mood = self.moods.get(&parcel.target).copied().unwrap_or(Mood::Fast);
-                let (after, report) = mood.answer(&mut self.rng);
+                let (after, report) = self.works.receive(at, parcel, mood, &mut self.rng)?;
                 // What is told twice is to be heard once.
                 if self.rng.one_in(30) {
                     let again = after + self.rng.span(Duration::from_millis(1), after * 8);

@@ -40,6 +40,7 @@ pub(crate) fn directory() -> Directory {
         },
         max_deferrals: one,
         max_queued: 10,
+        outcomes: Default::default(),
     };
     let target = |name: &str| {
         Arc::new(Target {
@@ -49,6 +50,7 @@ pub(crate) fn directory() -> Directory {
             headers: http::HeaderMap::new(),
             listen: None,
             policy: policy.clone(),
+            asking: Default::default(),
         })
     };
     Directory::new([
@@ -271,6 +273,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             first_sent_at: None,
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            course: Default::default(),
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

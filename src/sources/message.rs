@@ -117,6 +117,7 @@ impl Message<'_> {
             not_before: None,
             deadline: None,
             max_attempts: None,
+            delivery: None,
             dedup,
             unfit: Some(reason),
         }

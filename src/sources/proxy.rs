@@ -32,7 +32,7 @@ use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::{check_answerable, check_size, digest};
-use crate::http_api::{JobJson, Json, body, path};
+use crate::http_api::{JobJson, Json, body, fit, path};
 use crate::store::JobRecord;
 
 pub(super) struct Proxy {
@@ -192,7 +192,7 @@ impl Proxy {
         wishes: &Wishes,
     ) -> Result<Submission, Problem> {
         let directory = self.handle.directory();
-        let (target, _) = directory
+        let (target, config) = directory
             .configured(target)
             .ok_or_else(|| Problem::unknown_target(target, directory.configured_names()))?;
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -225,15 +225,18 @@ impl Proxy {
             let digest = digest(&request, |name| name.starts_with("content-"));
             Dedup { name, digest, keep: Dedup::KEEP }
         });
+        let id = Handle::new_id();
+        fit::check(config, id, &request, None)?;
         Ok(Submission {
             source: Source::Proxy,
-            id: Handle::new_id(),
+            id,
             target,
             priority: wishes.priority,
             request: Arc::new(request),
             not_before: wishes.schedule.not_before,
             deadline: wishes.schedule.deadline,
             max_attempts: None,
+            delivery: None,
             dedup,
             unfit: None,
         })

@@ -41,7 +41,7 @@ impl<'txn> Bodies<'txn> {
         decode(REQUESTS_NAME, row.value())
     }
 
-    /// Keeps [`Answer::KEPT`] bytes of its body.
+    /// Keeps [`Answer::keep`] bytes of its body.
     pub(super) fn answered(
         &mut self,
         id: JobId,
@@ -71,13 +71,8 @@ pub(super) fn answer(txn: &ReadTransaction, id: JobId) -> Result<Option<Answer>>
 }
 
 fn kept(answer: &Answer) -> Cow<'_, Answer> {
-    if answer.body.len() <= Answer::KEPT {
+    if answer.body.len() <= answer.keep {
         return Cow::Borrowed(answer);
     }
-    Cow::Owned(Answer {
-        status: answer.status,
-        headers: answer.headers.clone(),
-        body: answer.body.slice(..Answer::KEPT),
-        truncated: true,
-    })
+    Cow::Owned(answer.cut(answer.keep))
 }

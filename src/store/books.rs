@@ -63,7 +63,7 @@ impl Books {
     /// The counts against the lengths of the tables, which redb knows without looking.
     pub(super) fn audit(&self, txn: &ReadTransaction) -> Result<()> {
         use JobState::{
-            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting,
+            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Verifying, Waiting,
         };
         let sum = |states: &[JobState]| -> u64 {
             let of = |target: &Target| states.iter().map(|s| target.counts.in_state(*s)).sum();
@@ -79,7 +79,11 @@ impl Books {
         check("jobs", tables::read(txn, tables::JOBS)?.len()?, &JobState::ALL)?;
         check("requests", tables::read(txn, tables::REQUESTS)?.len()?, &JobState::ALL)?;
         check("ready", tables::read(txn, tables::READY)?.len()?, &[Queued])?;
-        check("timers", tables::read(txn, tables::TIMERS)?.len()?, &[Scheduled, Waiting])?;
+        check(
+            "timers",
+            tables::read(txn, tables::TIMERS)?.len()?,
+            &[Scheduled, Waiting, Verifying],
+        )?;
         check("running", tables::read(txn, tables::RUNNING)?.len()?, &[Running])?;
         check("finished", tables::read(txn, tables::FINISHED)?.len()?, &[Succeeded, Cancelled])?;
         check("dead", tables::read(txn, tables::DEAD)?.len()?, &[Failed, Expired])

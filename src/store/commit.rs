@@ -9,11 +9,13 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::tables::{
+    CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
+};
 use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
-use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
+use crate::broker::job::{Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -38,6 +40,7 @@ pub(super) struct Commit<'txn> {
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
     tokens: Tokens<'txn>,
+    verifying: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
@@ -61,6 +64,7 @@ impl<'txn> Commit<'txn> {
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
             tokens: Tokens::open(txn)?,
+            verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
             requests: HashMap::new(),
@@ -140,7 +144,7 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let old_deadline = {
+        let (old_deadline, was_verifying) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -164,7 +168,8 @@ impl<'txn> Commit<'txn> {
             }
             let bytes = &mut self.buffers.bytes;
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
-            old.deadline.filter(|_| !step.from.is_ended())
+            let was_verifying = old.state_in(&step.from) == JobState::Verifying;
+            (old.deadline.filter(|_| !step.from.is_ended()), was_verifying)
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
         self.take_from_place(
@@ -177,6 +182,11 @@ impl<'txn> Commit<'txn> {
         self.add_to_place(header, step.to)?;
         let before = (step.from_owed, &step.from);
         self.tokens.follow(header.id, before, (header.owed, &step.to))?;
+        match (was_verifying, header.state_in(&step.to) == JobState::Verifying) {
+            (false, true) => self.verifying.add(&key, &[])?,
+            (true, false) => drop(self.verifying.remove(&key)?),
+            _ => {}
+        }
         let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
         if old_deadline != new_deadline {
             if let Some(deadline) = old_deadline {
@@ -256,7 +266,7 @@ impl<'txn> Commit<'txn> {
                 encode(bytes, header)?;
                 self.ready.add(&keys::ready(header.target, header.priority, header.seat), bytes)
             }
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 encode(bytes, &(header, place))?;
                 self.timers.add(&keys::time(due, id), bytes)
             }
@@ -285,7 +295,7 @@ impl<'txn> Commit<'txn> {
     ) -> Result<()> {
         match place {
             Place::Queued => self.ready.remove(&keys::ready(target, priority, seat)).map(drop),
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.remove(&keys::time(due, id)).map(drop)
             }
             Place::Running { .. } => self.running.remove(&keys::job(id)).map(drop),

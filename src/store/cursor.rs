@@ -17,6 +17,7 @@ pub(super) enum Index {
     Ready,
     Running,
     Timers,
+    Verifying,
     Finished,
     Dead,
     /// Back from the youngest.
@@ -24,11 +25,12 @@ pub(super) enum Index {
 }
 
 impl Index {
-    const ALL: [(Index, char); 7] = [
+    const ALL: [(Index, char); 8] = [
         (Index::Jobs, 'j'),
         (Index::Ready, 'q'),
         (Index::Running, 'r'),
         (Index::Timers, 't'),
+        (Index::Verifying, 'v'),
         (Index::Finished, 'f'),
         (Index::Dead, 'd'),
         (Index::DeadNewest, 'n'),

@@ -87,6 +87,7 @@ fn state_code(state: JobState) -> u8 {
         JobState::Failed => 5,
         JobState::Expired => 6,
         JobState::Cancelled => 7,
+        JobState::Verifying => 8,
     }
 }
 

@@ -9,7 +9,7 @@ use super::codec::decode;
 use super::cursor::{Cursor, Index};
 use super::error::{Result, StoreError};
 use super::record::{Filter, JobRecord, Page};
-use super::tables::{self, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS};
+use super::tables::{self, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS, VERIFYING};
 use super::{jobs, keys};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
@@ -27,38 +27,55 @@ pub(super) fn list(
     limit: usize,
     looked_at: usize,
 ) -> Result<Page> {
-    use JobState::{Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting};
+    use JobState::{
+        Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Verifying, Waiting,
+    };
     let mut walk = Walk::new(txn, after, limit, looked_at)?;
     match filter.state {
         // Here the row is the record already.
         None => walk.along(Index::Jobs, JOBS, &[all()], |_, value| {
             let (head, _) = jobs::read_head(value)?;
-            let fits = filter.allows(head.header.target, head.header.priority, head.place);
+            let fits = filter.allows(
+                head.header.target,
+                head.header.priority,
+                head.header.state_in(&head.place),
+            );
             Ok(if fits { Found::Record(jobs::read(value)?) } else { Found::Nothing })
         }),
         Some(Running) => walk.along(Index::Running, RUNNING, &[all()], |_, value| {
             let (header, started): (Header, Wall) = decode("running", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, Place::Running { started }))
+            Ok(filter.find_at(&header, Place::Running { started }))
         }),
         Some(Queued) => walk.along(Index::Ready, READY, &queues(txn, filter)?, |_, value| {
             let header: Header = decode("ready", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, Place::Queued))
+            Ok(filter.find_at(&header, Place::Queued))
         }),
         Some(Scheduled | Waiting) => walk.along(Index::Timers, TIMERS, &[all()], |_, value| {
             let (header, place): (Header, Place) = decode("timers", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, place))
+            Ok(filter.find_at(&header, place))
         }),
+        Some(Verifying) => {
+            let jobs = tables::read(txn, JOBS)?;
+            walk.along(Index::Verifying, VERIFYING, &[all()], |key, _| {
+                let row = jobs.get(key)?;
+                let row =
+                    row.ok_or_else(|| StoreError::row("jobs", "a verifying job is missing"))?;
+                let (head, _) = jobs::read_head(row.value())?;
+                Ok(filter.find_at(&head.header, head.place))
+            })
+        }
         Some(Succeeded | Cancelled) => {
             walk.along(Index::Finished, FINISHED, &[all()], |key, value| {
-                let (target, priority, place) = decode("finished", value)?;
-                Ok(filter.find(keys::read_time(key).1, target, priority, place))
+                let (target, priority, place): (TargetId, Priority, Place) =
+                    decode("finished", value)?;
+                Ok(filter.find(keys::read_time(key).1, target, priority, place.state()))
             })
         }
         Some(Failed | Expired) => {
             let span = filter.target.map_or_else(all, graves);
             walk.along(Index::Dead, DEAD, &[span], |_, value| {
                 let (header, place): (Header, Place) = decode("dead", value)?;
-                Ok(filter.find(header.id, header.target, header.priority, place))
+                Ok(filter.find_at(&header, place))
             })
         }
     }?;
@@ -81,14 +98,18 @@ pub(super) fn dead(
 }
 
 impl Filter {
-    fn allows(&self, target: TargetId, priority: Priority, place: Place) -> bool {
+    fn allows(&self, target: TargetId, priority: Priority, state: JobState) -> bool {
         self.target.is_none_or(|wanted| wanted == target)
             && self.priority.is_none_or(|wanted| wanted == priority)
-            && self.state.is_none_or(|wanted| wanted == place.state())
+            && self.state.is_none_or(|wanted| wanted == state)
     }
 
-    fn find(&self, id: JobId, target: TargetId, priority: Priority, place: Place) -> Found {
-        if self.allows(target, priority, place) { Found::Job(id) } else { Found::Nothing }
+    fn find(&self, id: JobId, target: TargetId, priority: Priority, state: JobState) -> Found {
+        if self.allows(target, priority, state) { Found::Job(id) } else { Found::Nothing }
+    }
+
+    fn find_at(&self, header: &Header, place: Place) -> Found {
+        self.find(header.id, header.target, header.priority, header.state_in(&place))
     }
 }
 

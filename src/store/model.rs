@@ -124,9 +124,9 @@ impl Model {
             }
             Load::Timers { after, limit } => {
                 let rows = self.records().filter_map(|job| match job.place {
-                    Place::Scheduled { due } | Place::Waiting { due } => {
-                        Some(((due, job.header.id), job))
-                    }
+                    Place::Scheduled { due }
+                    | Place::Waiting { due }
+                    | Place::Verifying { due } => Some(((due, job.header.id), job)),
                     _ => None,
                 });
                 let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
@@ -300,11 +300,8 @@ fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<(
 }
 
 fn kept(answer: &Arc<Answer>) -> Arc<Answer> {
-    if answer.body.len() <= Answer::KEPT {
+    if answer.body.len() <= answer.keep {
         return answer.clone();
     }
-    let mut kept = Answer::clone(answer);
-    kept.body.truncate(Answer::KEPT);
-    kept.truncated = true;
-    Arc::new(kept)
+    Arc::new(answer.cut(answer.keep))
 }

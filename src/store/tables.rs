@@ -15,6 +15,7 @@
 //! | `counts` | target, priority, state | how many, big-endian |
 //! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
 //! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
+//! | `verifying` | id | nothing; of jobs whose outcome is asked for, wherever their question is |
 //! | `meta` | name | `format` and `last_seat` |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place.
@@ -42,6 +43,7 @@ pub(super) const FINISHED: Definition<24> = TableDefinition::new("finished");
 pub(super) const DEAD: Definition<28> = TableDefinition::new("dead");
 pub(super) const TOKENS: Definition<16> = TableDefinition::new("tokens");
 pub(super) const OUTBOX: Definition<16> = TableDefinition::new("outbox");
+pub(super) const VERIFYING: Definition<16> = TableDefinition::new("verifying");
 pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
@@ -53,7 +55,7 @@ pub(super) const META_LAST_SEAT: &str = "last_seat";
 
 /// So that no reader ever misses a table.
 pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
-    for table in [JOBS, REQUESTS, ANSWERS, RUNNING, TOKENS, OUTBOX] {
+    for table in [JOBS, REQUESTS, ANSWERS, RUNNING, TOKENS, OUTBOX, VERIFYING] {
         txn.open_table(table)?;
     }
     for table in [TIMERS, DEADLINES, FINISHED] {

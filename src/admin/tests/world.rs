@@ -61,6 +61,7 @@ fn policy() -> Policy {
         },
         max_deferrals: few(20),
         max_queued: 1_000,
+        outcomes: Default::default(),
     }
 }
 
@@ -128,6 +129,7 @@ fn directory() -> Directory {
             headers: HeaderMap::new(),
             listen: None,
             policy: policy(),
+            asking: Default::default(),
         }))
     };
     Directory::new([
@@ -157,6 +159,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
     };
     let history = vec![Event { at: now().wall, what: Happening::Enqueued }];
     JobRecord { header, place, history }

@@ -112,6 +112,9 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "limit",
         "priority",
         "retry",
+        "verify",
+        "response",
+        "completion",
         "headers",
     ];
     let truths = ["check_before_dispatch", "insecure_allow_anonymous"];

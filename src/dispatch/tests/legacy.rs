@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::broker::course::Errand;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Report, Request};
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
@@ -207,7 +208,9 @@ pub(super) fn target(url: &str) -> Target {
             },
             max_deferrals: one,
             max_queued: 1,
+            outcomes: Default::default(),
         },
+        asking: Default::default(),
     }
 }
 
@@ -222,7 +225,11 @@ pub(super) fn post(path: &str, body: impl Into<Bytes>) -> Request {
 pub(super) const JOB: JobId = JobId(0x0197_a3b0_6d1e_7c55_b1b2_6f5a_4f0c_9e11);
 
 pub(super) fn outgoing(request: &Request) -> Outgoing<'_> {
-    Outgoing { id: JOB, attempt: 1, priority: Priority::High, request }
+    outgoing_for(request, &Errand::Work)
+}
+
+pub(super) fn outgoing_for<'a>(request: &'a Request, errand: &'a Errand) -> Outgoing<'a> {
+    Outgoing { id: JOB, attempt: 1, priority: Priority::High, request, errand, number: 1 }
 }
 
 /// One that trusts the certificate of these tests, and no other.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
+use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
@@ -114,6 +115,7 @@ impl Weather {
             first_sent_at: None,
             max_attempts: self.dice.one_in(3).then_some(3),
             owed: if self.dice.one_in(3) { Owed::TaskToken } else { Owed::Nothing },
+            course: Course::new(self.dice.one_in(2).then_some(Delivery::Verify)),
         };
         let claim = self.dice.one_in(3).then(|| Claim {
             key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
@@ -152,6 +154,7 @@ impl Weather {
             Place::Queued,
             Place::Running { started: self.time() },
             Place::Waiting { due: self.time() },
+            Place::Verifying { due: self.time() },
             Place::Ended { end: End::Succeeded, at: self.time() },
             Place::Ended { end: End::Cancelled, at: self.time() },
             Place::Ended { end: End::Expired, at: self.time() },
@@ -164,6 +167,15 @@ impl Weather {
         let mut header = old.clone();
         header.attempts += u32::from(matches!(to, Place::Running { .. }));
         header.refusals += u32::from(self.dice.one_in(5));
+        header.course.phase = match (to, self.dice.roll(3)) {
+            (Place::Verifying { .. }, 0) => Phase::Verify,
+            (Place::Verifying { .. }, _) => {
+                let poll = Poll { path: "/status/7".into(), until: self.time() };
+                Phase::Poll(Box::new(poll))
+            }
+            (Place::Queued | Place::Running { .. }, _) => header.course.phase,
+            _ => Phase::Work,
+        };
         if to.is_ended() && (from.is_ended() || self.dice.one_in(3)) {
             header.owed = Owed::Nothing;
         }
@@ -231,7 +243,8 @@ impl Weather {
             self.body()
         };
         let status = 200 + self.dice.roll(300) as u16;
-        Answer { status, headers: vec![("y".into(), body.slice(..1))], body, truncated: false }
+        let headers = vec![("y".into(), body.slice(..1))];
+        Answer { status, headers, body, ..Answer::default() }
     }
 
     /// From one byte to more than a page.
