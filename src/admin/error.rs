@@ -25,8 +25,6 @@ pub(super) enum AdminError {
     Parameter { name: &'static str, value: String, expected: String },
     #[error("the query cannot be read: {0}")]
     Query(String),
-    #[error("jobs cannot be listed by `group`: groups come with a later version")]
-    GroupsComeLater,
     #[error("no target is named `{}`", shown(.name))]
     NoSuchTarget { name: String, known: Vec<String> },
     #[error("`{}` is no job: {NotAJobId}", shown(.0))]
@@ -86,7 +84,6 @@ impl AdminError {
             | AdminError::Cursor
             | AdminError::Body(_)
             | AdminError::NotJson(_) => Kind::Malformed,
-            AdminError::GroupsComeLater => Kind::NotSupported,
             AdminError::NoSuchTarget { .. } => Kind::UnknownTarget,
             AdminError::NotAJob(_) | AdminError::NoSuchJob(_) => Kind::UnknownJob,
             AdminError::Conflict { .. } => Kind::JobState,
@@ -129,7 +126,6 @@ impl From<AdminError> for Problem {
                 problem.with("field", name)
             }
             AdminError::Cursor => problem.with("field", "after"),
-            AdminError::GroupsComeLater => problem.with("field", "group"),
             AdminError::Reload(error) => {
                 let text = error.to_string();
                 let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();

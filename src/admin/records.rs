@@ -1,5 +1,6 @@
 //! Looking things up in the store without holding up the other requests.
 
+use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
@@ -33,6 +34,8 @@ pub(super) trait Records: Send + Sync {
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
     fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
+    /// Whose turn it is in a group.
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError>;
     /// The size of the store, in bytes.
     fn bytes(&self) -> u64;
     fn has_room(&self) -> bool;
@@ -86,6 +89,10 @@ impl Records for Reader {
 
     fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
         Ok(Reader::dead(self, target, cursor(after)?.as_ref(), limit)?.into())
+    }
+
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
+        Ok(Reader::head_of(self, group)?)
     }
 
     fn bytes(&self) -> u64 {

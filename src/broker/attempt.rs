@@ -103,8 +103,8 @@ impl Broker {
     fn startable(&self, id: TargetId, now: Now) -> Startable {
         let Some(target) = self.targets.get(&id) else { return Startable::Nobody };
         let Some(live) = &target.live else {
-            return match target.counts.in_state(super::JobState::Queued) {
-                0 => Startable::Nobody,
+            return match Priority::ALL.iter().map(|p| target.counts.in_line(*p)).sum() {
+                0_u64 => Startable::Nobody,
                 _ => Startable::Blocked(BlockedOn::Paused, None),
             };
         };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, Source, TargetId};
+pub use super::counts::Counts;
+use super::group::{GroupKey, Stand};
+use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
 use super::time::Wall;
 
@@ -39,6 +41,8 @@ pub enum Change {
         target: TargetId,
         priority: Priority,
         place: Place,
+        /// One that held its group holds it no more.
+        stand: Stand,
     },
     Paused {
         target: TargetId,
@@ -54,7 +58,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {
     pub header: Header,
-    /// `Queued` or `Scheduled`.
+    /// `Queued`, `Scheduled` or `Behind`.
     pub place: Place,
     pub request: Arc<Request>,
     pub claim: Option<Claim>,
@@ -73,6 +77,7 @@ pub struct Move {
     pub from_priority: Priority,
     pub from_seat: Seat,
     pub from_owed: Owed,
+    pub from_stand: Stand,
     pub to: Place,
     /// Appended to the history.
     pub events: Vec<Event>,
@@ -94,6 +99,12 @@ pub enum Load {
     Job { id: JobId, ticket: Ticket },
     /// Who holds this key?
     Claim { key: DedupKey, ticket: Ticket },
+    /// Is anybody in this group, to be waited for?
+    Group { key: GroupKey, ticket: Ticket },
+    /// Who is next in this group? Nobody while it has a head.
+    Heir { key: GroupKey, ticket: Ticket },
+    /// Groups of all targets that have somebody and no head.
+    Vacant { after: Option<GroupKey>, limit: usize },
     /// Dead jobs of a target, by the time of their death.
     Dead { target: TargetId, after: Option<(Wall, JobId)>, limit: usize, ticket: Ticket },
     /// Jobs that ended before then and are not dead, oldest first: what retention lets go. Not
@@ -126,6 +137,19 @@ pub enum Loaded {
     Job {
         ticket: Ticket,
         job: Option<(Header, Place)>,
+    },
+    Group {
+        ticket: Ticket,
+        taken: bool,
+    },
+    /// One whose stand is `Behind`; perhaps a dead one.
+    Heir {
+        ticket: Ticket,
+        heir: Option<(Header, Place)>,
+    },
+    Vacant {
+        groups: Vec<GroupKey>,
+        exhausted: bool,
     },
     Claim {
         ticket: Ticket,
@@ -170,57 +194,6 @@ pub struct RecoveredTarget {
     pub paused: bool,
     pub held_until: Option<Wall>,
     pub counts: Counts,
-}
-
-/// How many jobs of one target are where. Kept in the commit that moves them, never by a scan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts([[u64; JobState::ALL.len()]; Priority::ALL.len()]);
-
-impl Counts {
-    pub fn get(&self, priority: Priority, state: JobState) -> u64 {
-        self.0[priority.index()][state as usize]
-    }
-
-    pub fn set(&mut self, priority: Priority, state: JobState, count: u64) {
-        self.0[priority.index()][state as usize] = count;
-    }
-
-    pub fn add(&mut self, priority: Priority, state: JobState) {
-        self.0[priority.index()][state as usize] += 1;
-    }
-
-    /// # Panics
-    /// Where there is none to take away: the books would be wrong.
-    pub fn take(&mut self, priority: Priority, state: JobState) {
-        let count = &mut self.0[priority.index()][state as usize];
-        *count = count.checked_sub(1).expect("a job leaves a place only after it came there");
-    }
-
-    pub fn in_state(&self, state: JobState) -> u64 {
-        Priority::ALL.iter().map(|priority| self.get(*priority, state)).sum()
-    }
-
-    /// Those that have not ended.
-    pub fn alive(&self) -> u64 {
-        JobState::ALL.iter().filter(|state| !state.is_final()).map(|s| self.in_state(*s)).sum()
-    }
-
-    pub fn dead(&self) -> u64 {
-        self.in_state(JobState::Failed) + self.in_state(JobState::Expired)
-    }
-
-    /// What `change` does to the counts of its target; the one place that knows.
-    pub fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Insert(insert) => self.add(insert.header.priority, insert.place.state()),
-            Change::Move(step) => {
-                self.take(step.from_priority, step.from.state());
-                self.add(step.header.priority, step.to.state());
-            }
-            Change::Delete { priority, place, .. } => self.take(*priority, place.state()),
-            Change::Paused { .. } | Change::Held { .. } => {}
-        }
-    }
 }
 
 impl Change {

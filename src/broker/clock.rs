@@ -130,7 +130,9 @@ impl Broker {
         self.retention.oldest = earliest(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
             self.jobs.delete(id, self.turn);
-            self.change(super::Change::Delete { id, target, priority, place });
+            // What is not dead holds no group.
+            let stand = super::Stand::Gone;
+            self.change(super::Change::Delete { id, target, priority, place, stand });
         }
     }
 }

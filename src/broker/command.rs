@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Load, Ticket};
 use super::course::{Course, Delivery, Phase};
+use super::group::Stand;
 use super::io::{
     CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
 };
@@ -180,7 +181,8 @@ impl Broker {
         self.lookups.cancelled(job.0.id);
         let header = job.0.clone();
         let to = Place::Ended { end: End::Cancelled, at: now.wall };
-        self.shift(now, job, header.clone(), to, Story::from(Happening::Cancelled { reason }));
+        let story = Story::from(Happening::Cancelled { reason });
+        let header = self.shift(now, job, header, to, story);
         (header, to)
     }
 
@@ -239,7 +241,7 @@ impl Broker {
         let ask = before.doubt && before.sent_under == Delivery::Verify;
         let phase = if ask { Phase::Verify } else { Phase::Work };
         let course = Course { phase, in_vain: 0, ..before.clone() };
-        let header = Header {
+        let mut header = Header {
             seat: self.next_seat(),
             ready_at: now.wall,
             deadline: job.0.deadline.filter(|deadline| *deadline > now.wall),
@@ -249,14 +251,27 @@ impl Broker {
             course,
             ..job.0.clone()
         };
-        self.shift(now, job, header.clone(), Place::Queued, Story::from(Happening::Redriven));
-        (header, Place::Queued)
+        let mut story = Story::from(Happening::Redriven);
+        let to = if self.rejoin(&mut header) {
+            story.events.push(Happening::Behind);
+            Place::Behind { due: None }
+        } else {
+            Place::Queued
+        };
+        let header = self.shift(now, job, header, to, story);
+        (header, to)
     }
 
     fn purge(&mut self, (header, place): &(Header, Place)) {
         let (id, target, priority) = (header.id, header.target, header.priority);
         self.jobs.delete(id, self.turn);
-        self.change(Change::Delete { id, target, priority, place: *place });
+        let stand = header.stand();
+        self.change(Change::Delete { id, target, priority, place: *place, stand });
+        if stand == Stand::Head
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key);
+        }
     }
 
     pub(super) fn swept(

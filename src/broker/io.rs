@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
 use super::course::{Delivery, Errand};
+use super::fair::FlowKey;
+use super::group::GroupName;
 use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
@@ -100,6 +102,10 @@ pub struct Submission {
     /// The target's where there is none.
     pub delivery: Option<Delivery>,
     pub dedup: Option<Dedup>,
+    /// Goes after all that came before it in this group, one at a time.
+    pub group: Option<GroupName>,
+    /// On whose account it goes, within its queue.
+    pub flow: Option<FlowKey>,
     /// A message that cannot be understood, and why: it goes straight to the dead jobs.
     pub unfit: Option<String>,
 }

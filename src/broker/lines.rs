@@ -1,7 +1,7 @@
 //! The three lines of a target, and who is next.
 
 use super::change::Counts;
-use super::job::{JobId, JobState, Priority, Seat};
+use super::job::{JobId, Priority, Seat};
 use super::window::Window;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Lines {
     /// Of a target that the store knows: what is in line is there, and not yet here.
     pub(super) fn new(counts: &Counts, window: usize) -> Lines {
         Lines(Priority::ALL.map(|priority| Line {
-            window: match counts.get(priority, JobState::Queued) {
+            window: match counts.in_line(priority) {
                 0 => Window::empty(window),
                 _ => Window::unknown(window),
             },
@@ -66,7 +66,7 @@ impl Lines {
                     }
                 }
                 // Jobs are in this line, and it would be a guess which.
-                None if counts.get(priority, JobState::Queued) > 0 => highest = Next::Unknown,
+                None if counts.in_line(priority) > 0 => highest = Next::Unknown,
                 None => {}
             }
         }
@@ -90,6 +90,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::job::JobState;
 
     fn lines(waiting: &[(Priority, u64)]) -> (Lines, Counts) {
         let mut counts = Counts::default();

@@ -9,6 +9,8 @@
 //! | --- | --- |
 //! | `job`, `course`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
+//! | `counts` | how many jobs are where |
+//! | `group`, `fair` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
@@ -17,8 +19,11 @@ mod attempt;
 pub mod change;
 mod clock;
 mod command;
+pub mod counts;
 pub mod course;
 mod ending;
+pub mod fair;
+pub mod group;
 pub mod io;
 pub mod job;
 mod jobs;
@@ -38,8 +43,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
+use group::Stand;
 use io::{Input, Output, Start, TargetView, Windows};
-use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use job::{Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
 use payload::Answer;
 use policy::Policy;
@@ -60,6 +66,7 @@ pub struct Broker {
     /// Starts that were called back before the turn that armed them is on disk.
     called_back: BTreeSet<(Turn, JobId)>,
     lookups: submit::Lookups,
+    groups: group::Groups,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
     lead: attempt::Lead,
@@ -89,6 +96,7 @@ impl Broker {
             arming: BTreeSet::new(),
             called_back: BTreeSet::new(),
             lookups: submit::Lookups::default(),
+            groups: group::Groups::default(),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
             lead: attempt::Lead::default(),
@@ -106,6 +114,7 @@ impl Broker {
             broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
         broker.configure(targets, now);
+        broker.ask_vacant(None);
         for (header, started) in recovered.running {
             broker.resume(header, started, now);
         }
@@ -142,6 +151,7 @@ impl Broker {
     pub fn cut(&mut self) -> Turn {
         let turn = self.turn;
         self.turn = Turn(turn.0 + 1);
+        self.groups.cut();
         turn
     }
 
@@ -202,6 +212,7 @@ impl Broker {
     fn committed(&mut self, now: Now, turn: Turn) {
         self.jobs.committed(turn);
         self.lookups.committed(turn);
+        self.groups.committed(turn);
         self.durable(now, turn);
     }
 
@@ -228,6 +239,9 @@ impl Broker {
             }
             Loaded::Job { ticket, job } => self.found(now, ticket, job),
             Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
+            Loaded::Group { ticket, taken } => self.grouped(now, ticket, taken),
+            Loaded::Heir { ticket, heir } => self.heir(now, ticket, heir),
+            Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
             Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
         }
@@ -271,12 +285,29 @@ impl Broker {
         if let Some(deadline) = header.deadline {
             self.deadlines.insert((deadline, header.id), header.id);
         }
+        self.groups.joined(&header, self.turn, false);
+        if header.stand() == Stand::Behind
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key);
+        }
         self.enter(header, place);
     }
 
     /// The one way by which a job gets from one place to another: memory, books and store alike.
-    fn shift(&mut self, now: Now, from: (Header, Place), header: Header, to: Place, story: Story) {
+    /// Returns its header as it is then.
+    fn shift(
+        &mut self,
+        now: Now,
+        from: (Header, Place),
+        mut header: Header,
+        to: Place,
+        story: Story,
+    ) -> Header {
         let (before, place) = from;
+        if to.is_ended() && !place.is_ended() {
+            self.hold_group(&mut header, &to);
+        }
         assert!(place.may_become(&to), "{}: {place:?} never becomes {to:?}", header.id);
         let id = header.id;
         match place {
@@ -297,7 +328,7 @@ impl Broker {
                     target.armed.retain(|armed| armed.job != id);
                 }
             }
-            Place::Ended { .. } => {}
+            Place::Ended { .. } | Place::Behind { .. } => {}
         }
         // While it was under way its deadline may have passed, and was looked at in vain.
         if matches!(place, Place::Running { .. } | Place::Ended { .. })
@@ -318,11 +349,19 @@ impl Broker {
             from_priority: before.priority,
             from_seat: before.seat,
             from_owed: before.owed,
+            from_stand: before.stand(),
             to,
             events,
             answer: story.answer,
         })));
-        self.enter(header, to);
+        self.enter(header.clone(), to);
+        if before.stand() == Stand::Head
+            && header.stand() != Stand::Head
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key);
+        }
+        header
     }
 
     fn enter(&mut self, header: Header, place: Place) {
@@ -352,6 +391,7 @@ impl Broker {
                 self.dirty.insert(target_id);
                 Some(id)
             }
+            Place::Behind { .. } => Some(id),
         };
         if let Some(let_go) = let_go {
             self.jobs.let_go(let_go, self.turn);
@@ -392,7 +432,7 @@ impl From<Happening> for Story {
 fn due(place: &Place) -> Option<Wall> {
     match place {
         Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => Some(*due),
-        Place::Queued | Place::Running { .. } | Place::Ended { .. } => None,
+        Place::Queued | Place::Running { .. } | Place::Ended { .. } | Place::Behind { .. } => None,
     }
 }
 
@@ -420,7 +460,7 @@ fn fill<K: Copy + Ord>(
 fn is_pending(place: &Place) -> bool {
     match place {
         Place::Scheduled { .. } | Place::Queued | Place::Waiting { .. } => true,
-        Place::Verifying { .. } => true,
+        Place::Verifying { .. } | Place::Behind { .. } => true,
         Place::Running { .. } | Place::Ended { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::change::{Counts, RecoveredTarget, Turn};
+use super::group::OnGroupFailure;
 use super::io::{BlockedOn, TargetView};
 use super::job::{JobId, Priority, TargetId};
 use super::limit::Bucket;
@@ -57,6 +58,8 @@ pub(super) struct Target {
     /// Armed ones and those that are sent.
     pub(super) in_flight: u32,
     pub(super) paused: bool,
+    /// As it was last configured.
+    pub(super) on_group_failure: OnGroupFailure,
     hold: Hold,
     blocked: Option<(BlockedOn, Option<Mono>)>,
     blocked_since: Mono,
@@ -78,6 +81,7 @@ impl Target {
             armed: Vec::new(),
             in_flight: 0,
             paused: found.paused,
+            on_group_failure: OnGroupFailure::default(),
             hold: Hold::default(),
             blocked: None,
             blocked_since: now.mono,
@@ -91,6 +95,9 @@ impl Target {
     }
 
     pub(super) fn configure(&mut self, policy: Option<Policy>, now: Mono) {
+        if let Some(policy) = &policy {
+            self.on_group_failure = policy.on_group_failure;
+        }
         self.live = match (policy, self.live.take()) {
             (None, _) => None,
             (Some(policy), None) => {

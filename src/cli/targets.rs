@@ -81,6 +81,15 @@ fn render(targets: &[Target], now: Timestamp, paint: Paint) -> String {
             let _ = writeln!(text, "{}", paint.dress(&line, Tone::Held));
         }
     }
+    for target in targets.iter().filter(|target| target.held_groups > 0) {
+        let (name, count) = (clean(&target.name), target.held_groups);
+        let groups = if count == 1 { "group is" } else { "groups are" };
+        let line = format!(
+            "{name}: {count} {groups} held by a dead job until that is redriven or purged; \
+             `tollgate dead list {name}` has them"
+        );
+        let _ = writeln!(text, "{}", paint.dress(&line, Tone::Bad));
+    }
     text
 }
 
@@ -205,7 +214,7 @@ mod tests {
              "limit":{"rate":"10/s","max_concurrent":1}},
             {"name":"fax","blocked":{"on":"refused","until":"2026-01-31T08:00:30Z"},
              "held_back_by":{"on":"rate","share":1.0,"hint":"its rate of 1/s"}},
-            {"name":"old","configured":false,"dead":1}]}"#,
+            {"name":"old","configured":false,"dead":1,"held_groups":1}]}"#,
         );
         let expected = "\
 TARGET  STATE                     RATE  IN FLIGHT    HIGH      NORMAL          BATCH  WAITING  SCHEDULED  DEAD  DRAINED IN
@@ -214,6 +223,7 @@ erp     paused                    10/s        0/1  1 (5s)           -           
 fax     blocked: refused for 30s     -          0       -           -              -        0          0     0           -
 old     not configured               -          0       -           -              -        0          0     1           -
 crm: held back 62 % of the time lately by concurrency, not rate: 8 under way at a time
+old: 1 group is held by a dead job until that is redriven or purged; `tollgate dead list old` has them
 ";
         assert_eq!(text, expected);
     }

@@ -177,6 +177,8 @@ pub(super) struct Target {
     #[serde(default)]
     pub(super) dead: u64,
     #[serde(default)]
+    pub(super) held_groups: u64,
+    #[serde(default)]
     pub(super) paused: bool,
     pub(super) blocked: Option<Blocked>,
     pub(super) held_back_by: Option<HeldBackBy>,

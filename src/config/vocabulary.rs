@@ -57,15 +57,16 @@ pub(super) const TARGET: Words = Words {
         "completion",
         "dead_retention",
         "max_queued",
+        "on_group_failure",
         "limit",
         "priority",
         "retry",
+        "fairness",
     ],
     later: &[
         "breaker",
         "fairness",
         "finish_before_close",
-        "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
@@ -103,11 +104,13 @@ pub(super) const COMPLETION: Words = Words {
     known: &["poll", "every", "done", "failed", "timeout"],
     later: &[],
 };
+pub(super) const FAIRNESS: Words =
+    Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
 
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 15] = [
+pub(super) const ALL: [&Words; 16] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -122,6 +125,7 @@ pub(super) const ALL: [&Words; 15] = [
     &VERIFY,
     &RESPONSE,
     &COMPLETION,
+    &FAIRNESS,
     &SOURCES,
 ];
 

@@ -185,6 +185,7 @@ impl Acks {
                         && header.target == job.target
                         && header.priority == job.priority
                         && header.deadline == job.deadline
+                        && header.group.as_ref().map(|group| &group.name) == job.group.as_ref()
                         && entry.header.id == header.id,
                     "{job:?} became {header:?}"
                 );
@@ -282,7 +283,7 @@ impl Acks {
                         matches!(place, Place::Ended { end: End::Cancelled, .. })
                     }
                     JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
-                    JobCommand::Redrive { .. } => *place == Place::Queued && header.spent == 0,
+                    JobCommand::Redrive { .. } => !place.is_ended() && header.spent == 0,
                     JobCommand::Purge { .. } => true,
                 };
                 ensure!(done, "{command:?} did {header:?}, {place:?}");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::groups::Groups;
 use super::violation::{Checked, ensure};
 use crate::broker::change::{Change, DedupKey, Load, Loaded, Ticket};
 use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
@@ -50,6 +51,7 @@ pub(super) struct Book {
     alive: BTreeMap<TargetId, u64>,
     running: BTreeMap<TargetId, u32>,
     paused: BTreeSet<TargetId>,
+    pub(super) groups: Groups,
 }
 
 impl Book {
@@ -172,11 +174,12 @@ impl Book {
                 line.insert(header.seat, id);
             }
             Place::Running { .. } => *self.running.entry(header.target).or_default() += 1,
-            Place::Ended { .. } => {}
+            Place::Ended { .. } | Place::Behind { .. } => {}
         }
         if !entry.place.is_ended() {
             *self.alive.entry(header.target).or_default() += 1;
         }
+        self.groups.enter(header);
         if let Some(deadline) = header.deadline
             && !entry.has_no_deadline()
         {
@@ -198,11 +201,12 @@ impl Book {
                 }
             }
             Place::Running { .. } => *self.running.entry(header.target).or_default() -= 1,
-            Place::Ended { .. } => {}
+            Place::Ended { .. } | Place::Behind { .. } => {}
         }
         if !entry.place.is_ended() {
             *self.alive.entry(header.target).or_default() -= 1;
         }
+        self.groups.leave(header);
         if let Some(deadline) = header.deadline {
             self.deadlines.remove(&(deadline, id));
         }

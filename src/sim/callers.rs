@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::shape::Shape;
 use crate::broker::course::Delivery;
+use crate::broker::group::GroupName;
 use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::Request;
@@ -110,6 +111,10 @@ impl Callers {
             digest: [u8::from(rng.one_in(4)); 32],
             keep: Dedup::KEEP,
         });
+        let group = (shape.groups > 0 && rng.one_in(2)).then(|| {
+            let name = format!("group-{}", rng.below(shape.groups));
+            GroupName::new(&name).expect("a name")
+        });
         Submission {
             source: Source::Api,
             id,
@@ -121,6 +126,8 @@ impl Callers {
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
             delivery: (shape.delivery.is_none() && rng.one_in(2)).then(|| rng.pick(&Delivery::ALL)),
             dedup,
+            group,
+            flow: None,
             unfit: None,
         }
     }

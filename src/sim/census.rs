@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::book::Book;
-use crate::broker::change::Change;
+use crate::broker::change::{Change, Loaded};
+use crate::broker::counts;
+use crate::broker::group::Stand;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
 use crate::broker::job::{End, Failure, Happening, Place, Says};
 
@@ -12,7 +14,15 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 58] = [
+    const EXPECTED: [&'static str; 66] = [
+        "one behind its group",
+        "one behind, put off",
+        "one whose turn in its group came",
+        "a group held",
+        "a group held by one that died behind",
+        "a group let go on by a purge",
+        "a group let go on by a redrive",
+        "groups found without a head",
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -91,6 +101,9 @@ impl Census {
         let what = match input {
             Input::Submit { jobs, .. } if jobs.len() > 1 => "a batch is submitted",
             Input::Abandoned { .. } => "an abandoned job",
+            Input::Loaded(Loaded::Vacant { groups, .. }) if !groups.is_empty() => {
+                "groups found without a head"
+            }
             Input::Pause { paused: true, .. } => "a pause",
             Input::Pause { paused: false, .. } => "a resume",
             Input::Configure { .. } => "a reload",
@@ -126,12 +139,24 @@ impl Census {
     fn change(&mut self, change: &Change) {
         let events = match change {
             Change::Insert(insert) => {
-                if matches!(insert.place, Place::Scheduled { .. }) {
-                    self.count("a scheduled job");
+                match insert.place {
+                    Place::Scheduled { .. } => self.count("a scheduled job"),
+                    Place::Behind { due: Some(_) } => self.count("one behind, put off"),
+                    Place::Behind { due: None } => self.count("one behind its group"),
+                    _ => {}
                 }
                 return;
             }
             Change::Move(step) => {
+                if counts::holds(&step.to, step.header.stand()) {
+                    self.count(match step.from_stand {
+                        Stand::Behind => "a group held by one that died behind",
+                        _ => "a group held",
+                    });
+                }
+                if counts::holds(&step.from, step.from_stand) && !step.to.is_ended() {
+                    self.count("a group let go on by a redrive");
+                }
                 let exhausted = End::Failed(Failure::RetriesExhausted);
                 let unknown = End::Failed(Failure::OutcomeUnknown);
                 match step.to {
@@ -141,7 +166,12 @@ impl Census {
                 }
                 &step.events
             }
-            Change::Delete { .. } => return self.count("a delete"),
+            Change::Delete { place, stand, .. } => {
+                if counts::holds(place, *stand) {
+                    self.count("a group let go on by a purge");
+                }
+                return self.count("a delete");
+            }
             Change::Held { .. } => return self.count("a hold"),
             Change::Paused { .. } => return,
         };
@@ -159,6 +189,8 @@ impl Census {
                 Happening::Cancelled { .. } => "a cancel",
                 Happening::Expired => "expired",
                 Happening::Redriven => "a redrive",
+                Happening::Behind => "one behind its group",
+                Happening::Headed => "one whose turn in its group came",
                 Happening::Unfit { .. } => "an unfit message",
                 Happening::TokenAnswered => "a token answered",
                 Happening::TokenLate { .. } => "a token too late",

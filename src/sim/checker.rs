@@ -9,6 +9,7 @@ use super::book::Book;
 use super::calendar::{Parcel, What};
 use super::clocks::Moment;
 use super::doubts::{Doubts, Rules};
+use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
@@ -51,6 +52,7 @@ pub(super) struct Checker {
     pub(super) acks: Acks,
     pub(super) holds: Holds,
     pub(super) doubts: Doubts,
+    turns: Turns,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -76,6 +78,7 @@ impl Checker {
             acks: Acks::default(),
             holds: Holds::default(),
             doubts: Doubts::default(),
+            turns: Turns::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -192,6 +195,10 @@ impl Checker {
         match output {
             Output::Change(change) => {
                 self.change(now, change)?;
+                // What is not configured is treated as it last was.
+                let policy = self.limits.policy(change.target());
+                let on_failure = policy.map(|policy| policy.on_group_failure);
+                self.turns.change(change, &self.book, on_failure)?;
                 self.acks.change(change, &self.book);
                 self.book.apply(change)
             }
@@ -242,7 +249,7 @@ impl Checker {
     fn change(&mut self, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
-                if let Place::Scheduled { due } = insert.place {
+                if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
                     self.not_before.insert(insert.header.id, due);
                 }
                 Ok(())
@@ -277,6 +284,8 @@ impl Checker {
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
+                // It holds its group from now on.
+                (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0 || step.header.course.doubt;
                     let asked = self.acks.wants_it_cancelled(step.header.id);
@@ -322,7 +331,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target);
+        let armed = self.order.are_unsent(target, header.priority);
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
@@ -440,6 +449,7 @@ impl Checker {
             "request {number} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        self.turns.send(&entry.header, &self.book)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         let in_time = now.wall < deadline || what != What::Work;
         ensure!(in_time, "{id} leaves at {}, after its deadline {deadline}", now.wall);

@@ -31,6 +31,7 @@ mod checker;
 mod clocks;
 mod disk;
 mod doubts;
+mod groups;
 mod history;
 mod holds;
 mod limits;

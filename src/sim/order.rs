@@ -168,8 +168,10 @@ impl Order {
         self.armed.get(&target).is_some_and(|armed| !armed.is_empty())
     }
 
-    pub(super) fn are_unsent(&self, target: TargetId) -> usize {
-        self.armed.get(&target).map_or(0, Vec::len)
+    /// Those that go before a new one of this priority: lower ones let it go first.
+    pub(super) fn are_unsent(&self, target: TargetId, priority: Priority) -> usize {
+        let armed = self.armed.get(&target).into_iter().flatten();
+        armed.filter(|armed| armed.priority <= priority).count()
     }
 
     /// Whether this job's start is on record and its request has not left.

@@ -26,6 +26,10 @@ pub(super) enum Planted {
     LostReports,
     /// An answer is never let out.
     LostReplies,
+    /// Who is next in a group is never told.
+    LostHeirs,
+    /// The store says of every group that nobody is there.
+    FreeGroups,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
     /// A job loses the delivery that it was submitted with.
@@ -50,7 +54,7 @@ impl Planted {
     }
 
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 14] = [
+    pub(super) const ALL: [(Planted, &'static str); 16] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -61,6 +65,8 @@ impl Planted {
         (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::LostHeirs, "a group waits for nobody"),
+        (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),
         (Planted::ForgottenDelivery, "an unknown outcome under"),
         (Planted::LyingVerify, "does its work twice"),

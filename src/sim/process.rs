@@ -10,7 +10,7 @@ use super::violation::{Checked, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
-use crate::broker::change::Change;
+use crate::broker::change::{Change, Loaded};
 use crate::broker::io::{Input, Output, Start};
 use crate::broker::job::{Header, Place, Priority, TargetId};
 use crate::broker::time::Mono;
@@ -237,7 +237,13 @@ impl World {
         }
         match done {
             None => Ok(()),
-            Some(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+                (Some(Planted::LostHeirs), Loaded::Heir { .. }) => Ok(()),
+                (Some(Planted::FreeGroups), Loaded::Group { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Group { ticket, taken: false }))
+                }
+                (_, loaded) => self.feed(Input::Loaded(loaded)),
+            },
             Some(Done::Committed { turn, requests }) => {
                 let Some(shell) = &mut self.shell else { return Ok(()) };
                 shell.requests.extend(requests);
@@ -318,6 +324,7 @@ impl World {
             self.checker.sleeps(self.at, now, asked)?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
+        self.checker.book.groups.are_led()?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))

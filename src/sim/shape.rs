@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::disk::Pace;
 use super::rng::Rng;
 use crate::broker::course::Delivery;
+use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
 use crate::broker::policy::{Completion, Limit, Outcomes, Policy, Rate, Retry};
 
@@ -35,6 +36,8 @@ pub(super) struct Shape {
     pub(super) commands: bool,
     pub(super) dedup: bool,
     pub(super) timed: bool,
+    /// So many groups.
+    pub(super) groups: u64,
     /// Wake-ups are late by up to this.
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
@@ -94,6 +97,7 @@ impl Shape {
             commands: rng.one_in(2),
             dedup: rng.one_in(2),
             timed: rng.one_in(2),
+            groups: if rng.one_in(2) { rng.pick(&[1, 3, 20]) } else { 0 },
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
             delivery: match rng.below(6) {
@@ -125,6 +129,7 @@ impl Shape {
             commands: false,
             dedup: false,
             timed: false,
+            groups: 0,
             lateness: Duration::ZERO,
             fast: true,
             delivery: Some(Delivery::AtLeastOnce),
@@ -167,6 +172,8 @@ impl Shape {
                 },
                 ..Outcomes::default()
             },
+            on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
+            weights: Default::default(),
         }
     }
 }

@@ -16,8 +16,11 @@ fn whereabouts(target: TargetId, priority: Priority) -> String {
 fn header(header: &Header) -> String {
     let Header { id, target, priority, seat, attempts, spent, refusals, deadline, .. } = header;
     let deadline = deadline.map(|at| format!(" by {at}")).unwrap_or_default();
+    let group = header.group.as_ref();
+    let group = group.map(|group| format!(" {} {:?} {}", group.name, group.stand, group.order.0));
+    let group = group.unwrap_or_default();
     format!(
-        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}",
+        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}{group}",
         job(*id),
         whereabouts(*target, *priority),
         seat.0
@@ -32,6 +35,7 @@ pub(super) fn place(place: &Place) -> String {
         Place::Verifying { due } => format!("verifying until {due}"),
         Place::Waiting { due } => format!("waiting {due}"),
         Place::Ended { end, .. } => format!("{end:?}"),
+        Place::Behind { due } => format!("behind, due {due:?}"),
     }
 }
 
@@ -126,6 +130,7 @@ pub(super) fn output(output: &Output) -> String {
             format!("Send {} {to} no. {number}: {errand:?}", job(*id))
         }
         Output::Unsend { job: id } => format!("Unsend {}", job(*id)),
+        Output::Load(Load::Heir { key, ticket }) => format!("Load heir of {} {ticket:?}", key.name),
         Output::PassedOver { target, of } => format!("PassedOver {}", whereabouts(*target, *of)),
         other => format!("{other:?}"),
     }

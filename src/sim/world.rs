@@ -381,7 +381,9 @@ impl World {
         let book = &self.checker.book;
         let under_way = self.targets.iter().any(|id| {
             let open = !book.is_paused(*id) && self.config.contains_key(id);
-            book.running(*id) > 0 || (open && book.alive(*id) > 0)
+            // A group that is held waits for a person, and nobody is there any more.
+            let alive = || book.alive(*id) - book.groups.stuck(*id, book);
+            book.running(*id) > 0 || (open && alive() > 0)
         });
         // Retention takes what ended, and leaves the dead.
         let kept = book.jobs().any(|(_, entry)| {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::records::Records;
 use crate::broker::change::Counts;
+use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted, TargetView,
 };
@@ -41,6 +42,8 @@ pub(crate) fn directory() -> Directory {
         max_deferrals: one,
         max_queued: 10,
         outcomes: Default::default(),
+        on_group_failure: Default::default(),
+        weights: Default::default(),
     };
     let target = |name: &str| {
         Arc::new(Target {
@@ -87,6 +90,14 @@ impl Records for Shelf {
 
     fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
         Ok(self.jobs().get(&id).and_then(|(_, answer)| answer.clone()))
+    }
+
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        let jobs = self.jobs();
+        let is_head = |job: &&JobRecord| {
+            job.header.stand() == Stand::Head && job.header.group_key().as_ref() == Some(group)
+        };
+        Ok(jobs.values().map(|(job, _)| job).find(is_head).map(|job| job.header.id))
     }
 
     fn has_room(&self) -> bool {
@@ -274,6 +285,9 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
             course: Default::default(),
+            group: None,
+            flow: None,
+            tag: Default::default(),
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

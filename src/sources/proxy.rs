@@ -238,6 +238,8 @@ impl Proxy {
             max_attempts: None,
             delivery: None,
             dedup,
+            group: wishes.group.clone(),
+            flow: wishes.flow.clone(),
             unfit: None,
         })
     }

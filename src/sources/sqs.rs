@@ -225,6 +225,7 @@ impl Queue {
             origin: Origin::Sqs {
                 message_id: message.message_id.as_deref().unwrap_or_default(),
                 dedup_id: attribute(MessageSystemAttributeName::MessageDeduplicationId),
+                group: attribute(MessageSystemAttributeName::MessageGroupId),
             },
         }
     }

@@ -52,6 +52,7 @@ impl Shelf {
             from_priority: header.priority,
             from_seat: header.seat,
             from_owed: header.owed,
+            from_stand: Default::default(),
             header: Header { owed, ..header },
             to,
             events: vec![Event { at: Wall::EPOCH, what }],

@@ -9,6 +9,7 @@ use super::error::{Result, StoreError};
 use super::tables::{self, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
 use super::{codec, keys};
 use crate::broker::change::{Change, Counts, Recovered, RecoveredTarget};
+use crate::broker::counts::Count;
 use crate::broker::job::{Header, JobState, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
 
@@ -50,9 +51,9 @@ impl Books {
         }
         for row in txn.open_table(COUNTS)?.iter()? {
             let (key, value) = row?;
-            let (target, priority, state) = keys::read_count(key.value())?;
+            let (target, priority, counted) = keys::read_count(key.value())?;
             let count = u64::from_be_bytes(*value.value());
-            books.target(target)?.counts.set(priority, state, count);
+            books.target(target)?.counts.set_of(priority, counted, count);
         }
         if let Some(seat) = txn.open_table(META)?.get(META_LAST_SEAT)? {
             books.last_seat = Seat(seat.value());
@@ -78,15 +79,24 @@ impl Books {
         };
         check("jobs", tables::read(txn, tables::JOBS)?.len()?, &JobState::ALL)?;
         check("requests", tables::read(txn, tables::REQUESTS)?.len()?, &JobState::ALL)?;
-        check("ready", tables::read(txn, tables::READY)?.len()?, &[Queued])?;
-        check(
-            "timers",
-            tables::read(txn, tables::TIMERS)?.len()?,
-            &[Scheduled, Waiting, Verifying],
-        )?;
+        let behind = self.all(Count::Behind);
+        let queued = tables::read(txn, tables::READY)?.len()?.saturating_add(behind);
+        check("ready", queued, &[Queued])?;
+        let (held, holding) = (tables::read(txn, tables::HELD)?.len()?, self.all(Count::Holding));
+        if held != holding {
+            let what = format_args!("{held} rows, but {holding} jobs that hold their group");
+            return Err(StoreError::row("held", what));
+        }
+        let timers = tables::read(txn, tables::TIMERS)?.len()?;
+        check("timers", timers, &[Scheduled, Waiting, Verifying])?;
         check("running", tables::read(txn, tables::RUNNING)?.len()?, &[Running])?;
         check("finished", tables::read(txn, tables::FINISHED)?.len()?, &[Succeeded, Cancelled])?;
         check("dead", tables::read(txn, tables::DEAD)?.len()?, &[Failed, Expired])
+    }
+
+    fn all(&self, count: Count) -> u64 {
+        let of = |target: &Target| Priority::ALL.iter().map(|p| target.counts.of(*p, count)).sum();
+        self.targets.values().map(of).fold(0, u64::saturating_add)
     }
 
     pub(super) fn recovered(&self, running: Vec<(Header, Wall)>) -> Recovered {
@@ -146,12 +156,10 @@ impl Books {
     pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
         let id = change.target();
         let target = self.target(id)?;
-        let (leaves, seat) = match change {
-            Change::Insert(insert) => (None, Some(insert.header.seat)),
-            Change::Move(step) => {
-                (Some((step.from_priority, step.from.state())), Some(step.header.seat))
-            }
-            Change::Delete { priority, place, .. } => (Some((*priority, place.state())), None),
+        let seat = match change {
+            Change::Insert(insert) => Some(insert.header.seat),
+            Change::Move(step) => Some(step.header.seat),
+            Change::Delete { .. } => None,
             Change::Paused { paused, .. } => {
                 target.paused = *paused;
                 touched.targets.push(id);
@@ -163,13 +171,8 @@ impl Books {
                 return Ok(());
             }
         };
-        if let Some((priority, state)) = leaves
-            && target.counts.get(priority, state) == 0
-        {
-            return Err(StoreError::row("counts", format_args!("no {priority} job is {state}")));
-        }
         touched.counts.entry(id).or_insert_with(|| target.counts.clone());
-        target.counts.apply(change);
+        target.counts.try_apply(change).map_err(|missing| StoreError::row("counts", missing))?;
         if let Some(seat) = seat
             && seat > self.last_seat
         {
@@ -189,10 +192,10 @@ impl Books {
         for (id, before) in &touched.counts {
             let Some(target) = self.targets.get(id) else { continue };
             for priority in Priority::ALL {
-                for state in JobState::ALL {
-                    let count = target.counts.get(priority, state);
-                    if count != before.get(priority, state) {
-                        let key = keys::count(*id, priority, state);
+                for counted in Count::all() {
+                    let count = target.counts.of(priority, counted);
+                    if count != before.of(priority, counted) {
+                        let key = keys::count(*id, priority, counted);
                         counts.insert(&key, &count.to_be_bytes())?;
                     }
                 }

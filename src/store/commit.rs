@@ -9,12 +9,14 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
+use super::groups::{Groups, Was};
 use super::tables::{
     CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
 };
 use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
+use crate::broker::group::Stand;
 use crate::broker::job::{Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
@@ -39,6 +41,7 @@ pub(super) struct Commit<'txn> {
     running: Writer<'txn, 16>,
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
+    groups: Groups<'txn>,
     tokens: Tokens<'txn>,
     verifying: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
@@ -63,6 +66,7 @@ impl<'txn> Commit<'txn> {
             running: Writer::open(txn, RUNNING, "running")?,
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
+            groups: Groups::open(txn)?,
             tokens: Tokens::open(txn)?,
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
@@ -80,8 +84,8 @@ impl<'txn> Commit<'txn> {
             Change::Move(step) => {
                 self.step(step).map_err(|error| during(error, "move", step.header.id))
             }
-            Change::Delete { id, target, priority, place } => self
-                .delete(*id, *target, *priority, place)
+            Change::Delete { id, target, priority, place, stand } => self
+                .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
             Change::Paused { .. } | Change::Held { .. } => Ok(()),
         }
@@ -117,7 +121,7 @@ impl<'txn> Commit<'txn> {
 
     fn insert(&mut self, insert: &'txn Insert) -> Result<()> {
         let header = &insert.header;
-        if !matches!(insert.place, Place::Queued | Place::Scheduled { .. }) {
+        if !is_first(&insert.place) {
             return Err(StoreError::row(
                 "jobs",
                 format_args!("begins as {}", insert.place.state()),
@@ -131,6 +135,9 @@ impl<'txn> Commit<'txn> {
         self.add_to_place(header, insert.place)?;
         let token = insert.request.task_token.as_ref();
         self.tokens.add(header.id, header.owed, token, &mut self.buffers.bytes)?;
+        let to = Was::of(header, insert.place);
+        let bytes = &mut self.buffers.bytes;
+        self.groups.moved(header.id, header.target, Was::NOWHERE, to, bytes)?;
         if let Some(deadline) = header.deadline {
             self.deadlines.add(&keys::time(deadline, header.id), &[])?;
         }
@@ -144,14 +151,15 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let (old_deadline, was_verifying) = {
+        let (old_deadline, old_group, was_verifying) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
             let same = old.target == header.target
                 && old.priority == step.from_priority
                 && old.seat == step.from_seat
-                && old.owed == step.from_owed;
+                && old.owed == step.from_owed
+                && old.stand() == step.from_stand;
             if head.place != step.from || !same {
                 let is = format!("{} at {:?}, {}", old.priority, old.seat, head.place.state());
                 let said = format!(
@@ -169,7 +177,8 @@ impl<'txn> Commit<'txn> {
             let bytes = &mut self.buffers.bytes;
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
             let was_verifying = old.state_in(&step.from) == JobState::Verifying;
-            (old.deadline.filter(|_| !step.from.is_ended()), was_verifying)
+            let group = old.group.clone();
+            (old.deadline.filter(|_| !step.from.is_ended()), group, was_verifying)
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
         self.take_from_place(
@@ -187,6 +196,9 @@ impl<'txn> Commit<'txn> {
             (true, false) => drop(self.verifying.remove(&key)?),
             _ => {}
         }
+        let from = Was { group: old_group.as_ref(), place: step.from };
+        let to = Was::of(header, step.to);
+        self.groups.moved(header.id, header.target, from, to, &mut self.buffers.bytes)?;
         let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
         if old_deadline != new_deadline {
             if let Some(deadline) = old_deadline {
@@ -211,8 +223,9 @@ impl<'txn> Commit<'txn> {
         target: TargetId,
         priority: Priority,
         place: &Place,
+        stand: Stand,
     ) -> Result<()> {
-        let seat = {
+        let (seat, group) = {
             let row = self.jobs.remove(&keys::job(id))?;
             let (head, _) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -220,6 +233,10 @@ impl<'txn> Commit<'txn> {
                 let (is, said) = (head.place.state(), place.state());
                 let what =
                     format_args!("it is {} and {is}, not {priority} and {said}", old.priority);
+                return Err(StoreError::row("jobs", what));
+            }
+            if old.stand() != stand {
+                let what = format_args!("it stands {:?} in its group, not {stand:?}", old.stand());
                 return Err(StoreError::row("jobs", what));
             }
             if !place.is_ended() {
@@ -240,9 +257,11 @@ impl<'txn> Commit<'txn> {
             if old.owed != Owed::Nothing {
                 return Err(StoreError::row("jobs", "its task token is not answered yet"));
             }
-            old.seat
+            (old.seat, head.header.into_owned().group)
         };
         self.bodies.forget(id)?;
+        let from = Was { group: group.as_ref(), place: *place };
+        self.groups.moved(id, target, from, Was::NOWHERE, &mut self.buffers.bytes)?;
         self.take_from_place(id, target, priority, seat, *place)
     }
 
@@ -282,6 +301,8 @@ impl<'txn> Commit<'txn> {
                 encode(bytes, &(header.target, header.priority, place))?;
                 self.finished.add(&keys::time(at, id), bytes)
             }
+            // Its group's table knows it.
+            Place::Behind { .. } => Ok(()),
         }
     }
 
@@ -303,8 +324,14 @@ impl<'txn> Commit<'txn> {
                 self.dead.remove(&keys::dead(target, at, id)).map(drop)
             }
             Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
+            Place::Behind { .. } => Ok(()),
         }
     }
+}
+
+/// Whether a job may begin there.
+fn is_first(place: &Place) -> bool {
+    matches!(place, Place::Queued | Place::Scheduled { .. } | Place::Behind { .. })
 }
 
 fn during(error: StoreError, doing: &str, id: JobId) -> StoreError {

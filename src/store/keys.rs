@@ -1,7 +1,11 @@
 //! Keys as they are on disk: integers big-endian, one after the other, so that bytes sort as what
 //! they stand for. A change in here changes the format of the file.
 
+use ring::digest;
+
 use super::error::{Result, StoreError};
+use crate::broker::counts::Count;
+use crate::broker::group::GroupName;
 use crate::broker::job::{JobId, JobState, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
 
@@ -15,6 +19,10 @@ pub(super) type ReadyKey = [u8; 13];
 pub(super) type TimeKey = [u8; 24];
 /// Target, time of death, job's id.
 pub(super) type DeadKey = [u8; 28];
+/// Target, hash of a group's name.
+pub(super) type GroupRow = [u8; 20];
+/// The same, and the place in the group's order.
+pub(super) type MemberKey = [u8; 28];
 /// Target, priority, state.
 pub(super) type CountKey = [u8; 6];
 
@@ -38,8 +46,33 @@ pub(super) fn dead(target: TargetId, at: Wall, id: JobId) -> DeadKey {
     join([&target.0.to_be_bytes(), &at.as_millis().to_be_bytes(), &id.0.to_be_bytes()])
 }
 
-pub(super) fn count(target: TargetId, priority: Priority, state: JobState) -> CountKey {
-    join([&target.0.to_be_bytes(), &[priority_code(priority)], &[state_code(state)]])
+pub(super) fn count(target: TargetId, priority: Priority, count: Count) -> CountKey {
+    join([&target.0.to_be_bytes(), &[priority_code(priority)], &[count_code(count)]])
+}
+
+/// A group's name may be long; two of one hash (half of SHA-256) would wait for each other.
+pub(super) fn group(target: TargetId, name: &GroupName) -> GroupRow {
+    let hash = digest::digest(&digest::SHA256, name.as_str().as_bytes());
+    join([&target.0.to_be_bytes(), &hash.as_ref()[..16]])
+}
+
+/// First and last key of a target's groups.
+pub(super) fn groups(target: TargetId) -> (GroupRow, GroupRow) {
+    let target = target.0.to_be_bytes();
+    (join([&target, &[0; 16]]), join([&target, &[u8::MAX; 16]]))
+}
+
+pub(super) fn member(group: GroupRow, order: Seat) -> MemberKey {
+    join([&group, &order.0.to_be_bytes()])
+}
+
+/// First and last key of a group's members.
+pub(super) fn members(group: GroupRow) -> (MemberKey, MemberKey) {
+    (member(group, Seat(0)), member(group, Seat(u64::MAX)))
+}
+
+pub(super) fn read_group_target(key: &GroupRow) -> TargetId {
+    TargetId(number(&key[..4]) as u32)
 }
 
 /// A target's number, then the name: variable, so the only key that is not an array.
@@ -58,11 +91,11 @@ pub(super) fn read_time(key: &TimeKey) -> (Wall, JobId) {
     (Wall::from_millis(number(at) as u64), JobId(number(id)))
 }
 
-pub(super) fn read_count(key: &CountKey) -> Result<(TargetId, Priority, JobState)> {
+pub(super) fn read_count(key: &CountKey) -> Result<(TargetId, Priority, Count)> {
     let priority = Priority::ALL.into_iter().find(|known| priority_code(*known) == key[4]);
-    let state = JobState::ALL.into_iter().find(|known| state_code(*known) == key[5]);
-    match (priority, state) {
-        (Some(priority), Some(state)) => Ok((TargetId(number(&key[..4]) as u32), priority, state)),
+    let count = Count::all().find(|known| count_code(*known) == key[5]);
+    match (priority, count) {
+        (Some(priority), Some(count)) => Ok((TargetId(number(&key[..4]) as u32), priority, count)),
         _ => Err(StoreError::row("counts", format_args!("no meaning is known for key {key:02x?}"))),
     }
 }
@@ -73,6 +106,15 @@ fn priority_code(priority: Priority) -> u8 {
         Priority::High => 0,
         Priority::Normal => 1,
         Priority::Batch => 2,
+    }
+}
+
+/// On disk for ever, whatever becomes of the enum.
+fn count_code(count: Count) -> u8 {
+    match count {
+        Count::In(state) => state_code(state),
+        Count::Behind => 128,
+        Count::Holding => 129,
     }
 }
 
@@ -131,9 +173,9 @@ mod tests {
         assert_eq!(read_time(&time(key.0, key.1)), key);
         assert_eq!(read_target(&target(TargetId(77_777))), TargetId(77_777));
         for priority in Priority::ALL {
-            for state in JobState::ALL {
-                let key = count(TargetId(515), priority, state);
-                assert_eq!(read_count(&key), Ok((TargetId(515), priority, state)));
+            for counted in Count::all() {
+                let key = count(TargetId(515), priority, counted);
+                assert_eq!(read_count(&key), Ok((TargetId(515), priority, counted)));
             }
         }
         assert!(matches!(read_count(&[0, 0, 0, 0, 9, 0]), Err(StoreError::Corrupt(_))));
@@ -148,5 +190,10 @@ mod tests {
         let mut key = Vec::new();
         claim(TargetId(2), "ab", &mut key);
         assert_eq!(key, [0, 0, 0, 2, b'a', b'b']);
+        let name = GroupName::new("abc").expect("a name");
+        let key = member(group(TargetId(2), &name), Seat(5));
+        let sha256 = [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea];
+        assert_eq!((&key[..4], &key[4..12]), (&[0, 0, 0, 2][..], &sha256[..]));
+        assert_eq!(key[20..], [0, 0, 0, 0, 0, 0, 0, 5]);
     }
 }

@@ -9,7 +9,7 @@ use super::codec::decode;
 use super::commit::ClaimRow;
 use super::error::Result;
 use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, Rows, TIMERS};
-use super::{jobs, keys};
+use super::{groups, jobs, keys};
 use crate::broker::change::{Holder, Load, Loaded};
 use crate::broker::job::{End, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
@@ -56,6 +56,16 @@ pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
         Load::Claim { key, ticket } => {
             let holder = holder(txn, key.target, &key.name)?;
             Loaded::Claim { ticket: *ticket, holder }
+        }
+        Load::Group { key, ticket } => {
+            Loaded::Group { ticket: *ticket, taken: groups::is_taken(txn, key)? }
+        }
+        Load::Heir { key, ticket } => {
+            Loaded::Heir { ticket: *ticket, heir: groups::heir(txn, key)? }
+        }
+        Load::Vacant { after, limit } => {
+            let (groups, exhausted) = groups::vacant(txn, after.as_ref(), *limit)?;
+            Loaded::Vacant { groups, exhausted }
         }
         Load::Dead { target, after, limit, ticket } => {
             let key = |(at, id)| keys::dead(*target, at, id);

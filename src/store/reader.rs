@@ -3,25 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
+use super::file::File;
 use super::record::{Filter, JobRecord, Page};
-use super::{bodies, error, jobs, keys, list, tables, tokens};
+use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
 #[derive(Clone)]
 pub struct Reader {
-    database: Arc<Database>,
+    database: Arc<File>,
     disk: Arc<Disk>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<Database>, disk: Arc<Disk>) -> Reader {
+    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>) -> Reader {
         Reader { database, disk }
     }
 
@@ -101,6 +103,16 @@ impl Reader {
     /// How many of these there are.
     pub fn tokens_len(&self) -> Result<u64, StoreError> {
         self.read(|txn| Ok(tables::read(txn, tables::TOKENS)?.len()?))
+    }
+
+    /// Whose turn it is in a group; perhaps a dead job's, that holds it.
+    pub fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        self.read(|txn| groups::head(txn, group))
+    }
+
+    /// Dead jobs that hold their groups, some of them where there are more than `limit`.
+    pub fn holding(&self, target: TargetId, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| groups::held(txn, target, limit))
     }
 
     /// The size of the file, in bytes.

@@ -34,6 +34,7 @@ fn go(record: &JobRecord, from: Place, to: Place, answer: Option<Answer>) -> Cha
         from_priority: record.header.priority,
         from_seat: record.header.seat,
         from_owed: crate::broker::job::Owed::Nothing,
+        from_stand: Default::default(),
         to,
         events: Vec::new(),
         answer: answer.map(Arc::new),

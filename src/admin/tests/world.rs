@@ -20,6 +20,7 @@ use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
 use crate::auth::Access;
 use crate::broker::change::Counts;
+use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
 };
@@ -62,6 +63,8 @@ fn policy() -> Policy {
         max_deferrals: few(20),
         max_queued: 1_000,
         outcomes: Default::default(),
+        on_group_failure: Default::default(),
+        weights: Default::default(),
     }
 }
 
@@ -160,6 +163,9 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
         course: Default::default(),
+        group: None,
+        flow: None,
+        tag: Default::default(),
     };
     let history = vec![Event { at: now().wall, what: Happening::Enqueued }];
     JobRecord { header, place, history }
@@ -277,6 +283,14 @@ impl Records for Shelf {
 
     fn bytes(&self) -> u64 {
         4_096
+    }
+
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
+        let jobs = self.jobs.lock().unwrap();
+        let is_head = |job: &&JobRecord| {
+            job.header.stand() == Stand::Head && job.header.group_key().as_ref() == Some(group)
+        };
+        Ok(jobs.values().find(is_head).map(|job| job.header.id))
     }
 
     fn has_room(&self) -> bool {

@@ -116,6 +116,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "response",
         "completion",
         "headers",
+        "fairness",
+        "weights",
     ];
     let truths = ["check_before_dispatch", "insecure_allow_anonymous"];
     let lists = ["allowed_hosts"];

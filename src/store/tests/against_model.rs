@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::weather::{CLAIMED, Weather};
+use super::weather::{CLAIMED, GROUPS, Weather};
 use super::{names, open_without_waiting, options};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
+use crate::broker::counts;
+use crate::broker::group::{GroupKey, GroupName};
 use crate::broker::job::{JobId, JobState, Owed, Priority, Seat, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
@@ -138,6 +140,13 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
         let key = DedupKey { target, name: name.into() };
         loads.push(Load::Claim { key, ticket });
     }
+    let mut vacant = None;
+    for name in GROUPS {
+        let key = GroupKey { target, name: GroupName::new(name).unwrap() };
+        loads.push(Load::Group { key: key.clone(), ticket });
+        loads.push(Load::Heir { key: key.clone(), ticket });
+        loads.push(Load::Vacant { after: vacant.replace(key), limit });
+    }
     for load in loads {
         assert_eq!(store.load(&load).unwrap(), model.load(&load), "{load:?}");
     }
@@ -156,7 +165,7 @@ fn same_lists(reader: &Reader, model: &Model) {
     for target in [None, Some(TargetId(0)), Some(TargetId(1)), Some(TargetId(99))] {
         for state in some(&JobState::ALL) {
             for priority in [None, Some(Priority::High), Some(Priority::Batch)] {
-                let filter = Filter { target, state, priority };
+                let filter = Filter { target, state, priority, group: None };
                 let mut listed = walk(|after| reader.list(&filter, after, 3).unwrap());
                 listed.sort_by_key(|job| job.header.id);
                 let fits = |job: &&JobRecord| {
@@ -169,6 +178,33 @@ fn same_lists(reader: &Reader, model: &Model) {
             }
         }
     }
+    for (target, state, name) in [
+        (Some(TargetId(0)), Some(JobState::Queued), GROUPS[0]),
+        (None, Some(JobState::Queued), GROUPS[1]),
+        (Some(TargetId(0)), Some(JobState::Failed), GROUPS[0]),
+        (None, None, GROUPS[2]),
+    ] {
+        let group = Some(GroupName::new(name).unwrap());
+        let filter = Filter { target, state, priority: None, group: group.clone() };
+        let mut listed = walk(|after| reader.list(&filter, after, 3).unwrap());
+        listed.sort_by_key(|job| job.header.id);
+        let fits = |job: &&JobRecord| {
+            target.is_none_or(|target| target == job.header.target)
+                && state.is_none_or(|state| state == job.place.state())
+                && job.header.group.as_ref().map(|group| &group.name) == group.as_ref()
+        };
+        let records = model.jobs().map(|(_, job)| &job.record).filter(fits);
+        assert_eq!(listed.iter().collect::<Vec<_>>(), records.collect::<Vec<_>>());
+    }
+    let holding = |job: &&JobRecord| {
+        job.header.target == TargetId(0) && counts::holds(&job.place, job.header.stand())
+    };
+    let mut held: Vec<JobId> =
+        model.jobs().map(|(_, job)| &job.record).filter(holding).map(|j| j.header.id).collect();
+    let mut listed = reader.holding(TargetId(0), usize::MAX).unwrap();
+    held.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, held);
     let newest_first = walk(|after| reader.dead(TargetId(0), after, 2).unwrap());
     let load =
         Load::Dead { target: TargetId(0), after: None, limit: usize::MAX, ticket: Ticket(0) };

@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::{at, header};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
+use crate::broker::fair::{FlowKey, Tag};
+use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
 };
@@ -46,6 +48,13 @@ fn full() -> Header {
         max_attempts: Some(10),
         owed: crate::broker::job::Owed::Nothing,
         course: Default::default(),
+        group: Some(Membership {
+            name: GroupName::new("g").unwrap(),
+            order: Seat(11),
+            stand: Stand::Behind,
+        }),
+        flow: Some(FlowKey::new("f").unwrap()),
+        tag: Tag(12),
     }
 }
 
@@ -79,6 +88,7 @@ fn places() {
     is(&Place::Verifying { due: at(1) }, "010501");
     is(&ended(End::Expired), "01040201");
     is(&ended(End::Cancelled), "01040301");
+    is(&Place::Behind { due: Some(at(1)) }, "01050101");
 }
 
 #[test]
@@ -119,6 +129,8 @@ fn histories() {
         (Happening::Verifying { until }, "1505"),
         (Happening::Accepted { attempt, status: 202, path: "/".into() }, "1601ca01012f"),
         (Happening::Edited { parts: "b".into() }, "170162"),
+        (Happening::Behind, "12"),
+        (Happening::Headed, "13"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{ERP, RUNNING, SUCCEEDED, at, header, insert, open, step};
 use crate::broker::change::{Change, Turn};
+use crate::broker::group::Stand;
 use crate::broker::job::{End, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Answer;
 use crate::store::{Cursor, Filter, HISTORY_HEAD, HISTORY_KEPT, StoreError};
@@ -66,7 +67,10 @@ fn what_does_not_fit_is_refused() {
     }
     refused(begun, "begins as running");
     let normal = Priority::Normal;
-    let delete = |id, place| Change::Delete { id: JobId(id), target: ERP, priority: normal, place };
+    let delete = |id, place| {
+        let (id, stand) = (JobId(id), Stand::Gone);
+        Change::Delete { id, target: ERP, priority: normal, place, stand }
+    };
     refused(delete(1, Place::Queued), "it is queued yet");
     refused(delete(2, Place::Ended { end: End::Succeeded, at: elsewhere }), "it is NORMAL and");
     refused(delete(7, SUCCEEDED), "is missing");
