@@ -19,13 +19,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sfn::config::SharedHttpClient;
 use aws_sdk_sfn::config::retry::RetryConfig;
+use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use tokio::time::Instant;
 
 pub(crate) use backoff::{Backoff, dice};
-pub(crate) use fault::{Kind, is_of_identity, kind, told};
+use fault::told;
+pub(crate) use fault::{Kind, is_of_identity, kind};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Credentials that were refused are looked for again at most this often.
@@ -176,6 +178,18 @@ impl<C: Clone> Service<C> {
     /// reads a profile once, so keys that were changed in it would never be seen.
     pub(crate) fn doubt(&self) {
         self.aws.0.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// What failed, in one line; if it was for its credentials, they are doubted.
+    pub(crate) fn failed<E, R>(&self, error: &SdkError<E, R>) -> String
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug,
+    {
+        if is_of_identity(error) {
+            self.doubt();
+        }
+        told(error)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted, Sweep,
 };
-use crate::broker::job::{End, JobId, Place, TargetId};
+use crate::broker::job::{End, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
@@ -56,9 +56,12 @@ impl Acks {
                     entry.header.target == *target
                         && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
                 });
-                let dead: Vec<(JobId, Place)> =
-                    dead.map(|(id, entry)| (*id, entry.place)).collect();
+                let dead: Vec<(JobId, &Entry)> = dead.map(|(id, entry)| (*id, entry)).collect();
                 let meant = dead.len();
+                // One that owes an answer is left alone.
+                let owes = |entry: &Entry| entry.header.owed == Owed::TaskToken;
+                let dead = dead.into_iter().filter(|(_, entry)| !owes(entry));
+                let dead = dead.map(|(id, entry)| (id, entry.place)).collect();
                 (to, Asked::Sweep(*target, dead, meant))
             }
             Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),

@@ -14,7 +14,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 66] = [
+    const EXPECTED: [&'static str; 74] = [
         "one behind its group",
         "one behind, put off",
         "one whose turn in its group came",
@@ -24,6 +24,14 @@ impl Census {
         "a group let go on by a redrive",
         "groups found without a head",
         "a batch is submitted",
+        "a call is called off",
+        "a request waits at the exit",
+        "a task gone",
+        "a task gone at the last moment",
+        "a token answered",
+        "a token too late",
+        "an answer tried again",
+        "an unfit message",
         "a call back of a start",
         "a cancel",
         "a commit in flight is lost with the process",
@@ -104,6 +112,7 @@ impl Census {
             Input::Loaded(Loaded::Vacant { groups, .. }) if !groups.is_empty() => {
                 "groups found without a head"
             }
+            Input::TaskGone { .. } => "a task gone",
             Input::Pause { paused: true, .. } => "a pause",
             Input::Pause { paused: false, .. } => "a resume",
             Input::Configure { .. } => "a reload",

@@ -14,6 +14,7 @@ use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
+use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
 use super::works;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
@@ -53,6 +54,7 @@ pub(super) struct Checker {
     pub(super) holds: Holds,
     pub(super) doubts: Doubts,
     turns: Turns,
+    pub(super) tokens: Tokens,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -79,6 +81,7 @@ impl Checker {
             holds: Holds::default(),
             doubts: Doubts::default(),
             turns: Turns::default(),
+            tokens: Tokens::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -104,6 +107,7 @@ impl Checker {
         self.doubts.restart(model);
         self.order.restart();
         self.acks.restart();
+        self.tokens.restart();
         self.turn = Turn(1);
         self.draining = false;
         self.retention = retention;
@@ -128,6 +132,7 @@ impl Checker {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
+        self.tokens.input(input, &self.book, &self.order)?;
         match input {
             Input::Submit { jobs, .. } => self.doubts.submitted(jobs),
             Input::Attempted { job, number, report } => {
@@ -150,6 +155,11 @@ impl Checker {
                     }
                 }
                 self.limits.configure(at, &policies);
+            }
+            Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
+                if let Some(entry) = self.book.get(*job) {
+                    self.limits.ended(entry.header.target, *job);
+                }
             }
             Input::Retention { keep } => self.retention = *keep,
             Input::Drain => self.draining = true,
@@ -200,6 +210,7 @@ impl Checker {
                 let on_failure = policy.map(|policy| policy.on_group_failure);
                 self.turns.change(change, &self.book, on_failure)?;
                 self.acks.change(change, &self.book);
+                self.tokens.change(change)?;
                 self.book.apply(change)
             }
             Output::Reply { to, reply } => {
@@ -259,6 +270,11 @@ impl Checker {
                 (Place::Running { .. }, Place::Queued) => {
                     self.order.disarm(step.header.target, step.header.id)
                 }
+                (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
+                    if self.tokens.is_called_off(step.header.id) =>
+                {
+                    Ok(())
+                }
                 (Place::Running { .. }, _) => self.end(now, step),
                 (
                     Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due },
@@ -288,7 +304,8 @@ impl Checker {
                 (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0 || step.header.course.doubt;
-                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    let id = step.header.id;
+                    let asked = self.acks.wants_it_cancelled(id) || self.tokens.is_gone(id);
                     ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
@@ -450,6 +467,7 @@ impl Checker {
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
         self.turns.send(&entry.header, &self.book)?;
+        self.tokens.send(id)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         let in_time = now.wall < deadline || what != What::Work;
         ensure!(in_time, "{id} leaves at {}, after its deadline {deadline}", now.wall);
@@ -492,6 +510,7 @@ impl Checker {
         let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
         self.acks.nothing_is_lost(model)?;
+        self.tokens.audit(model)?;
         Ok(count)
     }
 }

@@ -38,6 +38,16 @@ pub(super) enum Planted {
     LyingVerify,
     /// The broker hears of work that was not done that it was.
     FalseDone,
+    /// A task token is said to be answered as soon as the answer is on its way.
+    EarlySettlement,
+    /// That a task token was answered is never told.
+    LostSettlements,
+    /// The core is never told that a workflow is gone.
+    DeafToGone,
+    /// A job that was redriven is asked after with the token that was answered.
+    OldTokens,
+    /// Requests leave as soon as their workflows were asked after.
+    NoExit,
 }
 
 impl Planted {
@@ -54,7 +64,7 @@ impl Planted {
     }
 
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 16] = [
+    pub(super) const ALL: [(Planted, &'static str); 21] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -71,5 +81,10 @@ impl Planted {
         (Planted::ForgottenDelivery, "an unknown outcome under"),
         (Planted::LyingVerify, "does its work twice"),
         (Planted::FalseDone, "its work was never begun"),
+        (Planted::EarlySettlement, "Step Functions has no answer"),
+        (Planted::LostSettlements, "nothing will ever happen again"),
+        (Planted::DeafToGone, "is gone, and it still waits"),
+        (Planted::OldTokens, "no workflow is owed an answer"),
+        (Planted::NoExit, "arrivals at"),
     ];
 }

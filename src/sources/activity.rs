@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::message::{Message, Origin};
 use super::poll::{Fetch, Frame, Log};
-use crate::aws::{self, Service, is_of_identity, told};
+use crate::aws::{self, Service};
 use crate::broker::io::{Refusal, Submitted};
 use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
@@ -112,12 +112,7 @@ impl Fetch for Activity {
                 });
                 Ok(token.map(|token| (token, output.input.unwrap_or_default())))
             }
-            Err(error) => {
-                if is_of_identity(&error) {
-                    self.service.doubt();
-                }
-                Err(told(&error))
-            }
+            Err(error) => Err(self.service.failed(&error)),
         }
     }
 
@@ -195,7 +190,7 @@ impl Activity {
                  nothing was sent\"}",
             );
         if let Err(error) = call.send().await {
-            let (arn, error) = (&self.source.arn, told(&error));
+            let (arn, error) = (&self.source.arn, self.service.failed(&error));
             tracing::warn!(arn, error, "a task that was not taken in could not be handed back");
         }
     }

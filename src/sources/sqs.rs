@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::message::{Message, Origin};
 use super::poll::{Fetch, Frame, Log};
-use crate::aws::{self, Aws, Backoff, Service, dice, is_of_identity, told};
+use crate::aws::{self, Aws, Backoff, Service, dice};
 use crate::broker::io::{Refusal, Submission, Submitted};
 use crate::broker::job::TargetId;
 use crate::config::SqsSource;
@@ -113,12 +113,7 @@ impl Fetch for Queue {
                 });
                 Ok(received.collect())
             }
-            Err(error) => {
-                if is_of_identity(&error) {
-                    self.service.doubt();
-                }
-                Err(told(&error))
-            }
+            Err(error) => Err(self.service.failed(&error)),
         }
     }
 
@@ -263,7 +258,7 @@ impl Queue {
                     left = keep(left, &again);
                     why
                 }
-                Err(error) => Some(told(&error)),
+                Err(error) => Some(self.service.failed(&error)),
             };
             let Some(why) = why else { return };
             if try_ == DELETES || left.is_empty() || frame.is_down() {
@@ -302,7 +297,7 @@ impl Queue {
             .queue_url(&self.source.queue_url)
             .set_entries(Some(entries.collect()));
         if let Err(error) = call.send().await {
-            let (queue, error) = (&self.source.queue_url, told(&error));
+            let (queue, error) = (&self.source.queue_url, self.service.failed(&error));
             tracing::debug!(queue, error, "the visibility of messages could not be changed");
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod client;
+pub(crate) mod exits;
 mod health;
 mod heartbeats;
 mod pace;
@@ -27,11 +28,15 @@ use tokio::time::{Instant, timeout};
 pub use self::health::{Health, Part, State, Trouble};
 
 use self::client::{Gone, Outcome, Sfn};
+use self::exits::Exits;
 use self::heartbeats::Heartbeats;
 use self::pace::Pacer;
 use self::resolver::Resolver;
 use crate::aws::Service;
+use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
+use crate::broker::policy::Limit;
+use crate::broker::time::Mono;
 use crate::config;
 use crate::handle::Handle;
 use crate::metrics::Metrics;
@@ -57,6 +62,7 @@ pub struct StepFunctions(Arc<Inner>);
 struct Inner {
     sfn: Sfn,
     health: Health,
+    exits: Mutex<Exits>,
     ended: Arc<Notify>,
     check_before_dispatch: bool,
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -99,6 +105,7 @@ impl StepFunctions {
         StepFunctions(Arc::new(Inner {
             sfn,
             health,
+            exits: Mutex::default(),
             ended,
             check_before_dispatch: config.check_before_dispatch,
             workers: Mutex::new(workers),
@@ -131,6 +138,11 @@ impl StepFunctions {
             }
             Ok(_) | Err(_) => Wanted::Unknown,
         }
+    }
+
+    /// See [`exits`]; for every request of a target, be it asked after or not.
+    pub(crate) fn leave(&self, target: TargetId, limit: Limit, now: Mono) -> Option<Mono> {
+        self.0.exits.lock().unwrap_or_else(PoisonError::into_inner).leave(target, limit, now)
     }
 
     pub fn health(&self) -> Health {
