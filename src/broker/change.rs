@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 pub use super::counts::Counts;
+use super::fair::{Clocks, FlowId, Rank, Tag};
 use super::group::{GroupKey, Stand};
 use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
@@ -48,6 +49,11 @@ pub enum Change {
         target: TargetId,
         paused: bool,
     },
+    /// The last job of this flow is done then, in its queue's virtual time.
+    Flow {
+        flow: FlowId,
+        done: Tag,
+    },
     /// Nothing is sent to the target before then.
     Held {
         target: TargetId,
@@ -89,8 +95,8 @@ pub struct Move {
 /// an answer lacks only what the core itself did since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// The next jobs in a queue, by seat.
-    Ready { target: TargetId, priority: Priority, after: Option<Seat>, limit: usize },
+    /// The next jobs in a queue, by rank.
+    Ready { target: TargetId, priority: Priority, after: Option<Rank>, limit: usize },
     /// The next scheduled and waiting jobs of all targets, by time.
     Timers { after: Option<(Wall, JobId)>, limit: usize },
     /// The next deadlines of jobs that have not ended, by time.
@@ -99,6 +105,8 @@ pub enum Load {
     Job { id: JobId, ticket: Ticket },
     /// Who holds this key?
     Claim { key: DedupKey, ticket: Ticket },
+    /// When is the last job of this flow done? Where virtual time has passed that, it is no matter.
+    Flow { flow: FlowId, ticket: Ticket },
     /// Is anybody in this group, to be waited for?
     Group { key: GroupKey, ticket: Ticket },
     /// Who is next in this group? Nobody while it has a head.
@@ -137,6 +145,10 @@ pub enum Loaded {
     Job {
         ticket: Ticket,
         job: Option<(Header, Place)>,
+    },
+    Flow {
+        ticket: Ticket,
+        done: Option<Tag>,
     },
     Group {
         ticket: Ticket,
@@ -194,6 +206,7 @@ pub struct RecoveredTarget {
     pub paused: bool,
     pub held_until: Option<Wall>,
     pub counts: Counts,
+    pub clocks: Clocks,
 }
 
 impl Change {
@@ -204,6 +217,7 @@ impl Change {
             Change::Delete { target, .. }
             | Change::Paused { target, .. }
             | Change::Held { target, .. } => *target,
+            Change::Flow { flow, .. } => flow.target,
         }
     }
 }

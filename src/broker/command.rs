@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Load, Ticket};
 use super::course::{Course, Delivery, Phase};
+use super::fair::Tag;
+use super::flows::Then;
 use super::group::Stand;
 use super::io::{
     CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
@@ -27,6 +29,8 @@ pub(super) enum Pending {
         sweep: Sweep,
         since: BTreeSet<JobId>,
         count: u64,
+        /// Where its page begins.
+        after: Option<(Wall, JobId)>,
     },
 }
 
@@ -87,8 +91,8 @@ impl Broker {
     }
 
     pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
-        let pending = Pending::Sweep { to, target, sweep, since: BTreeSet::new(), count: 0 };
-        self.next_page(target, None, pending);
+        let since = BTreeSet::new();
+        self.next_page(Pending::Sweep { to, target, sweep, since, count: 0, after: None });
     }
 
     /// Asks the store for a job that memory does not know.
@@ -148,6 +152,15 @@ impl Broker {
                 if header.priority == job.0.priority {
                     Ok(job)
                 } else {
+                    // Another queue has another virtual time.
+                    header.tag = Tag::default();
+                    if !matches!(job.1, Place::Scheduled { .. }) {
+                        let command = command.clone();
+                        if self.ask_flow(&header, Then::Command { to, command }) {
+                            return;
+                        }
+                        self.tag(&mut header, Tag::default());
+                    }
                     let event = Happening::PriorityChanged { from: job.0.priority, to: *priority };
                     let place = job.1;
                     self.shift(now, job, header.clone(), place, event.into());
@@ -157,6 +170,8 @@ impl Broker {
             JobCommand::Redrive { .. } if is_laid_down(&job) => {
                 if self.draining {
                     Err(CommandError::Draining)
+                } else if self.ask_flow(&job.0, Then::Command { to, command: command.clone() }) {
+                    return;
                 } else {
                     Ok(self.redrive(now, job))
                 }
@@ -251,6 +266,7 @@ impl Broker {
             course,
             ..job.0.clone()
         };
+        self.tag(&mut header, Tag::default());
         let mut story = Story::from(Happening::Redriven);
         let to = if self.rejoin(&mut header) {
             story.events.push(Happening::Behind);
@@ -270,7 +286,7 @@ impl Broker {
         if stand == Stand::Head
             && let Some(key) = header.group_key()
         {
-            self.ask_heir(key);
+            self.ask_heir(key, Some((priority, header.tag)));
         }
     }
 
@@ -281,7 +297,13 @@ impl Broker {
         rows: Vec<(Header, Place)>,
         exhausted: bool,
     ) {
-        let Some(Pending::Sweep { to, target, sweep, since, mut count }) =
+        let headers = rows.iter().map(|(header, _)| header);
+        if matches!(self.pending.get(&ticket), Some(Pending::Sweep { sweep: Sweep::Redrive, .. }))
+            && self.ask_flows_of(ticket, headers)
+        {
+            return;
+        }
+        let Some(Pending::Sweep { to, target, sweep, since, mut count, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
@@ -308,8 +330,7 @@ impl Broker {
         if exhausted || after.is_none() {
             self.finish_sweep(to, count);
         } else {
-            let pending = Pending::Sweep { to, target, sweep, since, count };
-            self.next_page(target, after, pending);
+            self.next_page(Pending::Sweep { to, target, sweep, since, count, after });
         }
     }
 
@@ -324,7 +345,15 @@ impl Broker {
         }
     }
 
-    fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
+    /// All flows of a page are known now. Its rows are too old: they are asked for once more.
+    pub(super) fn page_again(&mut self, page: Ticket) {
+        if let Some(pending) = self.pending.remove(&page) {
+            self.next_page(pending);
+        }
+    }
+
+    fn next_page(&mut self, pending: Pending) {
+        let Pending::Sweep { target, after, .. } = pending else { return };
         let ticket = self.next_ticket();
         self.pending.insert(ticket, pending);
         let load = Load::Dead { target, after, limit: self.windows.page, ticket };

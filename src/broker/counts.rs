@@ -115,7 +115,7 @@ impl Counts {
             Change::Delete { priority, place, stand, .. } => {
                 self.leave(*priority, place, *stand)?
             }
-            Change::Paused { .. } | Change::Held { .. } => {}
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => {}
         }
         Ok(())
     }

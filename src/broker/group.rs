@@ -12,16 +12,18 @@
 //! beyond what a turn that is not on disk did to it ([`Groups`]). So whoever leaves a group without
 //! a head asks the store who is next, and whoever comes asks whether somebody is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::change::{Load, Ticket, Turn};
+use super::fair::Tag;
 use super::io::Output;
-use super::job::{Happening, Header, Place, Seat, TargetId};
+use super::job::{Happening, Header, Place, Priority, Seat, TargetId};
 use super::time::Now;
 use super::{Broker, Story};
 
@@ -165,6 +167,8 @@ struct Fresh {
 struct Asked {
     key: GroupKey,
     turn: Turn,
+    /// Where the one before it stood.
+    after: Option<(Priority, Tag)>,
 }
 
 /// Bounded by what is under way between core and store: no group is kept for being one.
@@ -173,7 +177,7 @@ pub(super) struct Groups {
     fresh: BTreeMap<GroupKey, Fresh>,
     asked: BTreeMap<Ticket, Asked>,
     /// In the turn that is being gathered: once is enough.
-    asked_now: BTreeSet<GroupKey>,
+    asked_now: BTreeMap<GroupKey, Ticket>,
 }
 
 impl Groups {
@@ -210,13 +214,17 @@ impl Groups {
 
 impl Broker {
     /// The group may be without a head once this turn is on disk.
-    pub(super) fn ask_heir(&mut self, key: GroupKey) {
-        if !self.groups.asked_now.insert(key.clone()) {
+    pub(super) fn ask_heir(&mut self, key: GroupKey, after: Option<(Priority, Tag)>) {
+        if let Some(ticket) = self.groups.asked_now.get(&key) {
+            if let Some(asked) = self.groups.asked.get_mut(ticket) {
+                asked.after = after.or(asked.after);
+            }
             return;
         }
         let ticket = self.next_ticket();
+        self.groups.asked_now.insert(key.clone(), ticket);
         self.outputs.push_back(Output::Load(Load::Heir { key: key.clone(), ticket }));
-        self.groups.asked.insert(ticket, Asked { key, turn: self.turn });
+        self.groups.asked.insert(ticket, Asked { key, turn: self.turn, after });
     }
 
     /// Asks for groups that the last life left without a head.
@@ -230,14 +238,14 @@ impl Broker {
             self.ask_vacant(groups.last().cloned());
         }
         for key in groups {
-            self.ask_heir(key);
+            self.ask_heir(key, None);
         }
     }
 
     /// Who is next in a group that had no head when the store was asked; nobody where it had one,
     /// or nobody is left.
     pub(super) fn heir(&mut self, now: Now, ticket: Ticket, heir: Option<(Header, Place)>) {
-        let Some(Asked { key, turn }) = self.groups.asked.remove(&ticket) else { return };
+        let Some(Asked { key, turn, after }) = self.groups.asked.remove(&ticket) else { return };
         let fresh = self.groups.fresh.get(&key).copied().unwrap_or_default();
         // Who became head since asks for the next when it goes; who came back since has asked.
         if fresh.headed > turn || fresh.rejoined > turn {
@@ -246,7 +254,7 @@ impl Broker {
         let Some(heir) = heir else { return };
         let id = heir.0.id;
         if self.jobs.is_deleted(id) {
-            return self.ask_heir(key);
+            return self.ask_heir(key, after);
         }
         if !self.jobs.contains(id) {
             self.jobs.put(heir.0, heir.1);
@@ -255,15 +263,17 @@ impl Broker {
         let Some((header, place)) = self.jobs.get(id) else { return };
         let heir = (header.clone(), *place);
         if heir.0.stand() == Stand::Behind {
-            self.succeed(now, heir);
+            self.succeed(now, heir, after);
         } else {
             // It has left meanwhile.
-            self.ask_heir(key);
+            self.ask_heir(key, after);
         }
     }
 
-    /// Its turn has come.
-    fn succeed(&mut self, now: Now, job: (Header, Place)) {
+    /// Its turn has come. It has waited with the tag of when it came, so it goes as soon as it would
+    /// have without its group; but a group that fell behind does not catch up all at once, however
+    /// long it is: each goes a round after the one before.
+    fn succeed(&mut self, now: Now, job: (Header, Place), after: Option<(Priority, Tag)>) {
         let mut header = job.0.clone();
         header.set_stand(Stand::Head);
         let mut story = Story::default();
@@ -281,6 +291,12 @@ impl Broker {
                             header.seat = self.next_seat();
                         }
                         header.ready_at = now.wall;
+                        let target = self.targets.get(&header.target);
+                        let clock = target.map(|target| target.clocks.get(header.priority));
+                        let after = after.filter(|(priority, _)| *priority == header.priority);
+                        let after = after.map(|(_, tag)| tag.done(NonZeroU32::MIN));
+                        let least = clock.map(|clock| clock.now).max(after);
+                        header.tag = header.tag.max(least.unwrap_or_default());
                         Place::Queued
                     }
                 }
@@ -315,7 +331,7 @@ impl Broker {
             self.groups.joined(header, self.turn, true);
         }
         if let Some(key) = header.group_key() {
-            self.ask_heir(key);
+            self.ask_heir(key, None);
         }
         true
     }

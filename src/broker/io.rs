@@ -306,11 +306,13 @@ pub struct Windows {
     pub timers: usize,
     /// Ended jobs that a sweep, or retention, handles in one go.
     pub page: usize,
+    /// Flows, in each of two generations. Two pages at least.
+    pub flows: usize,
 }
 
 impl Default for Windows {
     fn default() -> Windows {
-        Windows { line: 1_024, timers: 4_096, page: 256 }
+        Windows { line: 1_024, timers: 4_096, page: 256, flows: 4_096 }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The three lines of a target, and who is next.
 
 use super::change::Counts;
-use super::job::{JobId, Priority, Seat};
+use super::fair::Rank;
+use super::job::{JobId, Priority};
 use super::window::Window;
 
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) window: Window<Seat, JobId>,
+    pub(super) window: Window<Rank, JobId>,
     /// How often the head was passed over by a higher job.
     passed_over: u32,
 }
@@ -90,13 +91,14 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::job::JobState;
+    use crate::broker::job::{JobState, Seat};
 
     fn lines(waiting: &[(Priority, u64)]) -> (Lines, Counts) {
         let mut counts = Counts::default();
         let mut lines = Lines::new(&counts, 8);
         for (priority, seat) in waiting {
-            lines.line(*priority).window.insert(Seat(*seat), JobId(u128::from(*seat)));
+            let rank = Rank { seat: Seat(*seat), ..Rank::default() };
+            lines.line(*priority).window.insert(rank, JobId(u128::from(*seat)));
             counts.add(*priority, JobState::Queued);
         }
         (lines, counts)

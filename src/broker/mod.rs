@@ -10,7 +10,7 @@
 //! | `job`, `course`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `counts` | how many jobs are where |
-//! | `group`, `fair` | jobs that go one after the other; those that share a queue |
+//! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
@@ -23,6 +23,7 @@ pub mod counts;
 pub mod course;
 mod ending;
 pub mod fair;
+mod flows;
 pub mod group;
 pub mod io;
 pub mod job;
@@ -43,6 +44,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
+use fair::Rank;
 use group::Stand;
 use io::{Input, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
@@ -67,6 +69,7 @@ pub struct Broker {
     called_back: BTreeSet<(Turn, JobId)>,
     lookups: submit::Lookups,
     groups: group::Groups,
+    flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
     lead: attempt::Lead,
@@ -97,6 +100,7 @@ impl Broker {
             called_back: BTreeSet::new(),
             lookups: submit::Lookups::default(),
             groups: group::Groups::default(),
+            flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
             lead: attempt::Lead::default(),
@@ -184,6 +188,7 @@ impl Broker {
                     paused: false,
                     held_until: None,
                     counts: change::Counts::default(),
+                    clocks: fair::Clocks::default(),
                 };
                 Target::new(new, line, now)
             });
@@ -213,6 +218,7 @@ impl Broker {
         self.jobs.committed(turn);
         self.lookups.committed(turn);
         self.groups.committed(turn);
+        self.flows.committed(turn);
         self.durable(now, turn);
     }
 
@@ -220,7 +226,8 @@ impl Broker {
         match loaded {
             Loaded::Ready { target, priority, rows, exhausted } => {
                 let Some(found) = self.targets.get_mut(&target) else { return };
-                let keys: Vec<(Seat, JobId)> = rows.iter().map(|row| (row.seat, row.id)).collect();
+                let keys: Vec<(Rank, JobId)> =
+                    rows.iter().map(|row| (row.rank(), row.id)).collect();
                 let rows = rows.into_iter().map(|row| (row, Place::Queued));
                 let window = &mut found.lines.line(priority).window;
                 fill(window, &mut self.jobs, self.turn, keys, rows, exhausted);
@@ -239,6 +246,7 @@ impl Broker {
             }
             Loaded::Job { ticket, job } => self.found(now, ticket, job),
             Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
+            Loaded::Flow { ticket, done } => self.flow(now, ticket, done),
             Loaded::Group { ticket, taken } => self.grouped(now, ticket, taken),
             Loaded::Heir { ticket, heir } => self.heir(now, ticket, heir),
             Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
@@ -289,7 +297,7 @@ impl Broker {
         if header.stand() == Stand::Behind
             && let Some(key) = header.group_key()
         {
-            self.ask_heir(key);
+            self.ask_heir(key, None);
         }
         self.enter(header, place);
     }
@@ -313,7 +321,7 @@ impl Broker {
         match place {
             Place::Queued => {
                 if let Some(target) = self.targets.get_mut(&header.target) {
-                    target.lines.line(before.priority).window.remove(before.seat);
+                    target.lines.line(before.priority).window.remove(before.rank());
                 }
             }
             Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
@@ -359,20 +367,20 @@ impl Broker {
             && header.stand() != Stand::Head
             && let Some(key) = header.group_key()
         {
-            self.ask_heir(key);
+            self.ask_heir(key, Some((before.priority, before.tag)));
         }
         header
     }
 
     fn enter(&mut self, header: Header, place: Place) {
         let (id, target_id) = (header.id, header.target);
-        let (priority, seat) = (header.priority, header.seat);
+        let (priority, rank) = (header.priority, header.rank());
         self.jobs.put(header, place);
         let let_go = match place {
             Place::Queued => {
                 self.dirty.insert(target_id);
                 let target = self.targets.get_mut(&target_id);
-                target.and_then(|target| target.lines.line(priority).window.insert(seat, id))
+                target.and_then(|target| target.lines.line(priority).window.insert(rank, id))
             }
             Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.insert((due, id), id)
@@ -401,6 +409,7 @@ impl Broker {
     fn change(&mut self, change: Change) {
         if let Some(target) = self.targets.get_mut(&change.target()) {
             target.counts.apply(&change);
+            target.clocks.apply(&change);
         }
         self.outputs.push_back(Output::Change(change));
     }

@@ -1,12 +1,12 @@
 //! New jobs: whether they are taken, and whether they are there already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
 use super::course::Course;
-use super::fair::Tag;
+use super::fair::{FlowId, Tag};
 use super::group::{GroupKey, Membership, Stand};
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
 use super::job::{End, Event, Failure, Happening, Header, JobId, Owed, Place};
@@ -24,6 +24,8 @@ pub(super) struct Lookups {
 #[derive(Debug)]
 struct Batch {
     jobs: Vec<(Submission, Found)>,
+    /// When the last job of each flow is done.
+    flows: BTreeMap<FlowId, Tag>,
     missing: usize,
     /// In which the store was asked.
     turn: Turn,
@@ -49,7 +51,7 @@ impl Lookups {
 }
 
 impl Broker {
-    /// A batch with `dedup_id`s or groups first asks the store about them; all of it then goes into
+    /// A batch with `dedup_id`s, groups or flows first asks the store about them; all of it then goes into
     /// one turn, so that what is accepted is durable together. Answers come in the order of the
     /// questions, and so do jobs with the same question get in.
     pub(super) fn submit(&mut self, now: Now, to: ReplyTo, jobs: Vec<Submission>) {
@@ -67,12 +69,51 @@ impl Broker {
                 missing += 1;
             }
         }
+        let mut flows = BTreeMap::new();
+        missing += self.ask_flows(to, &jobs, missing > 0, &mut flows);
         let jobs = jobs.into_iter().map(|job| (job, Found::default())).collect();
-        let batch = Batch { jobs, missing, turn: self.turn };
+        let batch = Batch { jobs, flows, missing, turn: self.turn };
         if missing == 0 {
             self.take_in(now, to, batch);
         } else {
             self.lookups.batches.insert(to, batch);
+        }
+    }
+
+    /// Fills `known` where nothing is to be asked. What is known now would be too old once all else
+    /// is answered, so where one must `wait` every flow is asked for. Returns how many were.
+    fn ask_flows(
+        &mut self,
+        to: ReplyTo,
+        jobs: &[Submission],
+        wait: bool,
+        known: &mut BTreeMap<FlowId, Tag>,
+    ) -> usize {
+        let flow = |job: &Submission| {
+            let key = job.flow.clone()?;
+            Some(FlowId { target: job.target, priority: job.priority, key })
+        };
+        let flows: BTreeSet<FlowId> = jobs.iter().filter_map(flow).collect();
+        let asked = flows.len();
+        if !wait {
+            let of = |flow: &FlowId| Some((flow.clone(), self.flows.get(flow)?));
+            *known = flows.iter().filter_map(of).collect();
+            if known.len() == asked {
+                return 0;
+            }
+            known.clear();
+        }
+        for flow in flows {
+            self.ask_flow_for(flow, to);
+        }
+        asked
+    }
+
+    /// One that was asked for by [`Broker::ask_flows`].
+    pub(super) fn flow_found(&mut self, now: Now, to: ReplyTo, flow: FlowId, done: Tag) {
+        if let Some(batch) = self.lookups.batches.get_mut(&to) {
+            batch.flows.insert(flow, done);
+            self.one_less(now, to);
         }
     }
 
@@ -94,6 +135,11 @@ impl Broker {
         let Some((to, index)) = self.lookups.asked.remove(&ticket) else { return };
         let Some(batch) = self.lookups.batches.get_mut(&to) else { return };
         note(&mut batch.jobs[index].1);
+        self.one_less(now, to);
+    }
+
+    fn one_less(&mut self, now: Now, to: ReplyTo) {
+        let Some(batch) = self.lookups.batches.get_mut(&to) else { return };
         batch.missing -= 1;
         if batch.missing == 0
             && let Some(batch) = self.lookups.batches.remove(&to)
@@ -103,13 +149,20 @@ impl Broker {
     }
 
     fn take_in(&mut self, now: Now, to: ReplyTo, batch: Batch) {
-        let turn = batch.turn;
-        let jobs = batch.jobs.into_iter();
-        let results = jobs.map(|(job, found)| self.take(now, job, found, turn)).collect();
+        let Batch { jobs, flows, turn, .. } = batch;
+        let jobs = jobs.into_iter();
+        let results = jobs.map(|(job, found)| self.take(now, job, found, &flows, turn)).collect();
         self.outputs.push_back(Output::Reply { to, reply: Reply::Submitted(results) });
     }
 
-    fn take(&mut self, now: Now, job: Submission, found: Found, asked: Turn) -> Submitted {
+    fn take(
+        &mut self,
+        now: Now,
+        job: Submission,
+        found: Found,
+        flows: &BTreeMap<FlowId, Tag>,
+        asked: Turn,
+    ) -> Submitted {
         let Found { holder, taken } = found;
         if let Some(known) = self.duplicate(now.wall, &job, holder) {
             return known;
@@ -143,7 +196,7 @@ impl Broker {
             }
             None => Place::Queued,
         };
-        let header = Header {
+        let mut header = Header {
             id: job.id,
             target: job.target,
             priority: job.priority,
@@ -165,6 +218,10 @@ impl Broker {
             flow: job.flow,
             tag: Tag::default(),
         };
+        if job.unfit.is_none() && !matches!(place, Place::Scheduled { .. }) {
+            let found = header.flow_id().and_then(|flow| flows.get(&flow).copied());
+            self.tag(&mut header, found.unwrap_or_default());
+        }
         let insert = |place| Insert {
             header: header.clone(),
             place,

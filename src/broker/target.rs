@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::change::{Counts, RecoveredTarget, Turn};
+use super::fair::Clocks;
 use super::group::OnGroupFailure;
 use super::io::{BlockedOn, TargetView};
 use super::job::{JobId, Priority, TargetId};
@@ -53,6 +54,7 @@ pub(super) struct Target {
     /// `None`: its jobs wait until the configuration names it again.
     pub(super) live: Option<Live>,
     pub(super) counts: Counts,
+    pub(super) clocks: Clocks,
     pub(super) lines: Lines,
     pub(super) armed: Vec<Armed>,
     /// Armed ones and those that are sent.
@@ -77,6 +79,7 @@ impl Target {
             name: found.name,
             live: None,
             counts: found.counts,
+            clocks: found.clocks,
             lines,
             armed: Vec::new(),
             in_flight: 0,

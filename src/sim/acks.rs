@@ -107,7 +107,7 @@ impl Acks {
                 }
                 return;
             }
-            Change::Paused { .. } | Change::Held { .. } => return,
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)
@@ -189,6 +189,7 @@ impl Acks {
                         && header.priority == job.priority
                         && header.deadline == job.deadline
                         && header.group.as_ref().map(|group| &group.name) == job.group.as_ref()
+                        && header.flow == job.flow
                         && entry.header.id == header.id,
                     "{job:?} became {header:?}"
                 );

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::groups::Groups;
 use super::violation::{Checked, ensure};
 use crate::broker::change::{Change, DedupKey, Load, Loaded, Ticket};
-use crate::broker::job::{Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::fair::Rank;
+use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 use crate::store::model::Model;
 
@@ -43,7 +44,7 @@ pub(super) struct Claimant {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     jobs: BTreeMap<JobId, Box<Entry>>,
-    lines: BTreeMap<(TargetId, Priority), BTreeMap<Seat, JobId>>,
+    lines: BTreeMap<(TargetId, Priority), BTreeMap<Rank, JobId>>,
     timers: BTreeSet<(Wall, JobId)>,
     /// Of jobs that are not under way.
     deadlines: BTreeSet<(Wall, JobId)>,
@@ -158,7 +159,7 @@ impl Book {
             Change::Paused { target, paused: false } => {
                 self.paused.remove(target);
             }
-            Change::Held { .. } => {}
+            Change::Held { .. } | Change::Flow { .. } => {}
         }
         Ok(())
     }
@@ -171,7 +172,7 @@ impl Book {
             }
             Place::Queued => {
                 let line = self.lines.entry((header.target, header.priority)).or_default();
-                line.insert(header.seat, id);
+                line.insert(header.rank(), id);
             }
             Place::Running { .. } => *self.running.entry(header.target).or_default() += 1,
             Place::Ended { .. } | Place::Behind { .. } => {}
@@ -197,7 +198,7 @@ impl Book {
             }
             Place::Queued => {
                 if let Some(line) = self.lines.get_mut(&(header.target, header.priority)) {
-                    line.remove(&header.seat);
+                    line.remove(&header.rank());
                 }
             }
             Place::Running { .. } => *self.running.entry(header.target).or_default() -= 1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::shape::Shape;
 use crate::broker::course::Delivery;
+use crate::broker::fair::FlowKey;
 use crate::broker::group::GroupName;
 use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, Source, TargetId};
@@ -115,6 +116,11 @@ impl Callers {
             let name = format!("group-{}", rng.below(shape.groups));
             GroupName::new(&name).expect("a name")
         });
+        let flow = (shape.flows > 0 && !rng.one_in(4)).then(|| {
+            // One of them wants as much as all others.
+            let number = if rng.one_in(2) { 0 } else { rng.below(shape.flows) };
+            FlowKey::new(&format!("tenant-{number}")).expect("a key")
+        });
         Submission {
             source: Source::Api,
             id,
@@ -127,7 +133,7 @@ impl Callers {
             delivery: (shape.delivery.is_none() && rng.one_in(2)).then(|| rng.pick(&Delivery::ALL)),
             dedup,
             group,
-            flow: None,
+            flow,
             unfit: None,
         }
     }

@@ -14,7 +14,10 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 74] = [
+    const EXPECTED: [&'static str; 77] = [
+        "a flow asked for",
+        "a flow goes on",
+        "a flow that is known to the store alone",
         "one behind its group",
         "one behind, put off",
         "one whose turn in its group came",
@@ -109,6 +112,9 @@ impl Census {
         let what = match input {
             Input::Submit { jobs, .. } if jobs.len() > 1 => "a batch is submitted",
             Input::Abandoned { .. } => "an abandoned job",
+            Input::Loaded(Loaded::Flow { done: Some(_), .. }) => {
+                "a flow that is known to the store alone"
+            }
             Input::Loaded(Loaded::Vacant { groups, .. }) if !groups.is_empty() => {
                 "groups found without a head"
             }
@@ -138,6 +144,7 @@ impl Census {
             Output::Load(Load::Timers { after: Some(_), .. }) => self.count("more timers"),
             Output::Load(Load::Deadlines { after: Some(_), .. }) => self.count("more deadlines"),
             Output::Load(Load::Dead { after: Some(_), .. }) => self.count("many dead pages"),
+            Output::Load(Load::Flow { .. }) => self.count("a flow asked for"),
             Output::Send { .. } => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
@@ -182,6 +189,7 @@ impl Census {
                 return self.count("a delete");
             }
             Change::Held { .. } => return self.count("a hold"),
+            Change::Flow { .. } => return self.count("a flow goes on"),
             Change::Paused { .. } => return,
         };
         for event in events {

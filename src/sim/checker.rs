@@ -9,6 +9,7 @@ use super::book::Book;
 use super::calendar::{Parcel, What};
 use super::clocks::Moment;
 use super::doubts::{Doubts, Rules};
+use super::fairness::Fairness;
 use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
@@ -55,6 +56,7 @@ pub(super) struct Checker {
     pub(super) doubts: Doubts,
     turns: Turns,
     pub(super) tokens: Tokens,
+    fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -82,6 +84,7 @@ impl Checker {
             doubts: Doubts::default(),
             turns: Turns::default(),
             tokens: Tokens::default(),
+            fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -105,6 +108,7 @@ impl Checker {
     ) -> Checked {
         self.book = Book::of(model);
         self.doubts.restart(model);
+        self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
         self.tokens.restart();
@@ -209,6 +213,7 @@ impl Checker {
                 let policy = self.limits.policy(change.target());
                 let on_failure = policy.map(|policy| policy.on_group_failure);
                 self.turns.change(change, &self.book, on_failure)?;
+                self.fairness.change(change, &self.book, policy)?;
                 self.acks.change(change, &self.book);
                 self.tokens.change(change)?;
                 self.book.apply(change)
@@ -326,7 +331,10 @@ impl Checker {
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Delete { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => Ok(()),
         }
     }
 

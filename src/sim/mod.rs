@@ -32,6 +32,7 @@ mod checker;
 mod clocks;
 mod disk;
 mod doubts;
+mod fairness;
 mod groups;
 mod history;
 mod holds;

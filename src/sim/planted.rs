@@ -26,6 +26,8 @@ pub(super) enum Planted {
     LostReports,
     /// An answer is never let out.
     LostReplies,
+    /// The store has forgotten how far its flows are.
+    ForgottenFlows,
     /// Who is next in a group is never told.
     LostHeirs,
     /// The store says of every group that nobody is there.
@@ -64,7 +66,7 @@ impl Planted {
     }
 
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 21] = [
+    pub(super) const ALL: [(Planted, &'static str); 22] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -75,6 +77,7 @@ impl Planted {
         (Planted::StaleLoads, "a job in a window is known"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::ForgottenFlows, "and is done at"),
         (Planted::LostHeirs, "a group waits for nobody"),
         (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),

@@ -242,6 +242,9 @@ impl World {
         match done {
             None => Ok(()),
             Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+                (Some(Planted::ForgottenFlows), Loaded::Flow { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Flow { ticket, done: None }))
+                }
                 (Some(Planted::LostHeirs), Loaded::Heir { .. }) => Ok(()),
                 (Some(Planted::FreeGroups), Loaded::Group { ticket, .. }) => {
                     self.feed(Input::Loaded(Loaded::Group { ticket, taken: false }))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::disk::Pace;
 use super::rng::Rng;
 use crate::broker::course::Delivery;
+use crate::broker::fair::{FlowKey, Weights};
 use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
 use crate::broker::policy::{Completion, Limit, Outcomes, Policy, Rate, Retry};
@@ -38,6 +39,8 @@ pub(super) struct Shape {
     pub(super) timed: bool,
     /// So many groups.
     pub(super) groups: u64,
+    /// So many who share each queue.
+    pub(super) flows: u64,
     /// Wake-ups are late by up to this.
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
@@ -66,7 +69,7 @@ impl Shape {
             targets: rng.between(1, 4) as usize,
             horizon,
             windows: if huge {
-                Windows { line: rng.pick(&[8, 64]), timers: 64, page: 16 }
+                Windows { line: rng.pick(&[8, 64]), timers: 64, page: 16, flows: 1 }
             } else if rng.one_in(3) {
                 Windows::default()
             } else {
@@ -74,6 +77,7 @@ impl Shape {
                     line: rng.pick(&[1, 2, 4, 8, 64]),
                     timers: rng.pick(&[1, 4, 16, 64]),
                     page: rng.pick(&[1, 3, 16]),
+                    flows: 1,
                 }
             },
             pace: Pace {
@@ -97,6 +101,7 @@ impl Shape {
             commands: rng.one_in(2),
             dedup: rng.one_in(2),
             timed: rng.one_in(2),
+            flows: if rng.one_in(2) { rng.pick(&[2, 8, 60]) } else { 0 },
             groups: if rng.one_in(2) { rng.pick(&[1, 3, 20]) } else { 0 },
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
@@ -130,6 +135,7 @@ impl Shape {
             dedup: false,
             timed: false,
             groups: 0,
+            flows: 0,
             lateness: Duration::ZERO,
             fast: true,
             delivery: Some(Delivery::AtLeastOnce),
@@ -150,6 +156,8 @@ impl Shape {
             true => 2 * SECOND,
             false => rng.pick(&[10 * MS, 200 * MS, SECOND]),
         };
+        let key = FlowKey::new("tenant-0").expect("a key");
+        let weight = rng.one_in(2).then(|| (key, some(rng.pick(&[2, 7, 1_000]))));
         Policy {
             limit: Limit {
                 rate,
@@ -173,7 +181,7 @@ impl Shape {
                 ..Outcomes::default()
             },
             on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
-            weights: Default::default(),
+            weights: Weights::new(weight),
         }
     }
 }

@@ -19,8 +19,10 @@ fn header(header: &Header) -> String {
     let group = header.group.as_ref();
     let group = group.map(|group| format!(" {} {:?} {}", group.name, group.stand, group.order.0));
     let group = group.unwrap_or_default();
+    let flow = header.flow.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
+    let tag = header.tag.0;
     format!(
-        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}{group}",
+        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}{group}{flow} tag {tag}",
         job(*id),
         whereabouts(*target, *priority),
         seat.0
@@ -122,7 +124,7 @@ pub(super) fn output(output: &Output) -> String {
             format!("Reply {}: {}", to.0, results.collect::<Vec<_>>().join(", "))
         }
         Output::Load(Load::Ready { target, priority, after, limit }) => {
-            let after = after.map(|seat| seat.0);
+            let after = after.map(|rank| (rank.tag.0, rank.seat.0));
             format!("Load {} after {after:?} limit {limit}", whereabouts(*target, *priority))
         }
         Output::Send { job: id, target, priority, number, errand, .. } => {

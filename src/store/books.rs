@@ -6,10 +6,12 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{self, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
+use super::flows::{self, Broom};
+use super::tables::{self, CLOCKS, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
 use super::{codec, keys};
 use crate::broker::change::{Change, Counts, Recovered, RecoveredTarget};
 use crate::broker::counts::Count;
+use crate::broker::fair::Clocks;
 use crate::broker::job::{Header, JobState, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
 
@@ -19,6 +21,7 @@ const TABLE: &str = "targets";
 pub(super) struct Books {
     targets: BTreeMap<TargetId, Target>,
     last_seat: Seat,
+    broom: Broom,
 }
 
 #[derive(Debug)]
@@ -27,13 +30,15 @@ struct Target {
     paused: bool,
     held_until: Option<Wall>,
     counts: Counts,
+    clocks: Clocks,
 }
 
 /// What a commit did to the books and must write.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     /// As they were before.
-    counts: BTreeMap<TargetId, Counts>,
+    counts: BTreeMap<TargetId, (Counts, Clocks)>,
+    flows: flows::Touched,
     /// Paused or held.
     targets: Vec<TargetId>,
     seat: bool,
@@ -46,7 +51,8 @@ impl Books {
         for row in tables::read(txn, TARGETS)?.iter()? {
             let (key, value) = row?;
             let (name, paused, held_until) = decode(TABLE, value.value())?;
-            let target = Target { name, paused, held_until, counts: Counts::default() };
+            let (counts, clocks) = Default::default();
+            let target = Target { name, paused, held_until, counts, clocks };
             books.targets.insert(keys::read_target(key.value()), target);
         }
         for row in txn.open_table(COUNTS)?.iter()? {
@@ -54,6 +60,11 @@ impl Books {
             let (target, priority, counted) = keys::read_count(key.value())?;
             let count = u64::from_be_bytes(*value.value());
             books.target(target)?.counts.set_of(priority, counted, count);
+        }
+        for row in tables::read(txn, CLOCKS)?.iter()? {
+            let (key, value) = row?;
+            let (target, priority) = keys::read_clock(key.value())?;
+            books.target(target)?.clocks.set(priority, decode("clocks", value.value())?);
         }
         if let Some(seat) = txn.open_table(META)?.get(META_LAST_SEAT)? {
             books.last_seat = Seat(seat.value());
@@ -106,6 +117,7 @@ impl Books {
             paused: target.paused,
             held_until: target.held_until,
             counts: target.counts.clone(),
+            clocks: target.clocks.clone(),
         });
         Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
     }
@@ -148,8 +160,9 @@ impl Books {
     /// Once [`Books::write_new`] is durable.
     pub(super) fn learn(&mut self, new: Vec<(TargetId, String)>) {
         for (id, name) in new {
-            let counts = Counts::default();
-            self.targets.insert(id, Target { name, paused: false, held_until: None, counts });
+            let (counts, clocks) = Default::default();
+            let (paused, held_until) = (false, None);
+            self.targets.insert(id, Target { name, paused, held_until, counts, clocks });
         }
     }
 
@@ -165,13 +178,19 @@ impl Books {
                 touched.targets.push(id);
                 return Ok(());
             }
+            Change::Flow { flow, done } => {
+                touched.flows.note(flow, *done);
+                return Ok(());
+            }
             Change::Held { until, .. } => {
                 target.held_until = Some(*until);
                 touched.targets.push(id);
                 return Ok(());
             }
         };
-        touched.counts.entry(id).or_insert_with(|| target.counts.clone());
+        let before = || (target.counts.clone(), target.clocks.clone());
+        touched.counts.entry(id).or_insert_with(before);
+        target.clocks.apply(change);
         target.counts.try_apply(change).map_err(|missing| StoreError::row("counts", missing))?;
         if let Some(seat) = seat
             && seat > self.last_seat
@@ -183,15 +202,23 @@ impl Books {
     }
 
     pub(super) fn write(
-        &self,
+        &mut self,
         touched: &Touched,
         txn: &WriteTransaction,
         bytes: &mut Vec<u8>,
     ) -> Result<()> {
         let mut counts = txn.open_table(COUNTS)?;
-        for (id, before) in &touched.counts {
+        let mut clocks = Writer::open(txn, CLOCKS, "clocks")?;
+        let mut ticked = false;
+        for (id, (before, clocks_before)) in &touched.counts {
             let Some(target) = self.targets.get(id) else { continue };
             for priority in Priority::ALL {
+                let clock = target.clocks.get(priority);
+                if clock != clocks_before.get(priority) {
+                    encode(bytes, &clock)?;
+                    clocks.put(&keys::clock(*id, priority), bytes)?;
+                    ticked = true;
+                }
                 for counted in Count::all() {
                     let count = target.counts.of(priority, counted);
                     if count != before.of(priority, counted) {
@@ -200,6 +227,10 @@ impl Books {
                     }
                 }
             }
+        }
+        if ticked || !touched.flows.is_empty() {
+            let clocks = |id| self.targets.get(&id).map(|target| target.clocks.clone());
+            self.broom.write(&touched.flows, clocks, txn, bytes)?;
         }
         if !touched.targets.is_empty() {
             let mut rows = Writer::open(txn, TARGETS, TABLE)?;

@@ -16,8 +16,9 @@ use super::tables::{
 use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
+use crate::broker::fair::Rank;
 use crate::broker::group::Stand;
-use crate::broker::job::{Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
+use crate::broker::job::{Header, JobId, JobState, Owed, Place, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -35,7 +36,7 @@ pub(super) struct Buffers {
 pub(super) struct Commit<'txn> {
     jobs: Writer<'txn, 16>,
     bodies: Bodies<'txn>,
-    ready: Writer<'txn, 13>,
+    ready: Writer<'txn, 21>,
     timers: Writer<'txn, 24>,
     deadlines: Writer<'txn, 24>,
     running: Writer<'txn, 16>,
@@ -87,7 +88,7 @@ impl<'txn> Commit<'txn> {
             Change::Delete { id, target, priority, place, stand } => self
                 .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => Ok(()),
         }
     }
 
@@ -151,7 +152,7 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let (old_deadline, old_group, was_verifying) = {
+        let (old_deadline, old_group, old_rank, was_verifying) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -178,16 +179,11 @@ impl<'txn> Commit<'txn> {
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
             let was_verifying = old.state_in(&step.from) == JobState::Verifying;
             let group = old.group.clone();
-            (old.deadline.filter(|_| !step.from.is_ended()), group, was_verifying)
+            let deadline = old.deadline.filter(|_| !step.from.is_ended());
+            (deadline, group, old.rank(), was_verifying)
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
-        self.take_from_place(
-            header.id,
-            header.target,
-            step.from_priority,
-            step.from_seat,
-            step.from,
-        )?;
+        self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
         self.add_to_place(header, step.to)?;
         let before = (step.from_owed, &step.from);
         self.tokens.follow(header.id, before, (header.owed, &step.to))?;
@@ -225,7 +221,7 @@ impl<'txn> Commit<'txn> {
         place: &Place,
         stand: Stand,
     ) -> Result<()> {
-        let (seat, group) = {
+        let (rank, group) = {
             let row = self.jobs.remove(&keys::job(id))?;
             let (head, _) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -257,12 +253,12 @@ impl<'txn> Commit<'txn> {
             if old.owed != Owed::Nothing {
                 return Err(StoreError::row("jobs", "its task token is not answered yet"));
             }
-            (old.seat, head.header.into_owned().group)
+            (old.rank(), head.header.into_owned().group)
         };
         self.bodies.forget(id)?;
         let from = Was { group: group.as_ref(), place: *place };
         self.groups.moved(id, target, from, Was::NOWHERE, &mut self.buffers.bytes)?;
-        self.take_from_place(id, target, priority, seat, *place)
+        self.take_from_place(id, target, priority, rank, *place)
     }
 
     fn claim(&mut self, header: &Header, claim: &Claim) -> Result<()> {
@@ -283,7 +279,7 @@ impl<'txn> Commit<'txn> {
         match place {
             Place::Queued => {
                 encode(bytes, header)?;
-                self.ready.add(&keys::ready(header.target, header.priority, header.seat), bytes)
+                self.ready.add(&keys::ready(header.target, header.priority, header.rank()), bytes)
             }
             Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 encode(bytes, &(header, place))?;
@@ -311,11 +307,11 @@ impl<'txn> Commit<'txn> {
         id: JobId,
         target: TargetId,
         priority: Priority,
-        seat: Seat,
+        rank: Rank,
         place: Place,
     ) -> Result<()> {
         match place {
-            Place::Queued => self.ready.remove(&keys::ready(target, priority, seat)).map(drop),
+            Place::Queued => self.ready.remove(&keys::ready(target, priority, rank)).map(drop),
             Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.remove(&keys::time(due, id)).map(drop)
             }

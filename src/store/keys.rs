@@ -5,6 +5,7 @@ use ring::digest;
 
 use super::error::{Result, StoreError};
 use crate::broker::counts::Count;
+use crate::broker::fair::{FlowId, Rank, Tag};
 use crate::broker::group::GroupName;
 use crate::broker::job::{JobId, JobState, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
@@ -13,8 +14,10 @@ use crate::broker::time::Wall;
 pub(super) type JobKey = [u8; 16];
 /// A target's number.
 pub(super) type TargetKey = [u8; 4];
-/// Target, priority, seat.
-pub(super) type ReadyKey = [u8; 13];
+/// Target, priority, tag, seat.
+pub(super) type ReadyKey = [u8; 21];
+/// Target, priority.
+pub(super) type ClockKey = [u8; 5];
 /// A time and a job's id.
 pub(super) type TimeKey = [u8; 24];
 /// Target, time of death, job's id.
@@ -34,8 +37,43 @@ pub(super) fn target(id: TargetId) -> TargetKey {
     id.0.to_be_bytes()
 }
 
-pub(super) fn ready(target: TargetId, priority: Priority, seat: Seat) -> ReadyKey {
-    join([&target.0.to_be_bytes(), &[priority_code(priority)], &seat.0.to_be_bytes()])
+pub(super) fn ready(target: TargetId, priority: Priority, rank: Rank) -> ReadyKey {
+    let (tag, seat) = (rank.tag.0.to_be_bytes(), rank.seat.0.to_be_bytes());
+    join([&clock(target, priority), &tag, &seat])
+}
+
+/// The last place of a line.
+pub(super) const LAST_RANK: Rank = Rank { tag: Tag(u64::MAX), seat: Seat(u64::MAX) };
+
+pub(super) fn clock(target: TargetId, priority: Priority) -> ClockKey {
+    join([&target.0.to_be_bytes(), &[priority_code(priority)]])
+}
+
+/// Target, priority, then the fairness key: variable, and last.
+pub(super) fn flow(flow: &FlowId, key: &mut Vec<u8>) {
+    key.clear();
+    key.extend_from_slice(&clock(flow.target, flow.priority));
+    key.extend_from_slice(flow.key.as_str().as_bytes());
+}
+
+pub(super) fn read_clock(key: &ClockKey) -> Result<(TargetId, Priority)> {
+    read_flow(key)
+}
+
+/// Whose flow it is.
+pub(super) fn read_flow(key: &[u8]) -> Result<(TargetId, Priority)> {
+    let priority = |code| Priority::ALL.into_iter().find(|known| priority_code(*known) == code);
+    match key {
+        [a, b, c, d, code, ..] => match priority(*code) {
+            Some(priority) => Ok((TargetId(u32::from_be_bytes([*a, *b, *c, *d])), priority)),
+            None => Err(no_meaning("flows", key)),
+        },
+        _ => Err(no_meaning("flows", key)),
+    }
+}
+
+fn no_meaning(table: &str, key: &[u8]) -> StoreError {
+    StoreError::row(table, format_args!("no meaning is known for key {key:02x?}"))
 }
 
 pub(super) fn time(at: Wall, id: JobId) -> TimeKey {
@@ -96,7 +134,7 @@ pub(super) fn read_count(key: &CountKey) -> Result<(TargetId, Priority, Count)> 
     let count = Count::all().find(|known| count_code(*known) == key[5]);
     match (priority, count) {
         (Some(priority), Some(count)) => Ok((TargetId(number(&key[..4]) as u32), priority, count)),
-        _ => Err(StoreError::row("counts", format_args!("no meaning is known for key {key:02x?}"))),
+        _ => Err(no_meaning("counts", key)),
     }
 }
 
@@ -155,7 +193,8 @@ mod tests {
 
     #[test]
     fn keys_sort_as_what_they_stand_for() {
-        let ready_of = |target, priority, seat| ready(TargetId(target), priority, Seat(seat));
+        let rank = |tag, seat| Rank { tag: Tag(tag), seat: Seat(seat) };
+        let ready_of = |target, priority, seat| ready(TargetId(target), priority, rank(7, seat));
         let sorted = [
             ready_of(1, Priority::High, 300),
             ready_of(1, Priority::High, 70_000),
@@ -163,6 +202,8 @@ mod tests {
             ready_of(256, Priority::High, 1),
         ];
         assert!(sorted.is_sorted());
+        let tagged = |tag, seat| ready(TargetId(1), Priority::High, rank(tag, seat));
+        assert!(tagged(255, 9) < tagged(256, 1));
         let time_of = |at, id| time(Wall::from_millis(at), JobId(id));
         assert!([time_of(255, 9), time_of(256, 1), time_of(256, 1 << 100)].is_sorted());
     }
@@ -184,12 +225,24 @@ mod tests {
     #[test]
     fn the_format_on_disk_stays_what_it_is() {
         assert_eq!(
-            ready(TargetId(0x0102_0304), Priority::Batch, Seat(0x0506)),
-            [1, 2, 3, 4, 2, 0, 0, 0, 0, 0, 0, 5, 6]
+            ready(
+                TargetId(0x0102_0304),
+                Priority::Batch,
+                Rank { tag: Tag(0x0708), seat: Seat(0x0506) }
+            ),
+            [1, 2, 3, 4, 2, 0, 0, 0, 0, 0, 0, 7, 8, 0, 0, 0, 0, 0, 0, 5, 6]
         );
         let mut key = Vec::new();
         claim(TargetId(2), "ab", &mut key);
         assert_eq!(key, [0, 0, 0, 2, b'a', b'b']);
+        let flow_id = FlowId {
+            target: TargetId(2),
+            priority: Priority::Normal,
+            key: crate::broker::fair::FlowKey::new("ab").expect("a key"),
+        };
+        flow(&flow_id, &mut key);
+        assert_eq!(key, [0, 0, 0, 2, 1, b'a', b'b']);
+        assert_eq!(read_flow(&key), Ok((TargetId(2), Priority::Normal)));
         let name = GroupName::new("abc").expect("a name");
         let key = member(group(TargetId(2), &name), Seat(5));
         let sha256 = [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea];

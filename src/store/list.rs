@@ -13,7 +13,8 @@ use super::tables::{
     self, BEHIND, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS, VERIFYING,
 };
 use super::{groups, jobs, keys};
-use crate::broker::job::{Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use crate::broker::fair::Rank;
+use crate::broker::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 
 /// How many rows one call looks at, be they listed or not.
@@ -168,9 +169,9 @@ fn graves(target: TargetId) -> Span<28> {
 }
 
 /// The queues that the filter allows, in order: of the others no row is looked at.
-fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<13>>> {
+fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<21>>> {
     let span = |target, first, last| {
-        (keys::ready(target, first, Seat(0)), keys::ready(target, last, Seat(u64::MAX)))
+        (keys::ready(target, first, Rank::default()), keys::ready(target, last, keys::LAST_RANK))
     };
     let of = |target| match filter.priority {
         Some(priority) => span(target, priority, priority),

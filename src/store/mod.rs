@@ -15,6 +15,7 @@ mod cursor;
 mod disk;
 mod error;
 mod file;
+mod flows;
 mod groups;
 mod jobs;
 mod keys;

@@ -14,6 +14,7 @@ use crate::broker::change::{
     Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
     RecoveredTarget, Turn,
 };
+use crate::broker::fair::{Clocks, FlowId, Tag};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
@@ -27,6 +28,8 @@ pub(crate) struct Model {
     holders: BTreeMap<DedupKey, JobId>,
     targets: BTreeMap<TargetId, ModelTarget>,
     last_seat: Seat,
+    clocks: BTreeMap<TargetId, Clocks>,
+    flows: BTreeMap<FlowId, Tag>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +72,7 @@ impl Model {
                 paused: target.paused,
                 held_until: target.held_until,
                 counts,
+                clocks: self.clocks_of(*id),
             }
         });
         let running = self.records().filter_map(|job| match job.place {
@@ -90,6 +94,7 @@ impl Model {
         let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
         for change in changes {
             assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
+            self.clocks.entry(change.target()).or_default().apply(change);
             match change {
                 Change::Insert(insert) => self.insert(insert),
                 Change::Move(step) => {
@@ -105,6 +110,9 @@ impl Model {
                     self.delete(*id, *target, *priority, place, *stand);
                 }
                 Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Flow { flow, done } => {
+                    self.flows.insert(flow.clone(), *done);
+                }
                 Change::Held { target, until } => self.target(*target).held_until = Some(*until),
             }
         }
@@ -118,9 +126,9 @@ impl Model {
                     job.place == Place::Queued
                         && job.header.target == *target
                         && job.header.priority == *priority
-                        && after.is_none_or(|after| job.header.seat > after)
+                        && after.is_none_or(|after| job.header.rank() > after)
                 });
-                let (rows, exhausted) = window(rows.map(|job| (job.header.seat, job)), *limit);
+                let (rows, exhausted) = window(rows.map(|job| (job.header.rank(), job)), *limit);
                 let rows = rows.into_iter().map(|(_, job)| job.header.clone()).collect();
                 Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
             }
@@ -159,6 +167,11 @@ impl Model {
                     Holder { id, digest: claim.digest, until: claim.until, ended, cancelled }
                 });
                 Loaded::Claim { ticket: *ticket, holder }
+            }
+            Load::Flow { flow, ticket } => {
+                let done = self.flows.get(flow).copied();
+                let now = self.clocks_of(flow.target).get(flow.priority).now;
+                Loaded::Flow { ticket: *ticket, done: done.filter(|done| *done > now) }
             }
             Load::Group { key, ticket } => {
                 let taken = self.members(key).any(|job| job.header.stand() != Stand::Gone);
@@ -222,6 +235,15 @@ impl Model {
             Place::Ended { end, at } if end.is_dead() == dead => Some(((at, job.header.id), job)),
             _ => None,
         })
+    }
+
+    pub(crate) fn clocks_of(&self, target: TargetId) -> Clocks {
+        self.clocks.get(&target).cloned().unwrap_or_default()
+    }
+
+    /// When the last job of each flow is done.
+    pub(crate) fn flows(&self) -> &BTreeMap<FlowId, Tag> {
+        &self.flows
     }
 
     fn members(&self, key: &GroupKey) -> impl Iterator<Item = &JobRecord> {

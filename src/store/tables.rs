@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `jobs` | id | place, header, history: see [`super::jobs`] |
 //! | `requests`, `answers` | id | see [`super::bodies`] |
-//! | `ready` | target, priority, seat | `Header` |
+//! | `ready` | target, priority, tag, seat | `Header` |
 //! | `timers` | due, id | `(Header, Place)` |
 //! | `deadlines` | deadline, id | nothing; of jobs that have not ended |
 //! | `running` | id | `(Header, Wall)`: when it was started |
@@ -17,6 +17,8 @@
 //! | `claims` | target and name | `(JobId, [u8; 32], Wall)`: holder, digest, until |
 //! | `targets` | number | `(String, bool, Option<Wall>)`: name, paused, held until |
 //! | `counts` | target, priority, state | how many, big-endian |
+//! | `clocks` | target, priority | `Clock`: the queue's virtual time |
+//! | `flows` | target, priority, fairness key | `Tag`: when its last job is done there |
 //! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
 //! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
 //! | `verifying` | id | nothing; of jobs whose outcome is asked for, wherever their question is |
@@ -40,7 +42,7 @@ pub(super) type Guard<'a> = AccessGuard<'a, &'static [u8]>;
 pub(super) const JOBS: Definition<16> = TableDefinition::new("jobs");
 pub(super) const REQUESTS: Definition<16> = TableDefinition::new("requests");
 pub(super) const ANSWERS: Definition<16> = TableDefinition::new("answers");
-pub(super) const READY: Definition<13> = TableDefinition::new("ready");
+pub(super) const READY: Definition<21> = TableDefinition::new("ready");
 pub(super) const TIMERS: Definition<24> = TableDefinition::new("timers");
 pub(super) const DEADLINES: Definition<24> = TableDefinition::new("deadlines");
 pub(super) const RUNNING: Definition<16> = TableDefinition::new("running");
@@ -54,6 +56,8 @@ pub(super) const TOKENS: Definition<16> = TableDefinition::new("tokens");
 pub(super) const OUTBOX: Definition<16> = TableDefinition::new("outbox");
 pub(super) const VERIFYING: Definition<16> = TableDefinition::new("verifying");
 pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
+pub(super) const CLOCKS: Definition<5> = TableDefinition::new("clocks");
+pub(super) const FLOWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("flows");
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
     TableDefinition::new("counts");
@@ -78,6 +82,8 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     }
     txn.open_table(READY)?;
     txn.open_table(TARGETS)?;
+    txn.open_table(CLOCKS)?;
+    txn.open_table(FLOWS)?;
     txn.open_table(CLAIMS)?;
     txn.open_table(COUNTS)?;
     txn.open_table(META)?;

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use super::weather::{CLAIMED, GROUPS, Weather};
+use super::weather::{CLAIMED, FLOWS, GROUPS, Weather};
 use super::{names, open_without_waiting, options};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
 use crate::broker::counts;
+use crate::broker::fair::{FlowId, FlowKey};
 use crate::broker::group::{GroupKey, GroupName};
-use crate::broker::job::{JobId, JobState, Owed, Priority, Seat, TargetId};
+use crate::broker::job::{JobId, JobState, Owed, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
+use crate::store::keys;
 use crate::store::model::Model;
 use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
 
@@ -116,7 +118,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     let limit = weather.dice.roll(6) as usize;
     let ids: Vec<JobId> = model.jobs().map(|(id, _)| id).chain([JobId(0)]).collect();
     let id = *weather.dice.pick(&ids);
-    let seat = model.job(id).map(|job| job.record.header.seat);
+    let rank = model.job(id).map(|job| job.record.header.rank());
     let after = weather.dice.one_in(2).then(|| (weather.time(), id));
     let target = weather.target();
     let end = Some((Wall::NEVER, JobId(u128::MAX)));
@@ -132,9 +134,13 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
         Load::Job { id: JobId(u128::MAX), ticket },
     ];
     for priority in Priority::ALL {
-        loads.push(Load::Ready { target, priority, after: seat, limit });
+        loads.push(Load::Ready { target, priority, after: rank, limit });
         loads.push(Load::Ready { target, priority, after: None, limit: 1_000 });
-        loads.push(Load::Ready { target, priority, after: Some(Seat(u64::MAX)), limit });
+        loads.push(Load::Ready { target, priority, after: Some(keys::LAST_RANK), limit });
+        for key in FLOWS {
+            let key = FlowKey::new(key).unwrap();
+            loads.push(Load::Flow { flow: FlowId { target, priority, key }, ticket });
+        }
     }
     for name in CLAIMED.into_iter().chain(["never"]) {
         let key = DedupKey { target, name: name.into() };

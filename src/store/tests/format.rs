@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{at, header};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
-use crate::broker::fair::{FlowKey, Tag};
+use crate::broker::fair::{Clock, FlowKey, Tag};
 use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
@@ -165,6 +165,7 @@ fn rows() {
     is(&(full(), Place::Queued), "01ac02020203040401050607080109010a0000000000000001");
     is(&(full(), at(3)), "01ac02020203040401050607080109010a0000000000000003");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
+    is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
 }

@@ -57,7 +57,10 @@ fn what_does_not_fit_is_refused() {
     refused(abroad, "table targets: row 3 is missing");
     let mut twin = header(5);
     twin.seat = Seat(1);
-    refused(insert(twin), "table ready: row 00000000010000000000000001 is there already");
+    refused(
+        insert(twin),
+        "table ready: row 000000000100000000000000000000000000000001 is there already",
+    );
     let mut owing = header(7);
     owing.owed = crate::broker::job::Owed::TaskToken;
     refused(insert(owing), "table tokens: TaskToken is owed, with no token");

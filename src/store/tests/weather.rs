@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::broker::change::{Change, Claim, DedupKey, Insert, Load, Loaded, Move, Ticket, Turn};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
+use crate::broker::fair::{FlowId, FlowKey, Tag};
 use crate::broker::group::{GroupKey, GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
@@ -37,6 +38,7 @@ impl Dice {
 }
 
 pub(super) const GROUPS: [&str; 3] = ["g", "customer 7", "Ünïcode"];
+pub(super) const FLOWS: [&str; 3] = ["f", "tenant 7", "ünïcode"];
 pub(super) const CLAIMED: [&str; 4] = ["a", "b", "order 7", "ünïcode"];
 
 #[derive(Debug)]
@@ -86,6 +88,11 @@ impl Weather {
     fn change(&mut self, model: &Model) -> Change {
         let jobs: Vec<&ModelJob> = model.jobs().map(|(_, job)| job).collect();
         match self.dice.roll(20) {
+            11 | 12 => {
+                let (target, priority, key) = (self.target(), self.priority(), self.flow());
+                let flow = FlowId { target, priority, key };
+                Change::Flow { flow, done: Tag(self.dice.roll(60)) }
+            }
             0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
             1 => Change::Held { target: self.target(), until: self.time() },
             2..=7 => self.insert(model),
@@ -97,6 +104,10 @@ impl Weather {
     fn seat(&mut self) -> Seat {
         self.seats += 1;
         Seat(self.seats)
+    }
+
+    fn flow(&mut self) -> FlowKey {
+        FlowKey::new(self.dice.pick::<&str>(&FLOWS)).unwrap()
     }
 
     pub(super) fn group(&mut self) -> GroupName {
@@ -124,8 +135,8 @@ impl Weather {
             owed: if self.dice.one_in(3) { Owed::TaskToken } else { Owed::Nothing },
             course: Course::new(self.dice.one_in(2).then_some(Delivery::Verify)),
             group: None,
-            flow: None,
-            tag: Default::default(),
+            flow: self.dice.one_in(3).then(|| self.flow()),
+            tag: Tag(self.dice.roll(50)),
         };
         let claim = self.dice.one_in(3).then(|| Claim {
             key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
@@ -219,6 +230,7 @@ impl Weather {
         // A seat of its own wherever another job could sit in the old one.
         if to == Place::Queued && (header.priority != old.priority || redriven || old.seat.0 == 0) {
             header.seat = self.seat();
+            header.tag = Tag(self.dice.roll(50));
         }
         Some(Change::Move(Box::new(Move {
             header,
