@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
 use crate::broker::course::Errand;
-use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report, Request};
 use crate::broker::time::Now;
@@ -251,11 +251,29 @@ impl Driver {
                     let directory = self.handle.directory();
                     self.books.waited((target, directory.name(target)), priority, wait);
                 }
+                Output::DeadFill(fill) => self.dead_fill(fill),
                 Output::Drained => {
                     self.drained = true;
                     self.tell_drained();
                 }
             }
+        }
+    }
+
+    fn dead_fill(&mut self, DeadFill { target, fill, dropped }: DeadFill) {
+        let directory = self.handle.directory();
+        let name = directory.name(target);
+        let percent = (fill * 100.0).round();
+        if dropped > 0 {
+            warn!(target = name, dropped, percent, "dead jobs were forgotten: dead_retention");
+            self.books.dropped((target, name), dropped);
+        } else {
+            warn!(
+                target = name,
+                percent,
+                "dead_retention is nearly full: redrive or purge dead jobs, or raise it, before the \
+                 oldest are forgotten"
+            );
         }
     }
 

@@ -53,6 +53,7 @@ impl Broker {
             self.timers.first().map(|((due, _), _)| due).filter(|_| !self.draining),
             self.deadlines.first().map(|((due, _), _)| due),
             self.retention.due(),
+            self.graves.due(),
         ];
         let wall = walls.into_iter().flatten().min();
         let timer = wall.map(|due| now.mono + due.since(now.wall).min(LOOK_AGAIN));

@@ -8,7 +8,8 @@ use super::fair::Tag;
 use super::flows::Then;
 use super::group::Stand;
 use super::io::{
-    CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
+    CommandError, DeadFilter, Edit, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep,
+    UnknownTarget,
 };
 use super::job::{End, Happening, Header, JobId, Owed, Place, TargetId};
 use super::time::{Now, Wall};
@@ -27,6 +28,8 @@ pub(super) enum Pending {
         to: ReplyTo,
         target: TargetId,
         sweep: Sweep,
+        which: DeadFilter,
+        began: Wall,
         since: BTreeSet<JobId>,
         count: u64,
         /// Where its page begins.
@@ -45,28 +48,28 @@ pub(super) enum Purpose {
 
 impl Broker {
     pub(super) fn command(&mut self, now: Now, to: ReplyTo, command: JobCommand) {
-        match self.get(command.job()) {
+        match self.known(command.job()) {
             Some(job) => self.carry_out(now, to, &command, job),
             None => self.find(command.job(), Purpose::Command { to, command }),
         }
     }
 
     pub(super) fn abandoned(&mut self, now: Now, id: JobId) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.abandon(now, job),
             None => self.find(id, Purpose::Abandon),
         }
     }
 
     pub(super) fn task_gone(&mut self, now: Now, id: JobId, reason: String) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.drop_task(now, job, reason),
             None => self.find(id, Purpose::TaskGone { reason }),
         }
     }
 
     pub(super) fn settled(&mut self, now: Now, id: JobId, how: Settlement) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.settle_token(now, job, how),
             None => self.find(id, Purpose::Settle { how }),
         }
@@ -90,9 +93,17 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Target(reply) });
     }
 
-    pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
-        let since = BTreeSet::new();
-        self.next_page(Pending::Sweep { to, target, sweep, since, count: 0, after: None });
+    pub(super) fn sweep(
+        &mut self,
+        now: Now,
+        to: ReplyTo,
+        target: TargetId,
+        sweep: Sweep,
+        which: DeadFilter,
+    ) {
+        let (since, began) = (BTreeSet::new(), now.wall);
+        let (count, after) = (0, None);
+        self.next_page(Pending::Sweep { to, target, sweep, which, began, since, count, after });
     }
 
     /// Asks the store for a job that memory does not know.
@@ -108,7 +119,7 @@ impl Broker {
         };
         // What memory has learned meanwhile is newer than what the store said.
         let job = job.filter(|_| !self.jobs.is_deleted(id));
-        let Some(job) = self.get(id).or(job) else {
+        let Some(job) = self.known(id).or(job) else {
             if let Purpose::Command { to, .. } = purpose {
                 self.answer(to, Err(CommandError::NoSuchJob));
             }
@@ -167,13 +178,13 @@ impl Broker {
                     Ok((header, place))
                 }
             }
-            JobCommand::Redrive { .. } if is_laid_down(&job) => {
+            JobCommand::Redrive { edit, .. } if is_laid_down(&job) => {
                 if self.draining {
                     Err(CommandError::Draining)
                 } else if self.ask_flow(&job.0, Then::Command { to, command: command.clone() }) {
                     return;
                 } else {
-                    Ok(self.redrive(now, job))
+                    Ok(self.redrive(now, job, edit.as_deref(), None))
                 }
             }
             JobCommand::Purge { .. } if is_laid_down(&job) => {
@@ -210,7 +221,7 @@ impl Broker {
         }
         // Its start is on record, and its request has not left: it never will.
         if self.recall(job.0.target, job.0.id, now)
-            && let Some(called_back) = self.get(job.0.id)
+            && let Some(called_back) = self.known(job.0.id)
         {
             job = called_back;
         }
@@ -250,14 +261,25 @@ impl Broker {
     /// To the end of its queue, as if it were new but for the number of its next attempt.
     ///
     /// One whose work may be done, and whose target can be asked, is asked for first. Any other is
-    /// sent, because somebody wants it; that it may have done its work before stays on record.
-    fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+    /// sent, because somebody wants it; that it may have done its work before stays on record. So is
+    /// one whose request is another now: it has not been sent, and asking would ask for it.
+    ///
+    /// `not_before`: it is scheduled until then.
+    fn redrive(
+        &mut self,
+        now: Now,
+        job: (Header, Place),
+        edit: Option<&Edit>,
+        not_before: Option<Wall>,
+    ) -> (Header, Place) {
         let before = &job.0.course;
-        let ask = before.doubt && before.sent_under == Delivery::Verify;
+        let rewritten = edit.and_then(|edit| edit.request.as_ref());
+        let ask = before.doubt && before.sent_under == Delivery::Verify && rewritten.is_none();
         let phase = if ask { Phase::Verify } else { Phase::Work };
         let course = Course { phase, in_vain: 0, ..before.clone() };
         let mut header = Header {
             seat: self.next_seat(),
+            priority: edit.and_then(|edit| edit.priority).unwrap_or(job.0.priority),
             ready_at: now.wall,
             deadline: job.0.deadline.filter(|deadline| *deadline > now.wall),
             spent: 0,
@@ -266,19 +288,33 @@ impl Broker {
             course,
             ..job.0.clone()
         };
-        self.tag(&mut header, Tag::default());
-        let mut story = Story::from(Happening::Redriven);
+        let mut events = Vec::new();
+        if let Some(edit) = edit {
+            events.push(Happening::Edited { parts: edit.parts.clone() });
+        }
+        if let Some(request) = rewritten {
+            let (id, target) = (header.id, header.target);
+            self.change(Change::Rewrite { id, target, request: request.clone() });
+        }
+        events.push(Happening::Redriven);
         let to = if self.rejoin(&mut header) {
-            story.events.push(Happening::Behind);
+            events.push(Happening::Behind);
+            // Those before it in its group pace it.
             Place::Behind { due: None }
+        } else if let Some(due) = not_before.filter(|due| *due > now.wall) {
+            events.push(Happening::Scheduled { until: due });
+            Place::Scheduled { due }
         } else {
             Place::Queued
         };
-        let header = self.shift(now, job, header, to, story);
+        if !matches!(to, Place::Scheduled { .. }) {
+            self.tag(&mut header, Tag::default());
+        }
+        let header = self.shift(now, job, header, to, Story { events, answer: None });
         (header, to)
     }
 
-    fn purge(&mut self, (header, place): &(Header, Place)) {
+    pub(super) fn purge(&mut self, (header, place): &(Header, Place)) {
         let (id, target, priority) = (header.id, header.target, header.priority);
         self.jobs.delete(id, self.turn);
         let stand = header.stand();
@@ -288,6 +324,7 @@ impl Broker {
         {
             self.ask_heir(key, Some((priority, header.tag)));
         }
+        self.graves.changed(target);
     }
 
     pub(super) fn swept(
@@ -298,12 +335,14 @@ impl Broker {
         exhausted: bool,
     ) {
         let headers = rows.iter().map(|(header, _)| header);
-        if matches!(self.pending.get(&ticket), Some(Pending::Sweep { sweep: Sweep::Redrive, .. }))
-            && self.ask_flows_of(ticket, headers)
+        if matches!(
+            self.pending.get(&ticket),
+            Some(Pending::Sweep { sweep: Sweep::Redrive { .. }, .. })
+        ) && self.ask_flows_of(ticket, headers)
         {
             return;
         }
-        let Some(Pending::Sweep { to, target, sweep, since, mut count, .. }) =
+        let Some(Pending::Sweep { to, target, sweep, which, began, since, mut count, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
@@ -315,13 +354,16 @@ impl Broker {
             if since.contains(&header.id) {
                 continue;
             }
-            let job = self.get(header.id).unwrap_or((header, place));
-            if !is_laid_down(&job) || self.jobs.is_deleted(job.0.id) {
+            let job = self.known(header.id).unwrap_or((header, place));
+            let fits = is_laid_down(&job) && which.fits(&job.0, &job.1);
+            if !fits || self.jobs.is_deleted(job.0.id) {
                 continue;
             }
             match sweep {
-                Sweep::Redrive => {
-                    self.redrive(now, job);
+                Sweep::Redrive { pace } => {
+                    let nth = u32::try_from(count).unwrap_or(u32::MAX);
+                    let not_before = pace.map(|pace| began + pace.saturating_mul(nth));
+                    self.redrive(now, job, None, not_before);
                 }
                 Sweep::Purge => self.purge(&job),
             }
@@ -330,12 +372,14 @@ impl Broker {
         if exhausted || after.is_none() {
             self.finish_sweep(to, count);
         } else {
-            self.next_page(Pending::Sweep { to, target, sweep, since, count, after });
+            let pending = Pending::Sweep { to, target, sweep, which, began, since, count, after };
+            self.next_page(pending);
         }
     }
 
     /// A job of this target died.
     pub(super) fn died(&mut self, id: JobId, of: TargetId) {
+        self.graves.changed(of);
         for pending in self.pending.values_mut() {
             if let Pending::Sweep { target, since, .. } = pending
                 && *target == of
@@ -368,7 +412,7 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
     }
 
-    fn get(&self, id: JobId) -> Option<(Header, Place)> {
+    pub(super) fn known(&self, id: JobId) -> Option<(Header, Place)> {
         self.jobs.get(id).map(|(header, place)| (header.clone(), *place))
     }
 }
@@ -379,6 +423,6 @@ fn may_have_worked(header: &Header) -> bool {
 }
 
 /// Dead, and nobody is owed an answer any more: it can be redriven or purged.
-fn is_laid_down((header, place): &(Header, Place)) -> bool {
+pub(super) fn is_laid_down((header, place): &(Header, Place)) -> bool {
     matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
 }

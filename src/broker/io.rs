@@ -30,11 +30,12 @@ pub enum Input {
         to: ReplyTo,
         command: JobCommand,
     },
-    /// Every dead job of a target. Answered with `Reply::Swept`.
+    /// Dead jobs of a target. Answered with `Reply::Swept`.
     Sweep {
         to: ReplyTo,
         target: TargetId,
         sweep: Sweep,
+        which: DeadFilter,
     },
     /// Answered with `Reply::Target`.
     Pause {
@@ -148,6 +149,7 @@ pub enum JobCommand {
     /// A dead one goes to the end of its queue, with all its attempts before it.
     Redrive {
         job: JobId,
+        edit: Option<Box<Edit>>,
     },
     /// A dead one is forgotten.
     Purge {
@@ -160,16 +162,60 @@ impl JobCommand {
         match self {
             JobCommand::Cancel { job, .. }
             | JobCommand::Reprioritize { job, .. }
-            | JobCommand::Redrive { job }
+            | JobCommand::Redrive { job, .. }
             | JobCommand::Purge { job } => *job,
         }
     }
 }
 
+/// What is changed of a dead job before it is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub priority: Option<Priority>,
+    pub request: Option<Arc<Request>>,
+    /// Which parts differ; for its history.
+    pub parts: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    Redrive,
+    /// `pace`: so long from one job to the next. They are scheduled all at once, so that a restart
+    /// changes nothing about it.
+    Redrive {
+        pace: Option<Duration>,
+    },
     Purge,
+}
+
+/// Which dead jobs; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// As in [`super::job::End::code`].
+    pub code: Option<String>,
+    pub priority: Option<Priority>,
+    pub died_before: Option<Wall>,
+    /// Or then.
+    pub died_after: Option<Wall>,
+}
+
+impl DeadFilter {
+    pub(crate) fn fits(&self, header: &Header, place: &Place) -> bool {
+        let Place::Ended { end, at } = place else { return false };
+        self.code.as_ref().is_none_or(|code| end.code().as_ref() == Some(code))
+            && self.priority.is_none_or(|priority| header.priority == priority)
+            && self.died_before.is_none_or(|before| *at < before)
+            && self.died_after.is_none_or(|after| *at >= after)
+    }
+}
+
+/// How full `dead_retention` is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeadFill {
+    pub target: TargetId,
+    /// 1 where it is full.
+    pub fill: f64,
+    /// Dead jobs that were forgotten just now.
+    pub dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -196,6 +242,8 @@ pub enum Output {
     PassedOver { target: TargetId, of: Priority },
     /// For the books: how long a job waited from when it could be sent to its start.
     Waited { target: TargetId, priority: Priority, wait: Duration },
+    /// For people: `dead_retention` is nearly full, or dead jobs were forgotten for it.
+    DeadFill(DeadFill),
     /// After `Input::Drain`: nothing is under way any more.
     Drained,
 }
@@ -288,6 +336,8 @@ pub struct TargetView {
     /// `None`: it has jobs, but the configuration does not name it any more.
     pub policy: Option<Policy>,
     pub counts: super::change::Counts,
+    /// How full its `dead_retention` is, up to 1; `None` where dead jobs are kept for ever.
+    pub dead_fill: Option<f64>,
     /// Of what could be sent now, by priority.
     pub oldest: [Option<Wall>; 3],
     pub in_flight: u32,

@@ -13,7 +13,7 @@
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `attempt`, `clock`, `graves` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
@@ -24,6 +24,7 @@ pub mod course;
 mod ending;
 pub mod fair;
 mod flows;
+mod graves;
 pub mod group;
 pub mod io;
 pub mod job;
@@ -72,6 +73,7 @@ pub struct Broker {
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
+    graves: graves::Graves,
     lead: attempt::Lead,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
@@ -103,6 +105,7 @@ impl Broker {
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
+            graves: graves::Graves::default(),
             lead: attempt::Lead::default(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -131,7 +134,7 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
+            Input::Sweep { to, target, sweep, which } => self.sweep(now, to, target, sweep, which),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
@@ -173,7 +176,8 @@ impl Broker {
             let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
             Some(header.enqueued_at)
         });
-        target.view(oldest, now.mono)
+        let dead_fill = self.graves.fill(target.id, now.wall);
+        TargetView { dead_fill, ..target.view(oldest, now.mono) }
     }
 
     fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
@@ -196,7 +200,10 @@ impl Broker {
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in ids {
             if let Some(target) = self.targets.get_mut(&id) {
-                target.configure(policies.remove(&id), now.mono);
+                let policy = policies.remove(&id);
+                let keep = policy.as_ref().map(|policy| policy.outcomes.dead_retention);
+                self.graves.configure(id, keep);
+                target.configure(policy, now.mono);
                 if target.live.is_none() {
                     self.disarm(id, now);
                 }
@@ -252,6 +259,9 @@ impl Broker {
             Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
             Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
+            Loaded::Graves { target, rows, buried, next } => {
+                self.let_graves_go(now, target, rows, buried, next);
+            }
         }
     }
 
@@ -269,6 +279,7 @@ impl Broker {
             self.pump(target, now);
         }
         self.refill_timers();
+        self.look_at_graves(now);
         if self.draining && !self.drained && self.flights.is_empty() {
             self.drained = true;
             self.outputs.push_back(Output::Drained);
@@ -344,6 +355,9 @@ impl Broker {
             && let Some(deadline) = header.deadline
         {
             self.deadlines.insert((deadline, id), id);
+        }
+        if matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            self.graves.changed(header.target);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline

@@ -342,12 +342,15 @@ Example:
     #[command(after_help = "\
 Examples:
   tollgate dead redrive 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11
-  tollgate dead redrive erp --all")]
+  tollgate dead redrive 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11 --data @mended.json --priority HIGH
+  tollgate dead redrive erp --all
+  tollgate dead redrive erp --all --error Tollgate.RetriesExhausted --newer-than 2h --rate 5/s")]
     Redrive(RedriveArgs),
     /// Forget dead jobs for ever
     #[command(after_help = "\
 Examples:
   tollgate dead purge erp
+  tollgate dead purge erp --error Tollgate.Http.404 --older-than 30d
   tollgate dead purge 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11 --yes")]
     Purge(PurgeArgs),
 }
@@ -366,9 +369,70 @@ pub struct RedriveArgs {
     /// Ids of jobs; or one target, with --all
     #[arg(value_name = "TARGET|ID", required = true)]
     pub which: Vec<String>,
-    /// Every dead job of the target
+    /// Every dead job of the target, or those of them that are named by
+    /// --error, --older-than, --newer-than and --only-priority
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub filter: DeadFilterArgs,
+    /// With --all: so many at a time, such as 5/s. They are scheduled one after the other, which a
+    /// restart of the daemon does not change
+    #[arg(long, value_name = "RATE", requires = "all")]
+    pub rate: Option<String>,
+    #[command(flatten)]
+    pub edit: EditArgs,
+}
+
+/// Which of a target's dead jobs.
+#[derive(Debug, Args)]
+pub struct DeadFilterArgs {
+    /// Of a target: only those that ended with this error code
+    #[arg(long, value_name = "CODE")]
+    pub error: Option<String>,
+    /// Of a target: only those that died so long ago at least
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// Of a target: only those that died so long ago at most
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub newer_than: Option<Duration>,
+    /// Of a target: only those of this priority
+    #[arg(long, value_name = "P", value_parser = priority_parser(), ignore_case = true,
+          hide_possible_values = true)]
+    pub only_priority: Option<Priority>,
+}
+
+/// What is changed of one dead job.
+#[derive(Debug, Args)]
+pub struct EditArgs {
+    /// Of one job: its new body. What is valid JSON is sent as JSON, all else as the bytes it is
+    #[arg(
+        long,
+        short,
+        value_name = "JSON|@FILE|-",
+        allow_hyphen_values = true,
+        conflicts_with = "all"
+    )]
+    pub data: Option<String>,
+    /// Of one job: the new body's Content-Type
+    #[arg(long, value_name = "TYPE", value_parser = media_type, requires = "data")]
+    pub content_type: Option<String>,
+    /// Of one job: its new path
+    #[arg(long, value_name = "PATH", conflicts_with = "all")]
+    pub path: Option<String>,
+    /// Of one job: its new method
+    #[arg(long, value_name = "METHOD", conflicts_with = "all")]
+    pub method: Option<String>,
+    /// Of one job: a header in place of those of its name; may be given several times
+    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", value_parser = header,
+          conflicts_with = "all")]
+    pub headers: Vec<HeaderArg>,
+    /// Of one job: its new priority
+    #[arg(long, short, value_name = "P", value_parser = priority_parser(), ignore_case = true,
+          hide_possible_values = true, conflicts_with = "all")]
+    pub priority: Option<Priority>,
+    /// Of one job: another Idempotency-Key, for a target that keeps its answers by them
+    #[arg(long, value_name = "KEY", conflicts_with = "all")]
+    pub idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -376,6 +440,8 @@ pub struct PurgeArgs {
     /// Ids of jobs; or one target, for all its dead jobs
     #[arg(value_name = "TARGET|ID", required = true)]
     pub which: Vec<String>,
+    #[command(flatten)]
+    pub filter: DeadFilterArgs,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

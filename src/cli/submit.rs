@@ -181,7 +181,7 @@ fn method_of(text: &str) -> Result<String, CliError> {
 }
 
 /// A name that is there several times has its values in an array.
-fn headers(args: &[HeaderArg]) -> Map<String, Value> {
+pub(super) fn headers(args: &[HeaderArg]) -> Map<String, Value> {
     let mut headers = Map::new();
     for HeaderArg { name, value } in args {
         let value = Value::from(value.as_str());

@@ -6,6 +6,7 @@ use http::{HeaderName, Method};
 
 use super::item::{Item, describe};
 use super::rules::{Rule, When, cases, rules};
+use super::schema::{Schema, schema};
 use super::table::{Case, Table};
 use super::template::{Pointer, Template};
 use super::units::{duration, show_duration, size};
@@ -22,11 +23,19 @@ pub struct Asking {
     pub max_body: usize,
     pub verify: Option<Arc<Verify>>,
     pub completion: Option<Arc<Polling>>,
+    /// What the body of a request must be like.
+    pub schema: Option<Schema>,
 }
 
 impl Default for Asking {
     fn default() -> Asking {
-        Asking { rules: Vec::new(), max_body: MAX_BODY, verify: None, completion: None }
+        Asking {
+            rules: Vec::new(),
+            max_body: MAX_BODY,
+            verify: None,
+            completion: None,
+            schema: None,
+        }
     }
 }
 
@@ -75,8 +84,13 @@ pub(super) fn read(table: &Table<'_>) -> (Outcomes, Asking) {
     response.finish(vocabulary::RESPONSE.later);
     let (polling, timing) = completion(&table.table("completion"), table.is_set("completion"));
     let outcomes = Outcomes { delivery, completion: timing, dead_retention: dead_retention(table) };
-    let asking =
-        Asking { rules, max_body, verify: verify.map(Arc::new), completion: polling.map(Arc::new) };
+    let asking = Asking {
+        rules,
+        max_body,
+        verify: verify.map(Arc::new),
+        completion: polling.map(Arc::new),
+        schema: table.get("request_schema", schema),
+    };
     (outcomes, asking)
 }
 

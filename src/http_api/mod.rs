@@ -8,6 +8,7 @@ pub mod reply;
 pub mod server;
 pub mod tls;
 
+pub(crate) mod edit;
 pub(crate) mod fields;
 pub(crate) mod fit;
 pub(crate) mod headers;

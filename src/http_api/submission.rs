@@ -191,7 +191,7 @@ fn request(job: NewJob) -> Result<Request, Problem> {
     Ok(Request { method, path, headers, body, idempotency_key, live: false, task_token: None })
 }
 
-fn method(text: String) -> Result<String, Problem> {
+pub(super) fn method(text: String) -> Result<String, Problem> {
     if text.len() > LONGEST_METHOD || Method::from_bytes(text.as_bytes()).is_err() {
         let why = format!("is `{}`, which is no HTTP method", shown(&text));
         return Err(Problem::invalid("method", why));
@@ -231,14 +231,19 @@ fn whole_path(mut path: String, query: Option<Pairs>) -> Result<String, Problem>
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scalars {
+pub(super) enum Scalars {
     Strings,
     /// Numbers and booleans too, as they are written.
     All,
 }
 
 /// A value, or each one of an array.
-fn values(raw: &RawValue, field: &str, name: &str, kind: Scalars) -> Result<Vec<String>, Problem> {
+pub(super) fn values(
+    raw: &RawValue,
+    field: &str,
+    name: &str,
+    kind: Scalars,
+) -> Result<Vec<String>, Problem> {
     let text = raw.get();
     if text.starts_with('[')
         && let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(text)
@@ -289,7 +294,7 @@ fn header_lines(pairs: Pairs) -> Result<Vec<HeaderLine>, Problem> {
     Ok(lines)
 }
 
-fn header_value(field: &str, text: &str) -> Result<Bytes, Problem> {
+pub(super) fn header_value(field: &str, text: &str) -> Result<Bytes, Problem> {
     match HeaderValue::from_str(text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())) {
         Ok(_) => Ok(Bytes::from(text.to_owned())),
         Err(_) => Err(Problem::invalid(field, "must not have a control character in its value")),

@@ -159,6 +159,11 @@ impl Book {
             Change::Paused { target, paused: false } => {
                 self.paused.remove(target);
             }
+            Change::Rewrite { id, .. } => {
+                let place = self.get(*id).map(|entry| entry.place);
+                let dead = matches!(place, Some(Place::Ended { end, .. }) if end.is_dead());
+                ensure!(dead, "{id} is given another request, and it is {place:?}");
+            }
             Change::Held { .. } | Change::Flow { .. } => {}
         }
         Ok(())

@@ -14,7 +14,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 77] = [
+    const EXPECTED: [&'static str; 80] = [
         "a flow asked for",
         "a flow goes on",
         "a flow that is known to the store alone",
@@ -62,6 +62,9 @@ impl Census {
         "a question: refused",
         "a question: unknown",
         "a redrive",
+        "a warning of dead jobs",
+        "another request",
+        "dead jobs let go",
         "a refusal while draining",
         "a reload",
         "a resume",
@@ -148,6 +151,8 @@ impl Census {
             Output::Send { .. } => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
+            Output::DeadFill(fill) if fill.dropped > 0 => self.count("dead jobs let go"),
+            Output::DeadFill(_) => self.count("a warning of dead jobs"),
             Output::Load(_) | Output::Unsend { .. } | Output::Waited { .. } => {}
         }
     }
@@ -188,6 +193,7 @@ impl Census {
                 }
                 return self.count("a delete");
             }
+            Change::Rewrite { .. } => return self.count("another request"),
             Change::Held { .. } => return self.count("a hold"),
             Change::Flow { .. } => return self.count("a flow goes on"),
             Change::Paused { .. } => return,

@@ -248,7 +248,7 @@ impl Checker {
                 ensure!(running.is_none(), "drained, and something is under way at {running:?}");
                 Ok(())
             }
-            Output::Unsend { .. } | Output::Waited { .. } => Ok(()),
+            Output::Unsend { .. } | Output::Waited { .. } | Output::DeadFill(_) => Ok(()),
         }
     }
 
@@ -325,16 +325,17 @@ impl Checker {
                 }
                 _ => Ok(()),
             },
+            Change::Rewrite { id, .. } => {
+                self.doubts.rewritten(*id);
+                Ok(())
+            }
             Change::Delete { id, place: Place::Ended { end, at }, .. } => {
                 let keep = self.retention.min(self.asked_retention);
                 let old = *at + keep <= self.latest;
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. }
-            | Change::Paused { .. }
-            | Change::Held { .. }
-            | Change::Flow { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 

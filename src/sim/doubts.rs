@@ -19,9 +19,13 @@ pub(super) struct Doubts {
     wanted: BTreeMap<JobId, Option<Delivery>>,
     /// What held when their work was last sent.
     under: BTreeMap<JobId, Delivery>,
+    /// What holds for a start that may come to nothing yet.
+    starting: BTreeMap<JobId, Delivery>,
     doubtful: BTreeSet<JobId>,
     /// To be sent all the same, because somebody redrove them.
     allowed: BTreeSet<JobId>,
+    /// Given another request, and not redriven yet.
+    rewritten: BTreeSet<JobId>,
 }
 
 /// What is configured for a target now.
@@ -43,13 +47,26 @@ impl Doubts {
             self.allowed.remove(&header.id);
             if !header.course.is_asking() {
                 self.doubtful.insert(header.id);
+                self.was_sent(header.id);
             }
+        }
+        // What they were answered did not come to disk.
+        let asking = model.jobs().filter(|(_, job)| job.record.header.course.is_asking());
+        self.doubtful.extend(asking.map(|(id, _)| id));
+    }
+
+    fn was_sent(&mut self, id: JobId) {
+        if let Some(delivery) = self.starting.remove(&id) {
+            self.under.insert(id, delivery);
         }
     }
 
     /// The end of a request is told. `before`: its job as it was then.
     pub(super) fn told(&mut self, before: &Header, report: &Report) {
         let asking = before.course.is_asking();
+        if !asking {
+            self.was_sent(before.id);
+        }
         if report.outcome != Outcome::Refused {
             self.allowed.remove(&before.id);
         }
@@ -79,13 +96,18 @@ impl Doubts {
             "{id} is sent again, and nobody knows what it did under {before}"
         );
         let wanted = self.wanted.get(&id).copied().flatten();
-        self.under.insert(id, wanted.unwrap_or(of_target));
+        self.starting.insert(id, wanted.unwrap_or(of_target));
         Ok(())
+    }
+
+    pub(super) fn rewritten(&mut self, id: JobId) {
+        self.rewritten.insert(id);
     }
 
     pub(super) fn redriven(&mut self, header: &Header) -> Checked {
         let id = header.id;
-        let ask = self.doubtful.contains(&id) && self.under.get(&id) == Some(&Delivery::Verify);
+        let asked_for = !self.rewritten.remove(&id) && self.doubtful.contains(&id);
+        let ask = asked_for && self.under.get(&id) == Some(&Delivery::Verify);
         let asks = header.course.phase == Phase::Verify;
         ensure!(ask == asks, "{id} is redriven, and asked for or not: {:?}", header.course);
         if !ask {

@@ -168,7 +168,8 @@ impl Order {
         self.armed.get(&target).is_some_and(|armed| !armed.is_empty())
     }
 
-    /// Those that go before a new one of this priority: lower ones let it go first.
+    /// Starts on record that go before one of this priority. (A higher one is chosen however many
+    /// lower ones are, which let it go first.)
     pub(super) fn are_unsent(&self, target: TargetId, priority: Priority) -> usize {
         let armed = self.armed.get(&target).into_iter().flatten();
         armed.filter(|armed| armed.priority <= priority).count()

@@ -212,7 +212,7 @@ impl World {
             Output::Drained => {
                 shell.drained = true;
             }
-            Output::PassedOver { .. } | Output::Waited { .. } => {}
+            Output::PassedOver { .. } | Output::Waited { .. } | Output::DeadFill(_) => {}
         }
         Ok(())
     }
@@ -368,6 +368,9 @@ impl World {
                 view.counts,
                 stored.counts
             );
+            let most = view.policy.as_ref().and_then(|p| p.outcomes.dead_retention.count);
+            let dead = view.counts.dead();
+            ensure!(most.is_none_or(|most| dead <= most), "{dead} dead at {id:?}, not {most:?}");
             ensure!(view.paused == stored.paused, "{id:?} is paused, or not: {}", view.paused);
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);

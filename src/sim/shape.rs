@@ -10,7 +10,7 @@ use crate::broker::course::Delivery;
 use crate::broker::fair::{FlowKey, Weights};
 use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
-use crate::broker::policy::{Completion, Limit, Outcomes, Policy, Rate, Retry};
+use crate::broker::policy::{Completion, DeadRetention, Limit, Outcomes, Policy, Rate, Retry};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -178,7 +178,11 @@ impl Shape {
                     every: rng.pick(&[100 * MS, 2 * SECOND]),
                     timeout: rng.pick(&[5 * SECOND, 600 * SECOND]),
                 },
-                ..Outcomes::default()
+                dead_retention: DeadRetention {
+                    age: rng.one_in(6).then(|| rng.pick(&[2 * SECOND, 60 * SECOND])),
+                    count: rng.one_in(6).then(|| rng.pick(&[1, 5, 50])),
+                    size: rng.one_in(6).then(|| rng.pick(&[10, 200])),
+                },
             },
             on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
             weights: Weights::new(weight),

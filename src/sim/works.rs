@@ -127,8 +127,16 @@ impl Works {
     }
 
     /// What the broker says of a job against what its target did. Called with each change.
-    pub(super) fn check(&self, change: &Change) -> Checked {
-        let Change::Move(step) = change else { return Ok(()) };
+    pub(super) fn check(&mut self, change: &Change) -> Checked {
+        let step = match change {
+            Change::Move(step) => step,
+            Change::Rewrite { id, .. } => {
+                // It asks for other work from here on.
+                self.jobs.remove(id);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
         let Place::Ended { end, .. } = step.to else { return Ok(()) };
         if step.from.is_ended() {
             return Ok(());

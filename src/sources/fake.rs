@@ -231,6 +231,7 @@ fn view(alive: u64) -> View {
         paused: false,
         blocked: None,
         blocked_for: Default::default(),
+        dead_fill: None,
     };
     View { now: Default::default(), targets: vec![target] }
 }

@@ -173,6 +173,7 @@ impl Books {
             Change::Insert(insert) => Some(insert.header.seat),
             Change::Move(step) => Some(step.header.seat),
             Change::Delete { .. } => None,
+            Change::Rewrite { .. } => return Ok(()),
             Change::Paused { paused, .. } => {
                 target.paused = *paused;
                 touched.targets.push(id);

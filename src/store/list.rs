@@ -8,6 +8,7 @@ use redb::{ReadTransaction, ReadableTable};
 use super::codec::decode;
 use super::cursor::{Cursor, Index};
 use super::error::{Result, StoreError};
+use super::load::Grave;
 use super::record::{Filter, JobRecord, Page};
 use super::tables::{
     self, BEHIND, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS, VERIFYING,
@@ -73,7 +74,7 @@ pub(super) fn list(
         Some(Failed | Expired) => {
             let span = filter.target.map_or_else(all, graves);
             walk.along(Index::Dead, DEAD, &[span], |_, value| {
-                let (header, place): (Header, Place) = decode("dead", value)?;
+                let (header, place, _): Grave = decode("dead", value)?;
                 Ok(filter.find_at(&header, place))
             })
         }
@@ -129,7 +130,7 @@ pub(super) fn dead(
     let filter = Filter::default();
     let mut walk = Walk::new(txn, &filter, after, limit, LOOKED_AT)?;
     walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
-        let (header, _): (Header, Place) = decode("dead", value)?;
+        let (header, _, _): Grave = decode("dead", value)?;
         Ok(Found::Job(header.id))
     })?;
     Ok(walk.page)
@@ -157,13 +158,13 @@ impl Filter {
 }
 
 /// First and last key, both included.
-type Span<const N: usize> = ([u8; N], [u8; N]);
+pub(super) type Span<const N: usize> = ([u8; N], [u8; N]);
 
 fn all<const N: usize>() -> Span<N> {
     ([0; N], [u8::MAX; N])
 }
 
-fn graves(target: TargetId) -> Span<28> {
+pub(super) fn graves(target: TargetId) -> Span<28> {
     let first = keys::dead(target, Wall::EPOCH, JobId(0));
     (first, keys::dead(target, Wall::NEVER, JobId(u128::MAX)))
 }

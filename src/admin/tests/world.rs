@@ -88,6 +88,7 @@ pub(in crate::admin) fn target_view() -> TargetView {
         id: ERP,
         name: "erp".into(),
         policy: Some(policy()),
+        dead_fill: None,
         counts,
         oldest: [ago(1), ago(30), ago(3_600)],
         in_flight: 4,
@@ -266,10 +267,18 @@ impl Records for Shelf {
         Ok(self.requests.lock().unwrap().get(&id).cloned())
     }
 
+    fn original(&self, _: JobId) -> Result<Option<payload::Request>, ReadError> {
+        Ok(None)
+    }
+
+    fn attempts(&self, _: JobId) -> Result<Vec<crate::store::Attempt>, ReadError> {
+        Ok(Vec::new())
+    }
+
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
         self.walk(false, after, limit, |job| {
             filter.target.is_none_or(|target| target == job.header.target)
-                && filter.state.is_none_or(|state| state == job.place.state())
+                && filter.state.is_none_or(|state| state == job.header.state_in(&job.place))
                 && filter.priority.is_none_or(|priority| priority == job.header.priority)
         })
     }

@@ -15,7 +15,7 @@ use crate::broker::job::{
 use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::store::codec::{decode, encode};
-use crate::store::{JobRecord, jobs};
+use crate::store::{Attempt, JobRecord, jobs};
 
 #[track_caller]
 fn is<T>(value: &T, hex: &str)
@@ -166,6 +166,10 @@ fn rows() {
     is(&(full(), at(3)), "01ac02020203040401050607080109010a0000000000000003");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
+    is(&(full(), Place::Queued, 300_u64), "01ac02020203040401050607080109010a0000000000000001ac02");
+    let answer = Answer { status: 200, ..Answer::default() };
+    let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
+    is(&attempt, "0103020101c801000000");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
 }

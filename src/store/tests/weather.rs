@@ -96,7 +96,8 @@ impl Weather {
             0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
             1 => Change::Held { target: self.target(), until: self.time() },
             2..=7 => self.insert(model),
-            8 | 9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
+            8 => self.rewrite(&jobs).unwrap_or_else(|| self.insert(model)),
+            9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
             _ => self.step(&jobs, model).unwrap_or_else(|| self.insert(model)),
         }
     }
@@ -286,6 +287,17 @@ impl Weather {
             place: record.place,
             stand: record.header.stand(),
         })
+    }
+
+    fn rewrite(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
+        let dead = jobs
+            .iter()
+            .copied()
+            .filter(|job| matches!(job.record.place, Place::Ended { end, .. } if end.is_dead()));
+        let header = &self.any(&dead.collect::<Vec<_>>())?.record.header;
+        let (id, target) = (header.id, header.target);
+        let request = Request { method: "PATCH".into(), body: self.body(), ..Request::default() };
+        Some(Change::Rewrite { id, target, request: Arc::new(request) })
     }
 
     fn any<'a>(&mut self, jobs: &[&'a ModelJob]) -> Option<&'a ModelJob> {
