@@ -357,7 +357,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target, header.priority);
+        let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
