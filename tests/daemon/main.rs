@@ -6,6 +6,7 @@
 
 mod access;
 mod crash;
+mod deliveries;
 mod idle;
 mod metronome;
 mod outcomes;

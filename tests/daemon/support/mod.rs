@@ -1,12 +1,14 @@
 //! A daemon as a process of its own, and a client that trusts nothing but what it was told.
 
 mod client;
+mod orders;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub(crate) use client::Client;
+pub(crate) use orders::{Order, Orders};
 
 /// The daemon's directory outlives its processes.
 pub(crate) struct Daemon {
