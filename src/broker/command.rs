@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Load, Ticket};
 use super::course::{Course, Delivery, Phase};
+use super::fair::Tag;
+use super::flows::Then;
+use super::group::Stand;
 use super::io::{
     CommandError, DeadFilter, Edit, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep,
     UnknownTarget,
@@ -29,6 +32,8 @@ pub(super) enum Pending {
         began: Wall,
         since: BTreeSet<JobId>,
         count: u64,
+        /// Where its page begins.
+        after: Option<(Wall, JobId)>,
     },
 }
 
@@ -97,8 +102,8 @@ impl Broker {
         which: DeadFilter,
     ) {
         let (since, began) = (BTreeSet::new(), now.wall);
-        let pending = Pending::Sweep { to, target, sweep, which, began, since, count: 0 };
-        self.next_page(target, None, pending);
+        let (count, after) = (0, None);
+        self.next_page(Pending::Sweep { to, target, sweep, which, began, since, count, after });
     }
 
     /// Asks the store for a job that memory does not know.
@@ -158,6 +163,15 @@ impl Broker {
                 if header.priority == job.0.priority {
                     Ok(job)
                 } else {
+                    // Another queue has another virtual time.
+                    header.tag = Tag::default();
+                    if !matches!(job.1, Place::Scheduled { .. }) {
+                        let command = command.clone();
+                        if self.ask_flow(&header, Then::Command { to, command }) {
+                            return;
+                        }
+                        self.tag(&mut header, Tag::default());
+                    }
                     let event = Happening::PriorityChanged { from: job.0.priority, to: *priority };
                     let place = job.1;
                     self.shift(now, job, header.clone(), place, event.into());
@@ -167,6 +181,8 @@ impl Broker {
             JobCommand::Redrive { edit, .. } if is_laid_down(&job) => {
                 if self.draining {
                     Err(CommandError::Draining)
+                } else if self.ask_flow(&job.0, Then::Command { to, command: command.clone() }) {
+                    return;
                 } else {
                     Ok(self.redrive(now, job, edit.as_deref(), None))
                 }
@@ -191,15 +207,25 @@ impl Broker {
         self.lookups.cancelled(job.0.id);
         let header = job.0.clone();
         let to = Place::Ended { end: End::Cancelled, at: now.wall };
-        self.shift(now, job, header.clone(), to, Story::from(Happening::Cancelled { reason }));
+        let story = Story::from(Happening::Cancelled { reason });
+        let header = self.shift(now, job, header, to, story);
         (header, to)
     }
 
     /// No workflow waits for it any more. What is under way is finished; its end then finds the
     /// token late.
-    fn drop_task(&mut self, now: Now, job: (Header, Place), reason: String) {
-        // One whose work may be done is not: what it did is found out.
-        if !is_pending(&job.1) || job.0.course.is_asking() || job.0.owed == Owed::Nothing {
+    fn drop_task(&mut self, now: Now, mut job: (Header, Place), reason: String) {
+        // One whose work may be done is not dropped: what it did is found out.
+        if job.0.owed == Owed::Nothing || job.0.course.is_asking() {
+            return;
+        }
+        // Its start is on record, and its request has not left: it never will.
+        if self.recall(job.0.target, job.0.id, now)
+            && let Some(called_back) = self.known(job.0.id)
+        {
+            job = called_back;
+        }
+        if !is_pending(&job.1) {
             return;
         }
         self.lookups.cancelled(job.0.id);
@@ -251,7 +277,7 @@ impl Broker {
         let ask = before.doubt && before.sent_under == Delivery::Verify && rewritten.is_none();
         let phase = if ask { Phase::Verify } else { Phase::Work };
         let course = Course { phase, in_vain: 0, ..before.clone() };
-        let header = Header {
+        let mut header = Header {
             seat: self.next_seat(),
             priority: edit.and_then(|edit| edit.priority).unwrap_or(job.0.priority),
             ready_at: now.wall,
@@ -271,21 +297,33 @@ impl Broker {
             self.change(Change::Rewrite { id, target, request: request.clone() });
         }
         events.push(Happening::Redriven);
-        let to = match not_before.filter(|due| *due > now.wall) {
-            Some(due) => {
-                events.push(Happening::Scheduled { until: due });
-                Place::Scheduled { due }
-            }
-            None => Place::Queued,
+        let to = if self.rejoin(&mut header) {
+            events.push(Happening::Behind);
+            // Those before it in its group pace it.
+            Place::Behind { due: None }
+        } else if let Some(due) = not_before.filter(|due| *due > now.wall) {
+            events.push(Happening::Scheduled { until: due });
+            Place::Scheduled { due }
+        } else {
+            Place::Queued
         };
-        self.shift(now, job, header.clone(), to, Story { events, answer: None });
+        if !matches!(to, Place::Scheduled { .. }) {
+            self.tag(&mut header, Tag::default());
+        }
+        let header = self.shift(now, job, header, to, Story { events, answer: None });
         (header, to)
     }
 
     pub(super) fn purge(&mut self, (header, place): &(Header, Place)) {
         let (id, target, priority) = (header.id, header.target, header.priority);
         self.jobs.delete(id, self.turn);
-        self.change(Change::Delete { id, target, priority, place: *place });
+        let stand = header.stand();
+        self.change(Change::Delete { id, target, priority, place: *place, stand });
+        if stand == Stand::Head
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key, Some((priority, header.tag)));
+        }
         self.graves.changed(target);
     }
 
@@ -296,7 +334,15 @@ impl Broker {
         rows: Vec<(Header, Place)>,
         exhausted: bool,
     ) {
-        let Some(Pending::Sweep { to, target, sweep, which, began, since, mut count }) =
+        let headers = rows.iter().map(|(header, _)| header);
+        if matches!(
+            self.pending.get(&ticket),
+            Some(Pending::Sweep { sweep: Sweep::Redrive { .. }, .. })
+        ) && self.ask_flows_of(ticket, headers)
+        {
+            return;
+        }
+        let Some(Pending::Sweep { to, target, sweep, which, began, since, mut count, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
@@ -326,8 +372,8 @@ impl Broker {
         if exhausted || after.is_none() {
             self.finish_sweep(to, count);
         } else {
-            let pending = Pending::Sweep { to, target, sweep, which, began, since, count };
-            self.next_page(target, after, pending);
+            let pending = Pending::Sweep { to, target, sweep, which, began, since, count, after };
+            self.next_page(pending);
         }
     }
 
@@ -343,7 +389,15 @@ impl Broker {
         }
     }
 
-    fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
+    /// All flows of a page are known now. Its rows are too old: they are asked for once more.
+    pub(super) fn page_again(&mut self, page: Ticket) {
+        if let Some(pending) = self.pending.remove(&page) {
+            self.next_page(pending);
+        }
+    }
+
+    fn next_page(&mut self, pending: Pending) {
+        let Pending::Sweep { target, after, .. } = pending else { return };
         let ticket = self.next_ticket();
         self.pending.insert(ticket, pending);
         let load = Load::Dead { target, after, limit: self.windows.page, ticket };

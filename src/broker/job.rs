@@ -17,6 +17,10 @@
 //! ```
 //! A redrive that is paced goes by way of `scheduled`. What is asked, and when, is in
 //! [`super::course`].
+//!
+//! One of a group that is not its head waits `behind` it, which callers see as `queued`, and goes
+//! from there to where it would have come from the start: `scheduled` or `queued`.
+//!
 //! A job is in exactly one [`Place`] at any time; a [`super::Change::Move`] takes it from one to
 //! the next in one commit.
 
@@ -26,6 +30,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
+use super::fair::{FlowKey, Tag};
+use super::group::Membership;
 use super::time::Wall;
 
 /// A job's name for ever: a UUIDv7, so that ids sort by their time of birth.
@@ -112,6 +118,26 @@ impl FromStr for Priority {
     }
 }
 
+/// Where a job came from; for the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Api,
+    Proxy,
+    Sqs,
+    Activity,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Api => "api",
+            Source::Proxy => "proxy",
+            Source::Sqs => "sqs",
+            Source::Activity => "activity",
+        }
+    }
+}
+
 /// What the core knows of a job. Small: a window of these is all that memory holds of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -136,6 +162,12 @@ pub struct Header {
     /// To whom its end is owed.
     pub owed: Owed,
     pub course: Course,
+    /// Of one that belongs to a group.
+    pub group: Option<Membership>,
+    /// On whose account it goes, within its queue.
+    pub flow: Option<FlowKey>,
+    /// When it is to go, in its queue's virtual time; before its seat is looked at.
+    pub tag: Tag,
 }
 
 /// What is owed to the workflow that waits for a job. The answer itself is made of the job's end
@@ -166,13 +198,15 @@ pub enum Place {
     Ended { end: End, at: Wall },
     /// For the next question about its work.
     Verifying { due: Wall },
+    /// In its group, for those before it; and not to be sent before `due`.
+    Behind { due: Option<Wall> },
 }
 
 impl Place {
     pub fn state(&self) -> JobState {
         match self {
             Place::Scheduled { .. } => JobState::Scheduled,
-            Place::Queued => JobState::Queued,
+            Place::Queued | Place::Behind { .. } => JobState::Queued,
             Place::Running { .. } => JobState::Running,
             Place::Waiting { .. } => JobState::Waiting,
             Place::Verifying { .. } => JobState::Verifying,
@@ -186,7 +220,7 @@ impl Place {
 
     /// Whether a job may go from here to `to`: the state diagram at the top of this file.
     pub fn may_become(&self, to: &Place) -> bool {
-        use Place::{Ended, Queued, Running, Scheduled, Verifying, Waiting};
+        use Place::{Behind, Ended, Queued, Running, Scheduled, Verifying, Waiting};
         match (self, to) {
             (Scheduled { .. } | Waiting { .. } | Verifying { .. }, Queued) => true,
             // A changed priority takes a queued job from one queue to another.
@@ -196,12 +230,17 @@ impl Place {
             (Scheduled { .. }, Scheduled { .. })
             | (Waiting { .. }, Waiting { .. })
             | (Verifying { .. }, Verifying { .. }) => true,
+            // Its turn in its group came; or its priority was changed.
+            (Behind { due }, Scheduled { due: at }) => *due == Some(*at),
+            (Behind { .. }, Queued) => true,
+            (Behind { due }, Behind { due: same }) => due == same,
             (Running { .. }, Ended { .. }) => true,
-            (Scheduled { .. } | Queued | Waiting { .. } | Verifying { .. }, Ended { end, .. }) => {
-                !matches!(end, End::Succeeded)
-            }
-            (Ended { end, .. }, Queued | Scheduled { .. }) => end.is_dead(),
-            // Whoever waited for it has been answered.
+            (
+                Scheduled { .. } | Queued | Waiting { .. } | Verifying { .. } | Behind { .. },
+                Ended { end, .. },
+            ) => !matches!(end, End::Succeeded),
+            (Ended { end, .. }, Queued | Scheduled { .. } | Behind { due: None }) => end.is_dead(),
+            // Whoever waited for it has been answered; or it holds its group from now on.
             (Ended { .. }, Ended { .. }) => self == to,
             _ => false,
         }
@@ -408,6 +447,10 @@ pub enum Happening {
     Edited {
         parts: String,
     },
+    /// It waits for those before it in its group.
+    Behind,
+    /// Its turn in its group came.
+    Headed,
 }
 
 /// What an answer to a question says of the work.

@@ -175,6 +175,12 @@ pub struct SubmitArgs {
     /// What to do where nobody knows whether the work was done [default: the target's]
     #[arg(long, value_name = "DELIVERY", value_parser = delivery_parser())]
     pub delivery: Option<Delivery>,
+    /// Goes after all that came before it in this group, one at a time
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// On whose account it goes: those who share a queue take turns
+    #[arg(long, value_name = "KEY")]
+    pub fairness_key: Option<String>,
     /// Requests sent at most, the first included; refusals do not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: Option<u32>,

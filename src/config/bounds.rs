@@ -46,6 +46,12 @@ pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
 pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
 pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
 
+/// In bytes.
+pub(super) const HOST_NAME: usize = 253;
+/// In bytes.
+pub(super) const TOKENS_FILE: usize = 1 << 20;
+/// In bytes.
+pub(super) const PEM_FILE: usize = 1 << 20;
 /// Of an answer that is kept, in bytes.
 pub(super) const ANSWER_BODY: RangeInclusive<u64> = 1..=8 * MIB;
 pub(super) const POLL: RangeInclusive<Duration> = millis(1)..=secs(DAY);

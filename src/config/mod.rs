@@ -6,8 +6,10 @@
 
 pub mod defaults;
 
+mod auth;
 mod bounds;
 mod error;
+mod fairness;
 mod headers;
 mod item;
 mod listen;
@@ -21,6 +23,7 @@ mod step_functions;
 mod syntax;
 mod table;
 mod template;
+mod tls;
 mod types;
 mod units;
 mod url;
@@ -38,8 +41,8 @@ pub use rules::{HeaderTest, PointerTest, Rule, When};
 pub use schema::{Misfit, Schema};
 pub use template::{Part, Pointer, Template};
 pub use types::{
-    ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
-    Telemetry,
+    ActivitySource, Config, Listen, LogFormat, Server, Sources, SqsSource, StepFunctions, Store,
+    Target, Telemetry,
 };
 pub use units::{parse_duration, rate_of as parse_rate};
 

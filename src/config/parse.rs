@@ -8,15 +8,18 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 use super::error::{ConfigErrors, Depth};
+use super::fairness::weights;
 use super::headers::headers;
 use super::item::{Item, Text, quoted};
-use super::listen::{Listeners, address};
+use super::listen::{Listeners, Role, address};
 use super::source::Source;
 use super::table::{Context, Table, nearest};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
-use super::{bounds, defaults, outcomes, sources, step_functions, syntax, vocabulary};
+use super::{auth, bounds, defaults, outcomes, sources, step_functions, syntax, tls, vocabulary};
+use crate::auth::Hosts;
+use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -39,20 +42,24 @@ pub fn parse(
 
 fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
     let mut listeners = Listeners::default();
+    let (server, hosts) = server(&root.table("server"), &mut listeners);
+    let auth = auth::read(root, hosts);
     let config = Config {
-        server: server(&root.table("server"), &mut listeners),
+        server,
+        access: auth.rules.clone(),
+        insecure_allow_anonymous: auth.insecure_allow_anonymous,
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
         targets: targets(&root.table("targets"), &mut listeners),
         sources: sources::sources(root),
     };
-    listeners.check(context);
+    listeners.check(&auth, context);
     root.finish(vocabulary::ROOT.later);
     config
 }
 
-fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
+fn server(table: &Table<'_>, listeners: &mut Listeners) -> (Server, Hosts) {
     let default = defaults::server();
     let server = Server {
         listen: table.get_or("listen", default.listen, address),
@@ -63,11 +70,13 @@ fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
             default.drain_timeout,
             duration(bounds::DRAIN_TIMEOUT),
         ),
+        tls: tls::read(table),
     };
-    listeners.listen(table, "listen", server.listen);
-    listeners.listen(table, "admin_listen", server.admin_listen);
+    let hosts = table.get_or("allowed_hosts", Hosts::default(), auth::hosts);
+    listeners.listen(table, "listen", Role::Submit, &server.listen);
+    listeners.listen(table, "admin_listen", Role::Admin, &server.admin_listen);
     table.finish(vocabulary::SERVER.later);
-    server
+    (server, hosts)
 }
 
 fn store(table: &Table<'_>) -> Store {
@@ -136,17 +145,28 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
     let (outcomes, asking) = outcomes::read(table);
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
+    let on_group_failure =
+        table.get_or("on_group_failure", OnGroupFailure::default(), on_group_failure);
     let limit = limit(&table.table("limit"));
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
-    if let Some(listen) = listen {
-        listeners.listen(table, "listen", listen);
+    let weights = weights(&table.table("fairness"));
+    if let Some(listen) = &listen {
+        listeners.listen(table, "listen", Role::Submit, listen);
     }
     if let Some(url) = &url {
         listeners.call(table, "url", url.clone());
     }
     table.finish(vocabulary::TARGET.later);
-    let policy = Policy { limit: limit?, retry, max_deferrals, max_queued, outcomes };
+    let policy = Policy {
+        limit: limit?,
+        retry,
+        max_deferrals,
+        max_queued,
+        on_group_failure,
+        weights,
+        outcomes,
+    };
     Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy, asking })
 }
 
@@ -224,6 +244,15 @@ fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {
     Ok(PathBuf::from(path))
 }
 
+fn on_group_failure(item: &Item<'_>) -> Result<OnGroupFailure, String> {
+    let text = item.text("\"continue\" or \"hold\"")?;
+    match text.value.as_str() {
+        "continue" => Ok(OnGroupFailure::Continue),
+        "hold" => Ok(OnGroupFailure::Hold),
+        _ => Err(choice(&text, &["continue", "hold"])),
+    }
+}
+
 fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
     let text = item.text("\"text\" or \"json\"")?;
     match text.value.as_str() {
@@ -233,7 +262,7 @@ fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
     }
 }
 
-fn choice(text: &Text, choices: &[&'static str]) -> String {
+pub(super) fn choice(text: &Text, choices: &[&'static str]) -> String {
     let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
     format!("{text} is not known here; write {}", choices.join(" or "))
 }

@@ -10,14 +10,23 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "store", "telemetry", "step_functions", "targets", "sources"],
-    later: &["auth", "limits", "callbacks"],
+    known: &["server", "auth", "store", "telemetry", "step_functions", "targets", "sources"],
+    later: &["limits", "callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
     table: "server",
-    known: &["listen", "admin_listen", "max_body", "drain_timeout"],
-    later: &["allowed_hosts", "tls"],
+    known: &["listen", "admin_listen", "max_body", "drain_timeout", "allowed_hosts", "tls"],
+    later: &[],
+};
+
+pub(super) const TLS: Words =
+    Words { table: "server.tls", known: &["cert_file", "key_file", "client_ca_file"], later: &[] };
+
+pub(super) const AUTH: Words = Words {
+    table: "auth",
+    known: &["submit_tokens_file", "admin_tokens_file", "metrics", "insecure_allow_anonymous"],
+    later: &[],
 };
 
 pub(super) const STORE: Words = Words {
@@ -49,15 +58,16 @@ pub(super) const TARGET: Words = Words {
         "dead_retention",
         "request_schema",
         "max_queued",
+        "on_group_failure",
         "limit",
         "priority",
         "retry",
+        "fairness",
     ],
     later: &[
         "breaker",
         "fairness",
         "finish_before_close",
-        "on_group_failure",
         "pull",
         "reject_if_late",
         "schedule",
@@ -94,13 +104,17 @@ pub(super) const COMPLETION: Words = Words {
     known: &["poll", "every", "done", "failed", "timeout"],
     later: &[],
 };
+pub(super) const FAIRNESS: Words =
+    Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
 
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 13] = [
+pub(super) const ALL: [&Words; 16] = [
     &ROOT,
     &SERVER,
+    &TLS,
+    &AUTH,
     &STORE,
     &TELEMETRY,
     &STEP_FUNCTIONS,
@@ -111,6 +125,7 @@ pub(super) const ALL: [&Words; 13] = [
     &VERIFY,
     &RESPONSE,
     &COMPLETION,
+    &FAIRNESS,
     &SOURCES,
 ];
 

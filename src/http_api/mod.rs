@@ -6,6 +6,7 @@ pub mod json;
 pub mod problem;
 pub mod reply;
 pub mod server;
+pub mod tls;
 
 pub(crate) mod edit;
 pub(crate) mod fields;
@@ -13,12 +14,14 @@ pub(crate) mod fit;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;
+pub(crate) mod stream;
 pub(crate) mod submission;
 pub(crate) mod when;
 
 mod connection;
 mod guard;
 mod slots;
+mod socket;
 mod wire;
 
 pub use json::JobJson;

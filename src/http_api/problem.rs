@@ -49,6 +49,8 @@ pub enum Kind {
     DiskFull,
     /// The request came by a way that browsers open to other people's pages.
     Forbidden,
+    /// A token is asked for, or another one.
+    Unauthorized,
     /// No jobs are taken, for a reason that is no drain.
     NotReady,
 }
@@ -102,6 +104,7 @@ impl Kind {
                 facts!(GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")
             }
             Kind::Forbidden => facts!(FORBIDDEN, "forbidden", "Not allowed from there"),
+            Kind::Unauthorized => facts!(UNAUTHORIZED, "unauthorized", "A token is needed"),
             Kind::NotReady => facts!(SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Kind::DiskFull => facts!(INSUFFICIENT_STORAGE, "disk-full", "No room on disk"),
         }

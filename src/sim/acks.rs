@@ -8,7 +8,7 @@ use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted,
 };
-use crate::broker::job::{End, JobId, Place, TargetId};
+use crate::broker::job::{End, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
@@ -57,9 +57,12 @@ impl Acks {
                         && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
                         && which.fits(&entry.header, &entry.place)
                 });
-                let dead: Vec<(JobId, Place)> =
-                    dead.map(|(id, entry)| (*id, entry.place)).collect();
+                let dead: Vec<(JobId, &Entry)> = dead.map(|(id, entry)| (*id, entry)).collect();
                 let meant = dead.len();
+                // One that owes an answer is left alone.
+                let owes = |entry: &Entry| entry.header.owed == Owed::TaskToken;
+                let dead = dead.into_iter().filter(|(_, entry)| !owes(entry));
+                let dead = dead.map(|(id, entry)| (id, entry.place)).collect();
                 (to, Asked::Sweep(*target, dead, meant))
             }
             Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),
@@ -105,7 +108,10 @@ impl Acks {
                 }
                 return;
             }
-            Change::Rewrite { .. } | Change::Paused { .. } | Change::Held { .. } => return,
+            Change::Rewrite { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)
@@ -186,6 +192,8 @@ impl Acks {
                         && header.target == job.target
                         && header.priority == job.priority
                         && header.deadline == job.deadline
+                        && header.group.as_ref().map(|group| &group.name) == job.group.as_ref()
+                        && header.flow == job.flow
                         && entry.header.id == header.id,
                     "{job:?} became {header:?}"
                 );
@@ -283,7 +291,7 @@ impl Acks {
                         matches!(place, Place::Ended { end: End::Cancelled, .. })
                     }
                     JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
-                    JobCommand::Redrive { .. } => *place == Place::Queued && header.spent == 0,
+                    JobCommand::Redrive { .. } => !place.is_ended() && header.spent == 0,
                     JobCommand::Purge { .. } => true,
                 };
                 ensure!(done, "{command:?} did {header:?}, {place:?}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
+use super::workflows::Act;
 use crate::broker::course::Aim;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
@@ -66,6 +67,7 @@ pub(super) enum Event {
     Exit(Life),
     /// No more faults, and nobody wants anything any more.
     Calm,
+    Workflow(Act),
 }
 
 impl Event {
@@ -78,6 +80,7 @@ impl Event {
             | Event::CallAgain
             | Event::Reload
             | Event::Drain => true,
+            Event::Workflow(aim) => aim.is_for_process(),
             Event::Arrival(_)
             | Event::Mood(_)
             | Event::Crash

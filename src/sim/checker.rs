@@ -9,10 +9,13 @@ use super::book::Book;
 use super::calendar::{Parcel, What};
 use super::clocks::Moment;
 use super::doubts::{Doubts, Rules};
+use super::fairness::Fairness;
+use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
+use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
 use super::works;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
@@ -51,6 +54,9 @@ pub(super) struct Checker {
     pub(super) acks: Acks,
     pub(super) holds: Holds,
     pub(super) doubts: Doubts,
+    turns: Turns,
+    pub(super) tokens: Tokens,
+    fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -76,6 +82,9 @@ impl Checker {
             acks: Acks::default(),
             holds: Holds::default(),
             doubts: Doubts::default(),
+            turns: Turns::default(),
+            tokens: Tokens::default(),
+            fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -99,8 +108,10 @@ impl Checker {
     ) -> Checked {
         self.book = Book::of(model);
         self.doubts.restart(model);
+        self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
+        self.tokens.restart();
         self.turn = Turn(1);
         self.draining = false;
         self.retention = retention;
@@ -125,6 +136,7 @@ impl Checker {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
+        self.tokens.input(input, &self.book, &self.order)?;
         match input {
             Input::Submit { jobs, .. } => self.doubts.submitted(jobs),
             Input::Attempted { job, number, report } => {
@@ -147,6 +159,11 @@ impl Checker {
                     }
                 }
                 self.limits.configure(at, &policies);
+            }
+            Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
+                if let Some(entry) = self.book.get(*job) {
+                    self.limits.ended(entry.header.target, *job);
+                }
             }
             Input::Retention { keep } => self.retention = *keep,
             Input::Drain => self.draining = true,
@@ -192,7 +209,13 @@ impl Checker {
         match output {
             Output::Change(change) => {
                 self.change(now, change)?;
+                // What is not configured is treated as it last was.
+                let policy = self.limits.policy(change.target());
+                let on_failure = policy.map(|policy| policy.on_group_failure);
+                self.turns.change(change, &self.book, on_failure)?;
+                self.fairness.change(change, &self.book, policy)?;
                 self.acks.change(change, &self.book);
+                self.tokens.change(change)?;
                 self.book.apply(change)
             }
             Output::Reply { to, reply } => {
@@ -242,7 +265,7 @@ impl Checker {
     fn change(&mut self, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
-                if let Place::Scheduled { due } = insert.place {
+                if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
                     self.not_before.insert(insert.header.id, due);
                 }
                 Ok(())
@@ -251,6 +274,11 @@ impl Checker {
                 (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
                     self.order.disarm(step.header.target, step.header.id)
+                }
+                (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
+                    if self.tokens.is_called_off(step.header.id) =>
+                {
+                    Ok(())
                 }
                 (Place::Running { .. }, _) => self.end(now, step),
                 (
@@ -277,9 +305,12 @@ impl Checker {
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
+                // It holds its group from now on.
+                (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0 || step.header.course.doubt;
-                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    let id = step.header.id;
+                    let asked = self.acks.wants_it_cancelled(id) || self.tokens.is_gone(id);
                     ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
@@ -326,7 +357,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target, header.priority);
+        let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
@@ -444,6 +475,8 @@ impl Checker {
             "request {number} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        self.turns.send(&entry.header, &self.book)?;
+        self.tokens.send(id)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         let in_time = now.wall < deadline || what != What::Work;
         ensure!(in_time, "{id} leaves at {}, after its deadline {deadline}", now.wall);
@@ -486,6 +519,7 @@ impl Checker {
         let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
         self.acks.nothing_is_lost(model)?;
+        self.tokens.audit(model)?;
         Ok(count)
     }
 }

@@ -27,6 +27,7 @@ impl Told {
             Happening::Enqueued => (&[], Queued),
             Happening::Scheduled { .. } => (&[Queued], Scheduled),
             Happening::Due => (&[Scheduled, Waiting, Verifying], Queued),
+            Happening::Behind | Happening::Headed => (&[Queued], Queued),
             Happening::Sent { attempt, .. } => {
                 self.attempts += 1;
                 ensure!(*attempt == self.attempts, "attempt {attempt} after {}", self.attempts - 1);

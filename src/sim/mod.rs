@@ -15,6 +15,7 @@
 //! | `rng`, `clocks`, `calendar`, `shape` | chance, time, what is to happen, what kind of world it is |
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
 //! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
+//! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
 //! | `book`, `acks`, `order`, `limits`, `holds`, `doubts`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of unknown outcomes, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
@@ -31,6 +32,8 @@ mod checker;
 mod clocks;
 mod disk;
 mod doubts;
+mod fairness;
+mod groups;
 mod history;
 mod holds;
 mod limits;
@@ -45,8 +48,10 @@ mod shape;
 mod shell;
 mod target;
 mod tests;
+mod tokens;
 mod trace;
 mod violation;
 mod words;
+mod workflows;
 mod works;
 mod world;

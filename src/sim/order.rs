@@ -168,11 +168,17 @@ impl Order {
         self.armed.get(&target).is_some_and(|armed| !armed.is_empty())
     }
 
-    /// Starts on record that go before one of this priority. (A higher one is chosen however many
-    /// lower ones are, which let it go first.)
-    pub(super) fn are_unsent(&self, target: TargetId, priority: Priority) -> usize {
-        let armed = self.armed.get(&target).into_iter().flatten();
-        armed.filter(|armed| armed.priority <= priority).count()
+    /// How many have not left and go before what is armed next at `priority`. Lower ones let it go
+    /// first, so that they are no reason not to arm it.
+    pub(super) fn are_ahead(
+        &self,
+        target: TargetId,
+        priority: Priority,
+        max_deferrals: u32,
+    ) -> usize {
+        let goes_first =
+            |armed: &&Armed| armed.priority <= priority || armed.passed_over >= max_deferrals;
+        self.armed.get(&target).map_or(0, |armed| armed.iter().filter(goes_first).count())
     }
 
     /// Whether this job's start is on record and its request has not left.

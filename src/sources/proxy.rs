@@ -9,7 +9,6 @@ mod callers;
 mod prefer;
 mod wishes;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,10 +23,10 @@ use percent_encoding::percent_decode_str;
 use self::callers::Callers;
 use self::prefer::Prefer;
 use self::wishes::Wishes;
-use super::jobs_api::{begun, gone, location};
+use super::jobs_api::{begun, caller, check_target, gone, location};
 use super::records::{Records, check_room, find, untold};
-use crate::broker::io::{Dedup, Source, Submission, Submitted};
-use crate::broker::job::{Header, JobId, Place};
+use crate::broker::io::{Dedup, Submission, Submitted};
+use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
@@ -60,8 +59,8 @@ pub(crate) fn with_records(handle: Handle, records: Arc<dyn Records>) -> Router 
 
 /// A target's own port, where every path is the target's.
 ///
-/// Its `Location`s lead to the data address at `data`: below this port everything is the target's.
-pub fn sidecar_router(handle: Handle, target: String, data: SocketAddr) -> Router {
+/// Its `Location`s lead to the data address at the URL `data`: below this port everything is the target's.
+pub fn sidecar_router(handle: Handle, target: String, data: &str) -> Router {
     let records = Arc::new(handle.reader().clone());
     sidecar_with_records(handle, target, records, data)
 }
@@ -70,9 +69,9 @@ pub(crate) fn sidecar_with_records(
     handle: Handle,
     target: String,
     records: Arc<dyn Records>,
-    data: SocketAddr,
+    data: &str,
 ) -> Router {
-    let proxy = Proxy::new(handle, records, format!("http://{data}"));
+    let proxy = Proxy::new(handle, records, data.to_owned());
     Router::new().fallback(move |request: Request| {
         let (proxy, target) = (proxy.clone(), target.clone());
         async move {
@@ -134,7 +133,7 @@ pub(super) async fn proxied(
 
 /// How a caller's job stands when there is something to say.
 enum Told {
-    Ended(Header, Place, Option<Arc<Answer>>),
+    Ended(Box<Header>, Place, Option<Arc<Answer>>),
     /// The caller's patience is over.
     Later,
 }
@@ -152,6 +151,7 @@ impl Proxy {
         path: String,
         request: Request,
     ) -> Result<Response, Problem> {
+        check_target(&caller(&request), target)?;
         let (mut parts, sent) = request.into_parts();
         let closing = parts.extensions.remove::<Closing>();
         let wishes = Wishes::read(&parts.headers, Handle::wall_now())?;
@@ -238,6 +238,8 @@ impl Proxy {
             max_attempts: None,
             delivery: None,
             dedup,
+            group: wishes.group.clone(),
+            flow: wishes.flow.clone(),
             unfit: None,
         })
     }
@@ -260,7 +262,10 @@ impl Proxy {
         let watcher = self.handle.watch(first);
         let (record, answer) = find(&self.records, first).await?.ok_or_else(|| gone(first))?;
         let told = if record.place.is_ended() {
-            Ok((Told::Ended(record.header.clone(), record.place, answer.map(Arc::new)), false))
+            Ok((
+                Told::Ended(Box::new(record.header.clone()), record.place, answer.map(Arc::new)),
+                false,
+            ))
         } else {
             self.wait(first, watcher, prefer, closing).await
         };
@@ -298,7 +303,7 @@ impl Proxy {
                 biased;
                 ended = watcher.ended() => {
                     let ended = ended.ok_or_else(|| Problem::from(Stopped).with_job(id))?;
-                    return Ok((Told::Ended(ended.header, ended.place, ended.answer), draining));
+                    return Ok((Told::Ended(Box::new(ended.header), ended.place, ended.answer), draining));
                 }
                 () = &mut patient => return Ok((Told::Later, draining)),
                 () = begun(&mut closing), if !draining => {

@@ -15,6 +15,7 @@ pub struct Cursor {
 pub(super) enum Index {
     Jobs,
     Ready,
+    Behind,
     Running,
     Timers,
     Verifying,
@@ -25,9 +26,10 @@ pub(super) enum Index {
 }
 
 impl Index {
-    const ALL: [(Index, char); 8] = [
+    const ALL: [(Index, char); 9] = [
         (Index::Jobs, 'j'),
         (Index::Ready, 'q'),
+        (Index::Behind, 'b'),
         (Index::Running, 'r'),
         (Index::Timers, 't'),
         (Index::Verifying, 'v'),
@@ -44,6 +46,10 @@ impl Index {
 impl Cursor {
     pub(super) fn new(index: Index, key: &[u8]) -> Cursor {
         Cursor { index, key: key.to_vec() }
+    }
+
+    pub(super) fn is_along(&self, index: Index) -> bool {
+        self.index == index
     }
 
     /// `None` where the cursor is of another listing.

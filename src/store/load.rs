@@ -11,9 +11,11 @@ use super::error::Result;
 use super::tables::{
     self, CLAIMS, COUNTS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, OUTBOX, READY, Rows, TIMERS,
 };
-use super::{jobs, keys, list};
+use super::{flows, groups, jobs, keys, list};
 use crate::broker::change::{Buried, Holder, Load, Loaded};
-use crate::broker::job::{End, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use crate::broker::counts::Count;
+use crate::broker::fair::Rank;
+use crate::broker::job::{End, Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::policy::DeadRetention;
 use crate::broker::time::Wall;
 
@@ -22,12 +24,12 @@ const LAST_JOB: JobId = JobId(u128::MAX);
 pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
     Ok(match load {
         Load::Ready { target, priority, after, limit } => {
-            let key = |seat| keys::ready(*target, *priority, seat);
-            let from =
-                after.map_or(Bound::Included(key(Seat(0))), |seat| Bound::Excluded(key(seat)));
+            let key = |rank| keys::ready(*target, *priority, rank);
+            let first = Bound::Included(key(Rank::default()));
+            let from = after.map_or(first, |rank| Bound::Excluded(key(rank)));
             let table = tables::read(txn, READY)?;
             let (rows, exhausted) =
-                window(&table, from, key(Seat(u64::MAX)), *limit, |_, value| {
+                window(&table, from, key(keys::LAST_RANK), *limit, |_, value| {
                     decode("ready", value)
                 })?;
             Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
@@ -59,6 +61,19 @@ pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
         Load::Claim { key, ticket } => {
             let holder = holder(txn, key.target, &key.name)?;
             Loaded::Claim { ticket: *ticket, holder }
+        }
+        Load::Flow { flow, ticket } => {
+            Loaded::Flow { ticket: *ticket, done: flows::done(txn, flow)? }
+        }
+        Load::Group { key, ticket } => {
+            Loaded::Group { ticket: *ticket, taken: groups::is_taken(txn, key)? }
+        }
+        Load::Heir { key, ticket } => {
+            Loaded::Heir { ticket: *ticket, heir: groups::heir(txn, key)? }
+        }
+        Load::Vacant { after, limit } => {
+            let (groups, exhausted) = groups::vacant(txn, after.as_ref(), *limit)?;
+            Loaded::Vacant { groups, exhausted }
         }
         Load::Dead { target, after, limit, ticket } => {
             let key = |(at, id)| keys::dead(*target, at, id);
@@ -134,7 +149,7 @@ fn graves(
     let counts = txn.open_table(COUNTS)?;
     for priority in Priority::ALL {
         for state in [JobState::Failed, JobState::Expired] {
-            if let Some(count) = counts.get(&keys::count(target, priority, state))? {
+            if let Some(count) = counts.get(&keys::count(target, priority, Count::In(state)))? {
                 buried.count += u64::from_be_bytes(*count.value());
             }
         }

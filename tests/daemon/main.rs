@@ -4,6 +4,7 @@
 //! `cargo test --release --test daemon -- --ignored --nocapture --test-threads=1` runs the long
 //! ones and prints what they measured.
 
+mod access;
 mod crash;
 mod deliveries;
 mod idle;

@@ -32,6 +32,9 @@ fn header(spent: u32, refusals: u32) -> Header {
         first_sent_at: Some(Wall::EPOCH),
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        group: None,
+        flow: None,
+        tag: crate::broker::fair::Tag::default(),
         course: Course::default(),
     }
 }

@@ -103,6 +103,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
     let tables = [
         "server",
         "store",
+        "auth",
+        "tls",
         "telemetry",
         "step_functions",
         "targets",
@@ -114,8 +116,11 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "response",
         "completion",
         "headers",
+        "fairness",
+        "weights",
     ];
-    let truths = ["check_before_dispatch"];
+    let truths = ["check_before_dispatch", "insecure_allow_anonymous"];
+    let lists = ["allowed_hosts"];
     let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
     for words in vocabulary::ALL {
         let table = words.table.replace("NAME", "erp");
@@ -125,6 +130,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
                 &["5", "\"x\"", "[]", "true", "nan", "1979-05-27"]
             } else if truths.contains(key) {
                 &["5", "\"true\"", "nan", "[true]", "{}", "1979-05-27"]
+            } else if lists.contains(key) {
+                &["5", "\"x\"", "[5]", "[[]]", "{}", "true"]
             } else if numbers.contains(key) {
                 &["\"5\"", "5.0", "nan", "[5]", "{}", "false", "1979-05-27", "-5"]
             } else {

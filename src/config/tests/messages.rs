@@ -17,18 +17,16 @@ tls = {}
 [target.crm]
 "#;
     let errors = parse_with(text, &[]).unwrap_err();
-    let version = env!("CARGO_PKG_VERSION");
-    let expected = format!(
-        r#"config/tollgate.toml:2:7: targets.erp.url: "erp" is not a URL; write it whole, like "https://erp.example/api"
+    let expected = r#"config/tollgate.toml:2:7: targets.erp.url: "erp" is not a URL; write it whole, like "https://erp.example/api"
 config/tollgate.toml:3:1: targets.erp.timeut: unknown key; did you mean timeout?
 config/tollgate.toml:4:14: targets.erp.limit.rate: "10/fortnight" is not a rate; write it like "10/s", "1000/min", "5000/d" or "1/90s"
 config/tollgate.toml:7:17: server.drain_timeout: expected a duration in quotes, like "250ms", "30s", "5m" or "1d"; found the number 30
-config/tollgate.toml:8:1: server.tls: tollgate {version} does not support this yet, and nothing would obey it; remove it
+config/tollgate.toml:8:7: server.tls.cert_file: missing, and it has no default; add cert_file = "…", a certificate in PEM
+config/tollgate.toml:8:7: server.tls.key_file: missing, and it has no default; add key_file = "…", its private key in PEM
 config/tollgate.toml:10:2: target: unknown key; did you mean targets?
-6 errors in config/tollgate.toml"#
-    );
+7 errors in config/tollgate.toml"#;
     assert_eq!(errors.to_string(), expected);
-    assert_eq!(errors.len(), 6);
+    assert_eq!(errors.len(), 7);
 }
 
 #[test]

@@ -61,13 +61,14 @@ fn the_defaults_are_those_that_users_were_promised() {
     );
     assert_eq!(
         shown,
-        "Server { listen: 127.0.0.1:7070, admin_listen: 127.0.0.1:7071, max_body: 262144, \
-         drain_timeout: 30s } Store { path: \"data/tollgate.redb\", cache: 67108864, \
+        "Server { listen: Tcp(127.0.0.1:7070), admin_listen: Tcp(127.0.0.1:7071), \
+         max_body: 262144, drain_timeout: 30s, tls: None } Store { path: \"data/tollgate.redb\", cache: 67108864, \
          retention: 86400s, min_free_disk: 268435456 } Telemetry { log: \"info\", \
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10 }, retry: Retry { max_attempts: 5, min_backoff: 1s, \
          max_backoff: 300s, max_retry_duration: 86400s }, max_deferrals: 20, \
-         max_queued: 1000000, outcomes: Outcomes { delivery: AtLeastOnce, \
+         max_queued: 1000000, on_group_failure: Continue, weights: Weights({}), \
+         outcomes: Outcomes { delivery: AtLeastOnce, \
          completion: Completion { every: 10s, timeout: 3600s }, \
          dead_retention: DeadRetention { age: None, count: None, size: None } } }"
     );
@@ -88,6 +89,8 @@ fn the_shipped_configuration_shows_every_key() {
         }
     }
     let tables = [
+        "auth",
+        "tls",
         "targets",
         "limit",
         "priority",
@@ -95,6 +98,7 @@ fn the_shipped_configuration_shows_every_key() {
         "verify",
         "response",
         "completion",
+        "fairness",
         "server",
         "step_functions",
         "store",
@@ -114,8 +118,8 @@ fn the_shipped_configuration_shows_every_key() {
 #[test]
 fn the_demo_has_a_store_and_ports_of_its_own() {
     let demo = shipped("demo.toml");
-    assert_eq!(demo.server.listen.port(), 0);
-    assert_eq!(demo.server.admin_listen.port(), 0);
+    assert_eq!(demo.server.listen.port().unwrap().port(), 0);
+    assert_eq!(demo.server.admin_listen.port().unwrap().port(), 0);
     assert_ne!(demo.store.path, defaults::store().path);
     assert_eq!(demo.targets.keys().collect::<Vec<_>>(), ["erp"]);
 }

@@ -209,6 +209,8 @@ pub(super) fn target(url: &str) -> Target {
             max_deferrals: one,
             max_queued: 1,
             outcomes: Default::default(),
+            on_group_failure: Default::default(),
+            weights: Default::default(),
         },
         asking: Default::default(),
     }

@@ -7,10 +7,12 @@ use serde::de::DeserializeOwned;
 
 use super::{at, header};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
+use crate::broker::fair::{Clock, FlowKey, Tag};
+use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
 };
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::store::codec::{decode, encode};
 use crate::store::{Attempt, JobRecord, jobs};
@@ -46,6 +48,13 @@ fn full() -> Header {
         max_attempts: Some(10),
         owed: crate::broker::job::Owed::Nothing,
         course: Default::default(),
+        group: Some(Membership {
+            name: GroupName::new("g").unwrap(),
+            order: Seat(11),
+            stand: Stand::Behind,
+        }),
+        flow: Some(FlowKey::new("f").unwrap()),
+        tag: Tag(12),
     }
 }
 
@@ -79,6 +88,7 @@ fn places() {
     is(&Place::Verifying { due: at(1) }, "010501");
     is(&ended(End::Expired), "01040201");
     is(&ended(End::Cancelled), "01040301");
+    is(&Place::Behind { due: Some(at(1)) }, "01050101");
 }
 
 #[test]
@@ -119,6 +129,8 @@ fn histories() {
         (Happening::Verifying { until }, "1505"),
         (Happening::Accepted { attempt, status: 202, path: "/".into() }, "1601ca01012f"),
         (Happening::Edited { parts: "b".into() }, "170162"),
+        (Happening::Behind, "12"),
+        (Happening::Headed, "13"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }
@@ -137,6 +149,7 @@ fn bodies() {
         task_token: None,
     };
     is(&request, "0103474554012f01016101ff0378797a01016b0100");
+    is(&TaskToken::new("tok").unwrap(), "0103746f6b");
     let answer = Answer {
         status: 200,
         headers: headers(),
@@ -152,6 +165,7 @@ fn rows() {
     is(&(full(), Place::Queued), "01ac02020203040401050607080109010a0000000000000001");
     is(&(full(), at(3)), "01ac02020203040401050607080109010a0000000000000003");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
+    is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(&(full(), Place::Queued, 300_u64), "01ac02020203040401050607080109010a0000000000000001ac02");
     let answer = Answer { status: 200, ..Answer::default() };
     let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
