@@ -7,10 +7,12 @@
 mod access;
 mod crash;
 mod dedup;
+mod deliveries;
 mod fairness;
 mod groups;
 mod idle;
 mod metronome;
+mod orders;
 mod outcomes;
 mod priority;
 mod reload;
