@@ -194,16 +194,17 @@ impl Driver {
             Message::View(answer) => {
                 let now = self.now();
                 // Whoever asked may have hung up.
-                let _ = answer.send(View { now, targets: self.broker.view(now) });
+                let (targets, limits) = (self.broker.view(now), self.broker.limits(now));
+                let _ = answer.send(View { now, targets, limits });
             }
-            Message::Configure { targets, retention } => {
+            Message::Configure { targets, limits, retention } => {
                 self.targets = targets.iter().map(|(id, t)| (*id, t.clone())).collect();
                 let targets = targets
                     .into_iter()
                     .map(|(id, target)| (id, target.name.clone(), target.policy.clone()))
                     .collect();
                 self.feed(Input::Retention { keep: retention });
-                self.feed(Input::Configure { targets });
+                self.feed(Input::Configure { targets, limits });
             }
             Message::Store(Done::Committed { turn, requests }) => self.committed(turn, requests),
             Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
@@ -334,7 +335,10 @@ impl Driver {
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
         let step_functions = self.step_functions.clone().filter(|_| request.task_token.is_some());
+        let handle = self.handle.clone();
         self.runtime.spawn(async move {
+            let at = handle.mono_now();
+            let _ = outbox.send(Message::Tell(Input::Left { job, attempt, at }));
             if let Some(reason) = gone(step_functions, &request).await {
                 let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
                 return;

@@ -403,7 +403,7 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
-        let view = View { now: Default::default(), targets: Vec::new() };
+        let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [
             r#"tollgate_attempts_total{target="erp",priority="HIGH",outcome="done"} 1"#,

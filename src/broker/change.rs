@@ -1,11 +1,13 @@
 //! What a turn of the core changes in the store, and what it asks of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::io::Source;
 use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
 use super::payload::{Answer, Request};
-use super::time::Wall;
+use super::policy::LimitId;
+use super::time::{Lived, Wall};
 
 /// Orders turns. Turn n is durable before turn n+1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +52,30 @@ pub enum Change {
         target: TargetId,
         until: Wall,
     },
+    /// So much of a limit is spent; nought: what was said of it is over.
+    Spent(Spent),
+    /// What the store has lived when the wall clock said so. With every turn that says what is
+    /// spent.
+    Lived {
+        lived: Lived,
+        wall: Wall,
+    },
+}
+
+/// What a limit remembers, over restarts. Absolute: the last word counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent {
+    pub limit: LimitId,
+    pub account: Account,
+    pub count: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// Attempts that ended in the step that ends then, of a window of this width.
+    Window { per: Duration, end: Lived },
+    /// Places that are held until then.
+    Place { until: Lived },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +188,10 @@ pub struct Recovered {
     pub running: Vec<(Header, Wall)>,
     /// The highest that was ever given.
     pub last_seat: Seat,
+    /// What the limits have spent, in order.
+    pub spent: Vec<Spent>,
+    /// What the store has lived up to now.
+    pub lived: Lived,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,19 +249,24 @@ impl Counts {
                 self.add(step.header.priority, step.to.state());
             }
             Change::Delete { priority, place, .. } => self.take(*priority, place.state()),
-            Change::Paused { .. } | Change::Held { .. } => {}
+            Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => {}
         }
     }
 }
 
 impl Change {
-    pub fn target(&self) -> TargetId {
+    /// `None`: it is about a limit, or about time.
+    pub fn target(&self) -> Option<TargetId> {
         match self {
-            Change::Insert(insert) => insert.header.target,
-            Change::Move(step) => step.header.target,
+            Change::Insert(insert) => Some(insert.header.target),
+            Change::Move(step) => Some(step.header.target),
             Change::Delete { target, .. }
             | Change::Paused { target, .. }
-            | Change::Held { target, .. } => *target,
+            | Change::Held { target, .. } => Some(*target),
+            Change::Spent(_) | Change::Lived { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::change::{Change, Load, Loaded, Recovered, Turn};
 use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use super::payload::{Report, Request};
-use super::policy::Policy;
+use super::policy::{Bounds, LimitId, LimitName, Policy, Rate};
 use super::time::{Mono, Wall};
 
 /// Whom an answer is for; the shell knows.
@@ -61,6 +61,13 @@ pub enum Input {
         attempt: u32,
         reason: String,
     },
+    /// The attempt that `Output::Send` let go is on its way to its target; said once at most, and
+    /// not at all where `Input::Attempted` says more.
+    Left {
+        job: JobId,
+        attempt: u32,
+        at: Mono,
+    },
     /// The attempt that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
@@ -75,6 +82,8 @@ pub enum Input {
     /// The targets that there are from now on; a target that is missing keeps its jobs.
     Configure {
         targets: Vec<(TargetId, String, Policy)>,
+        /// Those that targets share.
+        limits: Vec<(LimitName, Bounds)>,
     },
     /// How long ended jobs can be looked up.
     Retention {
@@ -257,6 +266,8 @@ pub struct UnknownTarget;
 pub enum BlockedOn {
     Rate,
     Concurrency,
+    /// A hard window has no slot left.
+    Window,
     /// The target asked for a pause, or could not be reached.
     Refused,
     Paused,
@@ -264,9 +275,10 @@ pub enum BlockedOn {
 }
 
 impl BlockedOn {
-    pub const ALL: [BlockedOn; 5] = [
+    pub const ALL: [BlockedOn; 6] = [
         BlockedOn::Rate,
         BlockedOn::Concurrency,
+        BlockedOn::Window,
         BlockedOn::Refused,
         BlockedOn::Paused,
         BlockedOn::Draining,
@@ -276,6 +288,7 @@ impl BlockedOn {
         match self {
             BlockedOn::Rate => "rate",
             BlockedOn::Concurrency => "concurrency",
+            BlockedOn::Window => "window",
             BlockedOn::Refused => "refused",
             BlockedOn::Paused => "paused",
             BlockedOn::Draining => "draining",
@@ -296,8 +309,31 @@ pub struct TargetView {
     pub in_flight: u32,
     pub paused: bool,
     pub blocked: Option<(BlockedOn, Option<Mono>)>,
+    /// The shared limit that does it; `None`: the target's own, or no limit at all.
+    pub blocked_by: Option<LimitName>,
+    /// The window that does it.
+    pub blocked_window: Option<Rate>,
     /// How long jobs were ready and this held them back, by [`BlockedOn::ALL`].
     pub blocked_for: [Duration; BlockedOn::ALL.len()],
+}
+
+/// One limit as it is now.
+#[derive(Clone, Debug)]
+pub struct LimitView {
+    pub id: LimitId,
+    pub bounds: Bounds,
+    /// Attempts that are armed or sent.
+    pub under_way: u32,
+    /// Places of requests that timed out and may still run.
+    pub held: u64,
+    pub windows: Vec<WindowView>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct WindowView {
+    pub rate: Rate,
+    /// How many may still start, if HIGH.
+    pub left: u64,
 }
 
 /// How much of the backlog memory holds. Each at least 1.
@@ -321,6 +357,8 @@ impl Default for Windows {
 pub struct Start {
     pub recovered: Recovered,
     pub targets: Vec<(TargetId, String, Policy)>,
+    /// Those that targets share.
+    pub limits: Vec<(LimitName, Bounds)>,
     pub retention: Duration,
     pub windows: Windows,
 }

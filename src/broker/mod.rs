@@ -11,7 +11,7 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `start`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
@@ -25,6 +25,7 @@ mod lines;
 pub mod payload;
 pub mod policy;
 mod retry;
+mod start;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -36,11 +37,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
-use io::{Input, Output, Start, TargetView, Windows};
+use io::{Input, LimitView, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
+use limit::Limits;
 use payload::Answer;
-use policy::Policy;
+use policy::{Bounds, LimitName, Policy};
 use target::Target;
 use time::{Mono, Now, Wall};
 use window::Window;
@@ -52,7 +54,7 @@ pub struct Broker {
     jobs: Jobs,
     timers: Window<(Wall, JobId), JobId>,
     deadlines: Window<(Wall, JobId), JobId>,
-    flights: BTreeMap<JobId, attempt::Flight>,
+    flights: BTreeMap<JobId, start::Flight>,
     /// Where something was armed in a turn that is not on disk yet.
     arming: BTreeSet<(Turn, TargetId)>,
     /// Starts that were called back before the turn that armed them is on disk.
@@ -60,7 +62,10 @@ pub struct Broker {
     lookups: submit::Lookups,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
-    lead: attempt::Lead,
+    lead: start::Lead,
+    limits: Limits,
+    /// Counts turns among targets that share limits.
+    servings: u64,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
     wakes: BTreeSet<(Mono, TargetId)>,
@@ -77,7 +82,7 @@ pub struct Broker {
 impl Broker {
     /// What was under way when the last life ended counts as an attempt of unknown outcome.
     pub fn new(start: Start, now: Now) -> Broker {
-        let Start { recovered, targets, retention, windows } = start;
+        let Start { recovered, targets, limits, retention, windows } = start;
         let mut broker = Broker {
             targets: BTreeMap::new(),
             jobs: Jobs::default(),
@@ -89,7 +94,9 @@ impl Broker {
             lookups: submit::Lookups::default(),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
-            lead: attempt::Lead::default(),
+            lead: start::Lead::default(),
+            limits: Limits::new(recovered.lived, recovered.spent, now.mono),
+            servings: 0,
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -103,7 +110,7 @@ impl Broker {
         for found in recovered.targets {
             broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
-        broker.configure(targets, now);
+        broker.configure(targets, limits, now);
         for (header, started) in recovered.running {
             broker.resume(header, started, now);
         }
@@ -125,7 +132,8 @@ impl Broker {
             Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
             Input::Committed { turn } => self.committed(now, turn),
             Input::Loaded(loaded) => self.loaded(now, loaded),
-            Input::Configure { targets } => self.configure(targets, now),
+            Input::Configure { targets, limits } => self.configure(targets, limits, now),
+            Input::Left { job, attempt, at } => self.left(job, attempt, at),
             Input::Retention { keep } => self.retention.keep(keep),
             Input::Drain => self.drain(now),
         }
@@ -147,6 +155,11 @@ impl Broker {
         self.targets.values().map(|target| self.view_of(target, now)).collect()
     }
 
+    /// Every limit that is configured: each target's own, and those that are shared.
+    pub fn limits(&self, now: Now) -> Vec<LimitView> {
+        self.limits.view(now.mono)
+    }
+
     /// How many job headers memory holds: bounded by windows and what is under way.
     pub fn known_jobs(&self) -> usize {
         self.jobs.len()
@@ -160,7 +173,23 @@ impl Broker {
         target.view(oldest, now.mono)
     }
 
-    fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+    fn configure(
+        &mut self,
+        targets: Vec<(TargetId, String, Policy)>,
+        limits: Vec<(LimitName, Bounds)>,
+        now: Now,
+    ) {
+        let own = targets
+            .iter()
+            .map(|(id, _, policy)| (*id, (policy.limit.bounds(), policy.share.clone())));
+        let (spent, changed) =
+            self.limits.configure(own.collect(), limits.into_iter().collect(), now.mono);
+        self.write_spent(spent, now);
+        // What was chosen under other limits is chosen anew.
+        for id in changed {
+            self.disarm(id, now);
+        }
+        self.adopt_limits();
         let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {
@@ -285,7 +314,7 @@ impl Broker {
             }
             Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
             Place::Running { .. } => {
-                self.flights.remove(&id);
+                self.land(id, header.target, now);
                 // Its place is free for another, wherever this one goes.
                 self.dirty.insert(header.target);
                 if let Some(target) = self.targets.get_mut(&header.target) {
@@ -353,7 +382,7 @@ impl Broker {
     }
 
     fn change(&mut self, change: Change) {
-        if let Some(target) = self.targets.get_mut(&change.target()) {
+        if let Some(target) = change.target().and_then(|id| self.targets.get_mut(&id)) {
             target.counts.apply(&change);
         }
         self.outputs.push_back(Output::Change(change));

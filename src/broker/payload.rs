@@ -103,3 +103,11 @@ pub struct Report {
     /// From the sending to the end of the answer.
     pub took: Duration,
 }
+
+impl Report {
+    /// Whether nobody knows that the target is through with the request: no answer came, or a part
+    /// of one.
+    pub fn may_run_on(&self) -> bool {
+        self.outcome == Outcome::Unknown && (self.answer.is_none() || self.reason.is_some())
+    }
+}

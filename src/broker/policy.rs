@@ -1,7 +1,10 @@
 //! What a target's owner decided about it, validated. Built by `config`, obeyed by the core.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::job::TargetId;
 
 /// So many in so long, e.g. 10 a second. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +39,112 @@ impl Rate {
     }
 }
 
-/// What a target can bear.
+/// A token bucket: how fast it fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub rate: Rate,
+    /// In requests.
+    pub burst: NonZeroU32,
+}
+
+/// A part of a window or a quota, in ten-thousandths; always less than the whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserve(u16);
+
+impl Reserve {
+    /// `None` where it is not at least 0 and less than 1.
+    pub fn new(share: f64) -> Option<Reserve> {
+        let parts = (share * 10_000.0).round();
+        (0.0..10_000.0).contains(&parts).then_some(Reserve(parts as u16))
+    }
+
+    /// Of `count`, rounded down: one of one is never kept back.
+    pub fn of(self, count: u64) -> u64 {
+        let part = u128::from(count) * u128::from(self.0) / 10_000;
+        u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+/// How many arrivals there may be, whatever the bucket says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// In any sliding span of `per()` never more than `count()`. No two of the same `per()`.
+    pub windows: Vec<Rate>,
+    /// The last share of each, which only HIGH may spend.
+    pub reserve_high: Reserve,
+}
+
+/// How long a request of which nothing more is heard may still arrive at its target, or run there.
+pub const HOLD_AFTER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a target can bear.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub rate: Rate,
     /// The size of the token bucket, in requests.
     pub burst: NonZeroU32,
     pub max_concurrent: NonZeroU32,
+    /// A request that timed out, or whose connection broke, keeps its place, and its slots of the
+    /// windows, so long after its attempt.
+    pub hold_after_timeout: Duration,
+    pub ceilings: Ceilings,
+}
+
+impl Limit {
+    /// With nothing but a bucket and places.
+    pub fn plain(rate: Rate, burst: NonZeroU32, max_concurrent: NonZeroU32) -> Limit {
+        Limit {
+            rate,
+            burst,
+            max_concurrent,
+            hold_after_timeout: HOLD_AFTER_TIMEOUT,
+            ceilings: Ceilings::default(),
+        }
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            pace: Some(Pace { rate: self.rate, burst: self.burst }),
+            max_concurrent: Some(self.max_concurrent),
+            hold_after_timeout: self.hold_after_timeout,
+            ceilings: self.ceilings.clone(),
+        }
+    }
+}
+
+/// What a limit comes down to; one that several targets share need not have all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub pace: Option<Pace>,
+    pub max_concurrent: Option<NonZeroU32>,
+    pub hold_after_timeout: Duration,
+    pub ceilings: Ceilings,
+}
+
+/// Of a limit that several targets share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LimitName(Arc<str>);
+
+impl LimitName {
+    pub fn new(name: &str) -> LimitName {
+        LimitName(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whose limit it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LimitId {
+    /// A target's own.
+    Target(TargetId),
+    Shared(LimitName),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +160,8 @@ pub struct Retry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub limit: Limit,
+    /// Limits that apply too.
+    pub share: Vec<LimitName>,
     pub retry: Retry,
     /// A waiting lower job is passed over at most this often. At least 1.
     pub max_deferrals: NonZeroU32,
@@ -73,6 +177,16 @@ mod tests {
     fn intervals_are_rounded_up() {
         let three = Rate::new(NonZeroU32::new(3).unwrap(), Duration::from_secs(1)).unwrap();
         assert_eq!(three.interval(), Duration::from_nanos(333_333_334));
+    }
+
+    #[test]
+    fn a_reserve_is_less_than_the_whole() {
+        let fifth = Reserve::new(0.2).unwrap();
+        assert_eq!((fifth.of(1), fifth.of(5), fifth.of(5_004)), (0, 1, 1_000));
+        assert_eq!(Reserve::new(0.9999).unwrap().of(1), 0);
+        for nonsense in [1.0, -0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Reserve::new(nonsense), None);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change::{Counts, RecoveredTarget, Turn};
 use super::io::{BlockedOn, TargetView};
 use super::job::{JobId, Priority, TargetId};
-use super::limit::Bucket;
+use super::limit::Blocked;
 use super::lines::Lines;
 use super::policy::Policy;
 use super::time::{Mono, Now};
@@ -20,6 +20,8 @@ pub(super) struct Armed {
     pub(super) durable: bool,
     /// How often it was passed over, in line and since.
     pub(super) passed_over: u32,
+    /// The same, by jobs of other targets, under a limit that they share.
+    pub(super) passed_by_others: u32,
 }
 
 impl Armed {
@@ -38,11 +40,10 @@ struct Hold {
     streak: u32,
 }
 
-/// Configured, with what is left of its limit.
+/// Configured.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) policy: Policy,
-    pub(super) bucket: Bucket,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,12 @@ pub(super) struct Target {
     pub(super) in_flight: u32,
     pub(super) paused: bool,
     hold: Hold,
-    blocked: Option<(BlockedOn, Option<Mono>)>,
+    /// How often its next job was passed over by higher ones of other targets.
+    pub(super) passed_by_others: u32,
+    /// When it was last its turn among those that share a limit, by a count of such turns.
+    pub(super) last_armed: u64,
+    pub(super) last_sent: u64,
+    blocked: Option<Blocked>,
     blocked_since: Mono,
     blocked_for: [Duration; BlockedOn::ALL.len()],
     /// Under which the core will look at it again.
@@ -79,6 +85,9 @@ impl Target {
             in_flight: 0,
             paused: found.paused,
             hold: Hold::default(),
+            passed_by_others: 0,
+            last_armed: 0,
+            last_sent: 0,
             blocked: None,
             blocked_since: now.mono,
             blocked_for: Default::default(),
@@ -91,33 +100,27 @@ impl Target {
     }
 
     pub(super) fn configure(&mut self, policy: Option<Policy>, now: Mono) {
-        self.live = match (policy, self.live.take()) {
-            (None, _) => None,
-            (Some(policy), None) => {
-                // A wall clock that was set forward and back may have left a hold of years.
-                self.hold.until = self.hold.until.min(now + policy.retry.max_backoff);
-                Some(Live { bucket: Bucket::empty(&policy.limit, now), policy })
-            }
-            (Some(policy), Some(old)) if policy.limit == old.policy.limit => {
-                Some(Live { policy, ..old })
-            }
-            (Some(policy), Some(old)) => {
-                Some(Live { bucket: old.bucket.reconfigured(&policy.limit, now), policy })
-            }
-        };
+        if self.live.is_none()
+            && let Some(policy) = &policy
+        {
+            // A wall clock that was set forward and back may have left a hold of years.
+            self.hold.until = self.hold.until.min(now + policy.retry.max_backoff);
+        }
+        self.live = policy.map(|policy| Live { policy });
     }
 
     /// Why nothing can be started however many tokens there are, and until when.
-    pub(super) fn closed(&self, now: Mono, draining: bool) -> Option<(BlockedOn, Option<Mono>)> {
-        if draining {
-            Some((BlockedOn::Draining, None))
+    pub(super) fn closed(&self, now: Mono, draining: bool) -> Option<Blocked> {
+        let (on, until) = if draining {
+            (BlockedOn::Draining, None)
         } else if self.paused || self.live.is_none() {
-            Some((BlockedOn::Paused, None))
+            (BlockedOn::Paused, None)
         } else if self.hold.until > now {
-            Some((BlockedOn::Refused, Some(self.hold.until)))
+            (BlockedOn::Refused, Some(self.hold.until))
         } else {
-            None
-        }
+            return None;
+        };
+        Some(Blocked::on(on, until))
     }
 
     /// How often in a row it would have refused, with an attempt that began at `began`.
@@ -144,9 +147,9 @@ impl Target {
     }
 
     /// Books the time since the last look under what held it back then, and notes what does now.
-    pub(super) fn note_blocked(&mut self, blocked: Option<(BlockedOn, Option<Mono>)>, now: Mono) {
-        if let Some((on, _)) = self.blocked {
-            self.blocked_for[on as usize] += now.since(self.blocked_since);
+    pub(super) fn note_blocked(&mut self, blocked: Option<Blocked>, now: Mono) {
+        if let Some(old) = &self.blocked {
+            self.blocked_for[old.on as usize] += now.since(self.blocked_since);
         }
         self.blocked = blocked;
         self.blocked_since = now;
@@ -154,8 +157,8 @@ impl Target {
 
     pub(super) fn view(&self, oldest: [Option<super::time::Wall>; 3], now: Mono) -> TargetView {
         let mut blocked_for = self.blocked_for;
-        if let Some((on, _)) = self.blocked {
-            blocked_for[on as usize] += now.since(self.blocked_since);
+        if let Some(blocked) = &self.blocked {
+            blocked_for[blocked.on as usize] += now.since(self.blocked_since);
         }
         TargetView {
             id: self.id,
@@ -165,7 +168,9 @@ impl Target {
             oldest,
             in_flight: self.in_flight,
             paused: self.paused,
-            blocked: self.blocked,
+            blocked: self.blocked.as_ref().map(|blocked| (blocked.on, blocked.until)),
+            blocked_by: self.blocked.as_ref().and_then(|blocked| blocked.limit.clone()),
+            blocked_window: self.blocked.as_ref().and_then(|blocked| blocked.window),
             blocked_for,
         }
     }

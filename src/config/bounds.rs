@@ -40,6 +40,15 @@ pub(super) const RATE_PERIOD: Duration = secs(366 * DAY);
 pub(super) const BURST: u32 = 1_000_000;
 /// More than the ports that one address has.
 pub(super) const MAX_CONCURRENT: u32 = 65_536;
+/// Of a hard window: what the clocks of two machines agree on.
+pub(super) const WINDOW: Duration = millis(10);
+pub(super) const WINDOWS: usize = 8;
+/// Zero: nothing arrives, or runs, after its attempt was given up.
+pub(super) const HOLD_AFTER_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=secs(DAY);
+/// With all of it kept, lower priorities would never go.
+pub(super) const RESERVE_HIGH: f64 = 0.99;
+/// Shared ones.
+pub(super) const LIMITS: usize = 10_000;
 pub(super) const MAX_DEFERRALS: u32 = 1_000_000;
 
 pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;

@@ -10,6 +10,7 @@ mod bounds;
 mod error;
 mod headers;
 mod item;
+mod limits;
 mod listen;
 mod parse;
 mod source;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::job::Priority;
-use crate::broker::policy::{Policy, Rate};
+use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -16,6 +16,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `None`: no job can have a task token.
     pub step_functions: Option<StepFunctions>,
+    /// Those that targets share.
+    pub limits: BTreeMap<LimitName, Bounds>,
     pub targets: BTreeMap<String, Arc<Target>>,
     pub sources: Sources,
 }

@@ -10,8 +10,8 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "store", "telemetry", "step_functions", "targets", "sources"],
-    later: &["auth", "limits", "callbacks"],
+    known: &["server", "store", "telemetry", "step_functions", "limits", "targets", "sources"],
+    later: &["auth", "callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
@@ -42,6 +42,7 @@ pub(super) const TARGET: Words = Words {
         "timeout",
         "headers",
         "listen",
+        "share",
         "delivery",
         "max_queued",
         "limit",
@@ -60,15 +61,21 @@ pub(super) const TARGET: Words = Words {
         "request_schema",
         "response",
         "schedule",
-        "share",
         "verify",
     ],
 };
 
 pub(super) const LIMIT: Words = Words {
     table: "targets.NAME.limit",
-    known: &["rate", "burst", "max_concurrent"],
-    later: &["windows", "quota", "reserve_high", "hold_after_timeout", "adaptive"],
+    known: &["rate", "burst", "max_concurrent", "windows", "reserve_high", "hold_after_timeout"],
+    later: &["quota", "adaptive"],
+};
+
+/// The same keys as a target's own limit has, and none of them needed.
+pub(super) const SHARED_LIMIT: Words = Words {
+    table: "limits.NAME",
+    known: &["rate", "burst", "max_concurrent", "windows", "reserve_high", "hold_after_timeout"],
+    later: &["quota"],
 };
 
 pub(super) const PRIORITY: Words =
@@ -83,7 +90,7 @@ pub(super) const RETRY: Words = Words {
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 10] = [
+pub(super) const ALL: [&Words; 11] = [
     &ROOT,
     &SERVER,
     &STORE,
@@ -91,6 +98,7 @@ pub(super) const ALL: [&Words; 10] = [
     &STEP_FUNCTIONS,
     &TARGET,
     &LIMIT,
+    &SHARED_LIMIT,
     &PRIORITY,
     &RETRY,
     &SOURCES,
@@ -98,7 +106,10 @@ pub(super) const ALL: [&Words; 10] = [
 
 /// A key that is right in one other table, as seen from the table `path`: that table.
 pub(super) fn home_of(key: &str, path: &str) -> Option<String> {
-    let mut homes = ALL.iter().filter(|words| words.all().any(|word| *word == key));
+    // What a shared limit knows, a target's own knows too.
+    let among_limits = path.starts_with("limits.");
+    let homes = ALL.iter().filter(|words| (words.table == SHARED_LIMIT.table) == among_limits);
+    let mut homes = homes.filter(|words| words.all().any(|word| *word == key));
     let home = homes.next()?.table;
     if homes.next().is_some() || home.is_empty() {
         return None;

@@ -207,6 +207,7 @@ fn blocked(now: &Snapshot) -> &'static str {
         None => "",
         Some(BlockedOn::Rate) => "held back by the rate",
         Some(BlockedOn::Concurrency) => "held back: all places are taken",
+        Some(BlockedOn::Window) => "held back: a window is full",
         Some(BlockedOn::Refused) => "held back: the API asked for a pause",
         Some(BlockedOn::Paused) => "paused",
         Some(BlockedOn::Draining) => "draining",

@@ -104,7 +104,10 @@ impl Acks {
                 }
                 return;
             }
-            Change::Paused { .. } | Change::Held { .. } => return,
+            Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)

@@ -151,7 +151,7 @@ impl Book {
             Change::Paused { target, paused: false } => {
                 self.paused.remove(target);
             }
-            Change::Held { .. } => {}
+            Change::Held { .. } | Change::Spent(_) | Change::Lived { .. } => {}
         }
         Ok(())
     }

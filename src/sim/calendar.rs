@@ -17,12 +17,18 @@ pub(super) struct Parcel {
     pub(super) target: TargetId,
     pub(super) job: JobId,
     pub(super) attempt: u32,
+    /// When it was let go.
+    pub(super) sent: Moment,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// The store has done the first thing in its queue.
     Disk(Life),
+    /// A request leaves the process.
+    Left(Parcel),
+    /// A fault: the process says so, and it is not true.
+    SaysLeft(Parcel),
     /// A request is at its target.
     Arrival(Parcel),
     /// An attempt has ended, as the dispatcher sees it.
@@ -53,6 +59,8 @@ impl Event {
     pub(super) fn is_for_process(&self) -> bool {
         match self {
             Event::Disk(_)
+            | Event::Left(_)
+            | Event::SaysLeft(_)
             | Event::Report(..)
             | Event::Call
             | Event::CallAgain

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::book::Book;
-use crate::broker::change::Change;
+use crate::broker::change::{Account, Change, Spent};
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
 use crate::broker::job::{End, Failure, Happening, Place};
 
@@ -12,7 +12,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 47] = [
+    const EXPECTED: [&'static str; 54] = [
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -28,6 +28,10 @@ impl Census {
         "a duplicate",
         "a full queue",
         "a hold",
+        "a place that is held",
+        "a restart of the machine",
+        "a slot that is spent",
+        "a step of a window that is over",
         "a jump back",
         "a jump forward",
         "a new priority",
@@ -44,8 +48,11 @@ impl Census {
         "an abandoned job",
         "an end with the process undrained",
         "an unknown job",
+        "an arrival after the end of its attempt",
         "an unknown target",
         "attempts used up",
+        "held back by a shared limit",
+        "held back by a window",
         "done",
         "drained",
         "due",
@@ -129,7 +136,16 @@ impl Census {
             }
             Change::Delete { .. } => return self.count("a delete"),
             Change::Held { .. } => return self.count("a hold"),
-            Change::Paused { .. } => return,
+            Change::Spent(Spent { account: Account::Window { .. }, count: 0, .. }) => {
+                return self.count("a step of a window that is over");
+            }
+            Change::Spent(Spent { account: Account::Window { .. }, .. }) => {
+                return self.count("a slot that is spent");
+            }
+            Change::Spent(Spent { account: Account::Place { .. }, .. }) => {
+                return self.count("a place that is held");
+            }
+            Change::Paused { .. } | Change::Lived { .. } => return,
         };
         for event in events {
             let what = match event.what {

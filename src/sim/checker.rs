@@ -17,7 +17,7 @@ use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Outcome, Report};
-use crate::broker::policy::{Policy, Retry};
+use crate::broker::policy::{Bounds, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
@@ -90,6 +90,7 @@ impl Checker {
         now: Now,
         model: &Model,
         policies: &BTreeMap<TargetId, Policy>,
+        shared: &BTreeMap<LimitName, Bounds>,
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
@@ -110,8 +111,10 @@ impl Checker {
         for (id, policy) in policies {
             self.holds.returned(at, *id, policy.retry.max_backoff);
         }
-        self.limits.configure(at, policies);
-        self.limits.restart(at);
+        self.limits.configure(at, policies, shared);
+        let running = model.recover().running;
+        let running: Vec<TargetId> = running.iter().map(|(header, _)| header.target).collect();
+        self.limits.restart(at, &running);
         self.acks.nothing_is_lost(model)
     }
 
@@ -131,7 +134,7 @@ impl Checker {
                 }
                 self.order.answered(loaded);
             }
-            Input::Configure { targets } => {
+            Input::Configure { targets, limits } => {
                 let policies: BTreeMap<TargetId, Policy> =
                     targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
                 for (id, policy) in &policies {
@@ -139,7 +142,12 @@ impl Checker {
                         self.holds.returned(at, *id, policy.retry.max_backoff);
                     }
                 }
-                self.limits.configure(at, &policies);
+                self.limits.configure(at, &policies, &limits.iter().cloned().collect());
+            }
+            Input::Left { job, attempt, .. } => {
+                if let Some(target) = self.book.get(*job).map(|entry| entry.header.target) {
+                    self.limits.left(at, *job, *attempt, target);
+                }
             }
             Input::Retention { keep } => self.retention = *keep,
             Input::Drain => self.draining = true,
@@ -161,7 +169,7 @@ impl Checker {
             return;
         }
         self.cause = Cause::Report { job, attempt, report: report.clone() };
-        self.limits.ended(target, job);
+        self.limits.ended(at, target, job, report.may_run_on());
         if report.outcome == Outcome::Refused {
             let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
             self.holds.refused(at, self.turn, target, report, &retry);
@@ -208,6 +216,7 @@ impl Checker {
                     target: *target,
                     job: *job,
                     attempt: *attempt,
+                    sent: at,
                 };
                 self.send(at, now, parcel, model)
             }
@@ -243,6 +252,7 @@ impl Checker {
             Change::Move(step) => match (step.from, step.to) {
                 (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
+                    self.limits.disarmed(step.header.target, step.header.id);
                     self.order.disarm(step.header.target, step.header.id)
                 }
                 (Place::Running { .. }, _) => self.end(now, step),
@@ -282,7 +292,11 @@ impl Checker {
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Delete { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => Ok(()),
         }
     }
 
@@ -301,12 +315,15 @@ impl Checker {
         let room = policy.limit.max_concurrent.get();
         let busy = self.book.running(target);
         ensure!(busy < room, "{id} is started, and {busy} of {room} are under way");
-        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)?;
+        let max_deferrals = policy.max_deferrals.get();
+        let reserves = self.limits.keep_some_for_high(target);
+        self.order.arm(&self.book, header, self.turn, max_deferrals, room, reserves)?;
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
         let armed = self.order.are_unsent(target);
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
+        self.limits.armed(target, id);
         Ok(())
     }
 
@@ -413,7 +430,7 @@ impl Checker {
         let room = policy.limit.max_concurrent.get();
         let armed_with = self.order.send(target, id, policy.max_deferrals.get())?;
         self.holds.send(at, target)?;
-        self.limits.send(at, target, id, room.max(armed_with))
+        self.limits.send(at, target, id, attempt, room.max(armed_with))
     }
 
     /// An answer goes out.

@@ -16,7 +16,7 @@
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
 //! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `limits`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `limits`, `kept`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of limits, of each of them, of refusals, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -32,6 +32,7 @@ mod clocks;
 mod disk;
 mod history;
 mod holds;
+mod kept;
 mod limits;
 mod order;
 mod pace;

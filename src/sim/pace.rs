@@ -29,11 +29,12 @@ fn quiet(rate: u32, commits: Duration) -> World {
     };
     let count = NonZeroU32::new(rate).expect("a rate");
     let policy = Policy {
-        limit: Limit {
-            rate: Rate::new(count, SECOND).expect("a sane rate"),
-            burst: NonZeroU32::MIN,
-            max_concurrent: NonZeroU32::new(100).expect("a number"),
-        },
+        limit: Limit::plain(
+            Rate::new(count, SECOND).expect("a sane rate"),
+            NonZeroU32::MIN,
+            NonZeroU32::new(100).expect("a number"),
+        ),
+        share: Vec::new(),
         retry: Retry {
             max_attempts: NonZeroU32::MIN,
             min_backoff: SECOND,
@@ -126,6 +127,7 @@ fn batch_has_its_share_under_a_flood_of_high() {
         let high = left_between(&world, from, to, Priority::High);
         let share = (batch + high) / (DEFERRALS as usize + 1);
         assert!(batch + 1 >= share, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
-        assert!(batch <= share + 1, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
+        // One more at either end of the span.
+        assert!(batch <= share + 2, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
     }
 }

@@ -25,11 +25,22 @@ pub(super) enum Planted {
     LostReplies,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
+    /// The core hears the end of an attempt when its request leaves: what it held is free before
+    /// the request has arrived.
+    FreedAtSending,
+    /// A request whose outcome is unknown is sent again behind the core's back.
+    RetriedWithoutToken,
+    /// The core is told that nothing runs on after it timed out.
+    FreedAtTimeout,
+    /// What windows have spent is forgotten at a restart.
+    ForgottenWindows,
+    /// The core is told that a request has left while it has not.
+    SaysLeft,
 }
 
 impl Planted {
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 11] = [
+    pub(super) const ALL: [(Planted, &'static str); 16] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -41,5 +52,10 @@ impl Planted {
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
         (Planted::SendUncalled, "leaves"),
+        (Planted::FreedAtSending, "in a window of"),
+        (Planted::RetriedWithoutToken, "in a window of"),
+        (Planted::FreedAtTimeout, "are under way and"),
+        (Planted::ForgottenWindows, "in a window of"),
+        (Planted::SaysLeft, "in a second, not"),
     ];
 }

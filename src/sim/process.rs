@@ -13,10 +13,9 @@ use crate::broker::Broker;
 use crate::broker::change::Change;
 use crate::broker::io::{Input, Output, Start};
 use crate::broker::job::{Place, Priority, TargetId};
-use crate::broker::time::Mono;
+use crate::broker::time::{Lived, Mono};
+use crate::store::life::{Past, Run};
 
-/// Between sending and arrival.
-const JITTER: Duration = Duration::from_millis(1);
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
 
@@ -33,10 +32,20 @@ impl World {
         }
         let now = self.clocks.now(self.at);
         self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
-        self.checker.start(self.at, now, &self.disk.model, &self.config, self.shape.retention)?;
+        self.checker.limits.even = self.shape.travel <= Duration::from_millis(1);
+        let retention = self.shape.retention;
+        let model = &self.disk.model;
+        self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
+        let mut recovered = self.disk.model.recover();
+        if self.planted == Some(Planted::ForgottenWindows) {
+            recovered.spent.clear();
+        }
+        recovered.lived = self.lived();
+        let (targets, limits) = self.configured();
         let start = Start {
-            recovered: self.disk.model.recover(),
-            targets: self.configured(),
+            recovered,
+            targets,
+            limits,
             retention: self.shape.retention,
             windows: self.shape.windows,
         };
@@ -74,6 +83,10 @@ impl World {
         }
         self.wake = None;
         self.stopped_until = self.at;
+        if self.shape.reboots && self.rng.one_in(2) {
+            self.census.count("a restart of the machine");
+            self.boot += 1;
+        }
         let down = self.rng.span(Duration::from_millis(1), Duration::from_secs(3));
         self.calendar.add(self.at + down, Event::Start);
         Ok(())
@@ -177,8 +190,9 @@ impl World {
             Output::Send { job, target, priority, attempt } => {
                 let found = shell.requests.remove(&job).is_some();
                 ensure!(found, "{job} leaves, and the store gave no request for it");
+                shell.leaving.insert((target, job));
                 self.departures.push((self.at, job, priority));
-                self.depart(Parcel { life: self.life, target, job, attempt });
+                self.depart(Parcel { life: self.life, target, job, attempt, sent: self.at });
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
                     return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
@@ -207,14 +221,65 @@ impl World {
         let now = self.clocks.now(self.at);
         self.checker.output(self.at, now, send, &self.disk.model)?;
         if let Output::Send { job, target, attempt, .. } = *send {
-            self.depart(Parcel { life: self.life, target, job, attempt });
+            self.depart(Parcel { life: self.life, target, job, attempt, sent: self.at });
         }
         Ok(())
     }
 
     fn depart(&mut self, parcel: Parcel) {
-        let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
-        self.calendar.add(self.at + travels, Event::Arrival(parcel));
+        // Most of the time at once, and now and then everything stands still.
+        if self.rng.one_in(40) {
+            let for_ = self.rng.below(self.shape.stutter.as_nanos() as u64 + 1);
+            self.stalled_until = self.stalled_until.max(self.at + Duration::from_nanos(for_));
+        }
+        let usual = self.shape.stutter.min(Duration::from_micros(200));
+        let after = Duration::from_nanos(self.rng.below(usual.as_nanos() as u64 + 1));
+        let leaves = (self.at + after).max(self.stalled_until);
+        if self.planted == Some(Planted::SaysLeft) {
+            self.calendar.add(self.at, Event::SaysLeft(parcel));
+        }
+        self.calendar.add(leaves, Event::Left(parcel));
+    }
+
+    /// A request leaves the process, and is on its way.
+    pub(super) fn leave(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { sent, .. } = parcel;
+        let travels = Duration::from_nanos(self.rng.below(self.shape.travel.as_nanos() as u64));
+        let arrives = self.at + travels;
+        self.calendar.add(arrives, Event::Arrival(parcel));
+        let given_up = (sent + self.shape.timeout).max(self.at);
+        if self.planted == Some(Planted::FreedAtSending) {
+            let (after, report) = super::target::Mood::Fast.answer(&mut self.rng);
+            self.calendar.add((self.at + after).min(arrives), Event::Report(parcel, report));
+        } else if arrives >= given_up {
+            let report = super::target::timed_out(self.shape.timeout);
+            self.calendar.add(given_up, Event::Report(parcel, report));
+        }
+        if self.planted == Some(Planted::SaysLeft) {
+            return Ok(());
+        }
+        self.says_left(parcel)
+    }
+
+    pub(super) fn says_left(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { target, job, attempt, .. } = parcel;
+        let Some(shell) = &mut self.shell else { return Ok(()) };
+        shell.leaving.remove(&(target, job));
+        let at = self.clocks.now(self.at).mono;
+        self.feed(Input::Left { job, attempt, at })
+    }
+
+    /// What the store has lived, as far as this machine can tell.
+    fn lived(&mut self) -> Lived {
+        let now = self.clocks.now(self.at);
+        let run = Run { boot: self.boot, uptime: self.at.since(super::clocks::Moment::START) };
+        let past = Past { life: self.life_began, last: self.disk.model.last };
+        let lived = past.lived(Some(run), now.wall);
+        // Written with the first commit; until then the one before does as well.
+        if past.life.is_none_or(|(old, _)| old.boot != run.boot) {
+            self.life_began = Some((run, lived));
+        }
+        lived
     }
 
     pub(super) fn disk_done(&mut self) -> Checked {
@@ -303,7 +368,8 @@ impl World {
         // The core may have been left uncalled while the process was stopped.
         let overdue = self.wake.is_some_and(|(asked, _)| asked < self.at);
         if !overdue {
-            self.checker.sleeps(self.at, now, asked)?;
+            let leaving = shell.leaving.iter().map(|(target, _)| *target).collect();
+            self.checker.sleeps(self.at, now, asked, &leaving)?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
         let useless = shell.requests.keys().find(|id| {
@@ -323,7 +389,23 @@ impl World {
             self.next_audit = self.steps + 64 + jobs;
             self.compare_views()?;
         }
+        if self.steps % 16 == 0 {
+            self.count_blocked();
+        }
         Ok(())
+    }
+
+    fn count_blocked(&mut self) {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return };
+        for view in shell.broker.view(now) {
+            if view.blocked_by.is_some() {
+                self.census.count("held back by a shared limit");
+            }
+            if view.blocked_window.is_some() {
+                self.census.count("held back by a window");
+            }
+        }
     }
 
     /// The core's own books are those of the store.
@@ -344,7 +426,8 @@ impl World {
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
             ensure!(
-                view.policy.as_ref() == self.checker.limits.policy(id),
+                self.planted == Some(Planted::FreedAtTimeout)
+                    || view.policy.as_ref() == self.checker.limits.policy(id),
                 "{id:?} has another policy: {:?}",
                 view.policy
             );

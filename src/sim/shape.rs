@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::disk::Pace;
 use super::rng::Rng;
 use crate::broker::io::Windows;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Bounds, Ceilings, Limit, LimitName, Policy, Rate, Reserve, Retry};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +38,20 @@ pub(super) struct Shape {
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
     pub(super) fast: bool,
+    /// The longest that a request is on its way.
+    pub(super) travel: Duration,
+    /// The longest that the process takes to send one that was let go.
+    pub(super) stutter: Duration,
+    /// Of an attempt.
+    pub(super) timeout: Duration,
+    /// Every target's `hold_after_timeout`: at least as long as requests are on their way.
+    pub(super) hold: Duration,
+    /// Whether there are hard windows.
+    pub(super) ceilings: bool,
+    /// How many limits targets may share.
+    pub(super) shared: u64,
+    /// Whether the machine may be restarted with the process, so that only the wall clock is left.
+    pub(super) reboots: bool,
 }
 
 impl Shape {
@@ -54,6 +68,8 @@ impl Shape {
             let mean = horizon / u32::try_from(rng.between(1, times)).unwrap_or(1);
             rng.one_in(one_in).then_some(mean)
         };
+        let travel = rng.pick(&[MS, MS, MS, 300 * MS, 3 * SECOND]);
+        let jumps = some(rng, 3, 10);
         Shape {
             targets: rng.between(1, 4) as usize,
             horizon,
@@ -83,7 +99,7 @@ impl Shape {
             moods: some(rng, 2, 30),
             crashes: some(rng, 2, 12),
             stops: some(rng, 3, 10),
-            jumps: some(rng, 3, 10),
+            jumps,
             reloads: some(rng, 3, 15),
             drains: some(rng, 5, 4),
             commands: rng.one_in(2),
@@ -91,6 +107,17 @@ impl Shape {
             timed: rng.one_in(2),
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
+            travel,
+            stutter: rng.pick(&[Duration::ZERO, MS / 5, MS / 5, 500 * MS]),
+            timeout: rng.pick(&[10 * SECOND, 10 * SECOND, SECOND]),
+            hold: if travel > MS {
+                travel.max(rng.pick(&[SECOND, 30 * SECOND]))
+            } else {
+                rng.pick(&[Duration::ZERO, SECOND, 30 * SECOND])
+            },
+            ceilings: rng.one_in(2),
+            shared: if rng.one_in(3) { rng.between(1, 2) } else { 0 },
+            reboots: jumps.is_none() && rng.one_in(2),
         }
     }
 
@@ -115,7 +142,52 @@ impl Shape {
             timed: false,
             lateness: Duration::ZERO,
             fast: true,
+            travel: MS,
+            stutter: Duration::ZERO,
+            timeout: 10 * SECOND,
+            hold: 30 * SECOND,
+            ceilings: false,
+            shared: 0,
+            reboots: false,
         }
+    }
+
+    pub(super) fn limit_name(number: u64) -> LimitName {
+        LimitName::new(&format!("limit-{number}"))
+    }
+
+    fn ceilings(&self, rng: &mut Rng) -> Ceilings {
+        if !self.ceilings {
+            return Ceilings::default();
+        }
+        let mut windows: Vec<Rate> = Vec::new();
+        for _ in 0..rng.below(4) {
+            // With more than a thousand slots the steps are coarse.
+            let (count, per) = rng.pick(&[
+                (1, 200 * MS),
+                (3, 200 * MS),
+                (5, SECOND),
+                (20, SECOND),
+                (10, 5 * SECOND),
+                (100, 5 * SECOND),
+                (30, 60 * SECOND),
+                (2_000, 60 * SECOND),
+            ]);
+            let rate = Rate::new(some(count), per).expect("a sane rate");
+            if windows.iter().all(|other| other.per() != rate.per()) {
+                windows.push(rate);
+            }
+        }
+        let reserve_high = Reserve::new(rng.pick(&[0.0, 0.0, 0.2, 0.7])).expect("a share");
+        Ceilings { windows, reserve_high }
+    }
+
+    /// A limit that targets may share.
+    pub(super) fn shared_limit(&self, rng: &mut Rng) -> Bounds {
+        let limit = self.policy(rng).limit;
+        let pace = limit.bounds().pace.filter(|_| !rng.one_in(3));
+        let max_concurrent = (!rng.one_in(3)).then_some(limit.max_concurrent);
+        Bounds { pace, max_concurrent, ..limit.bounds() }
     }
 
     pub(super) fn policy(&self, rng: &mut Rng) -> Policy {
@@ -133,10 +205,18 @@ impl Shape {
         };
         Policy {
             limit: Limit {
-                rate,
-                burst: some(rng.pick(&[1, 1, 1, 2, 5, 50])),
-                max_concurrent: some(rng.pick(&[1, 1, 2, 5, 10, 100])),
+                hold_after_timeout: self.hold,
+                ceilings: self.ceilings(rng),
+                ..Limit::plain(
+                    rate,
+                    some(rng.pick(&[1, 1, 1, 2, 5, 50])),
+                    some(rng.pick(&[1, 1, 2, 5, 10, 100])),
+                )
             },
+            share: (0..self.shared)
+                .filter(|_| !rng.one_in(4))
+                .map(|number| Shape::limit_name(number))
+                .collect(),
             retry: Retry {
                 max_attempts: some(rng.pick(&[1, 2, 3, 5])),
                 min_backoff,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::rng::Rng;
 use crate::broker::payload::{Answer, Outcome, Report};
 
-/// The dispatcher gives an attempt up after this.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than anybody waits for an answer.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -71,7 +71,7 @@ impl Mood {
                 (quick, report)
             }
             Mood::Gone => (quick, report(Outcome::Refused, None, quick)),
-            Mood::Hangs => (TIMEOUT, report(Outcome::Unknown, None, TIMEOUT)),
+            Mood::Hangs => (NEVER, timed_out(NEVER)),
             Mood::Breaks => (slow, report(Outcome::Unknown, None, slow)),
             Mood::Rejects => {
                 (quick, report(Outcome::Rejected, Some(rng.pick(&[301, 400, 404, 422])), quick))
@@ -79,6 +79,11 @@ impl Mood {
             Mood::Fails => (quick, report(Outcome::Unknown, Some(500), quick)),
         }
     }
+}
+
+/// The dispatcher gave the attempt up.
+pub(super) fn timed_out(after: Duration) -> Report {
+    report(Outcome::Unknown, None, after)
 }
 
 fn report(outcome: Outcome, status: Option<u16>, took: Duration) -> Report {

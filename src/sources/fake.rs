@@ -22,11 +22,8 @@ use crate::store::{JobRecord, Options, Store, StoreError};
 pub(crate) fn directory() -> Directory {
     let one = NonZeroU32::MIN;
     let policy = Policy {
-        limit: Limit {
-            rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-            burst: one,
-            max_concurrent: one,
-        },
+        limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+        share: Vec::new(),
         retry: Retry {
             max_attempts: one,
             min_backoff: Duration::from_secs(1),

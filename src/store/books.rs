@@ -93,7 +93,12 @@ impl Books {
             held_until: target.held_until,
             counts: target.counts.clone(),
         });
-        Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
+        Recovered {
+            targets: targets.collect(),
+            running,
+            last_seat: self.last_seat,
+            ..Recovered::default()
+        }
     }
 
     /// By number.
@@ -140,7 +145,7 @@ impl Books {
     }
 
     pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
-        let id = change.target();
+        let Some(id) = change.target() else { return Ok(()) };
         let target = self.target(id)?;
         let (leaves, seat) = match change {
             Change::Insert(insert) => (None, Some(insert.header.seat)),
@@ -158,6 +163,7 @@ impl Books {
                 touched.targets.push(id);
                 return Ok(());
             }
+            Change::Spent(_) | Change::Lived { .. } => return Ok(()),
         };
         if let Some((priority, state)) = leaves
             && target.counts.get(priority, state) == 0

@@ -82,7 +82,10 @@ impl<'txn> Commit<'txn> {
             Change::Delete { id, target, priority, place } => self
                 .delete(*id, *target, *priority, place)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => Ok(()),
         }
     }
 

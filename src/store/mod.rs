@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod jobs;
 mod keys;
+pub(crate) mod life;
 mod list;
 mod load;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod spent;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,7 @@ use crate::broker::time::Wall;
 use books::{Books, Touched};
 use commit::{Buffers, Commit};
 use disk::Disk;
+use life::Life;
 
 /// The format of the file: its tables, keys and values. Another one is refused.
 pub const FORMAT: u64 = 1;
@@ -79,6 +82,7 @@ pub struct Store {
     disk: Arc<Disk>,
     books: Books,
     buffers: Buffers,
+    life: Life,
     /// Whatever failed once fails for ever: redb refuses to go on, and so do the books, which
     /// ran ahead of a commit that was not.
     failed: Option<StoreError>,
@@ -108,19 +112,21 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(database), Arc::new(disk));
         let reader = Reader::new(database.clone(), disk.clone());
-        let (books, running) = reader.read(|txn| {
+        let (books, running, spent, past) = reader.read(|txn| {
             let books = Books::read(txn)?;
             books.audit(txn)?;
             let mut running: Vec<(Header, Wall)> = Vec::new();
             for row in tables::read(txn, tables::RUNNING)?.iter()? {
                 running.push(codec::decode("running", row?.1.value())?);
             }
-            Ok((books, running))
+            Ok((books, running, spent::read(txn)?, life::read(txn)?))
         })?;
         let buffers = Buffers::default();
-        let mut store = Store { database, reader, disk, books, buffers, failed: None };
+        let (life, lived) = Life::begin(past, crate::handle::Handle::wall_now());
+        let mut store = Store { database, reader, disk, books, buffers, life, failed: None };
         store.add_targets(target_names)?;
         let recovered = store.books.recovered(running);
+        let recovered = Recovered { spent, lived, ..recovered };
         Ok((store, recovered))
     }
 
@@ -179,11 +185,23 @@ impl Store {
         txn.set_quick_repair(true);
         let mut touched = Touched::default();
         let mut commit = Commit::open(&txn, &mut self.buffers)?;
+        let mut spent = spent::Touched::default();
+        let mut last = None;
         for change in changes {
-            commit.apply(change)?;
-            self.books.apply(change, &mut touched)?;
+            match change {
+                Change::Spent(said) => spent.say(said),
+                Change::Lived { lived, wall } => last = Some((*lived, *wall)),
+                _ => {
+                    commit.apply(change)?;
+                    self.books.apply(change, &mut touched)?;
+                }
+            }
         }
         let started = commit.started();
+        spent.write(&txn, &mut self.buffers.bytes)?;
+        if let Some(last) = last {
+            self.life.write(last, &txn, &mut self.buffers.bytes)?;
+        }
         self.books.write(&touched, &txn, &mut self.buffers.bytes)?;
         txn.commit()?;
         Ok(started)

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use super::record::{JobRecord, cap_history};
 use crate::broker::change::{
-    Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
-    RecoveredTarget, Turn,
+    Account, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
+    RecoveredTarget, Spent, Turn,
 };
 use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::broker::time::Wall;
+use crate::broker::policy::LimitId;
+use crate::broker::time::{Lived, Wall};
 
 /// Clone it to keep what a crash would leave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,9 @@ pub(crate) struct Model {
     holders: BTreeMap<DedupKey, JobId>,
     targets: BTreeMap<TargetId, ModelTarget>,
     last_seat: Seat,
+    spent: BTreeMap<(LimitId, Account), u64>,
+    /// When something was last spent.
+    pub(crate) last: Option<(Lived, Wall)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +81,26 @@ impl Model {
             targets: targets.collect(),
             running: running.collect(),
             last_seat: self.last_seat,
+            spent: self.spent().collect(),
+            // Only who has a clock knows.
+            lived: Lived::default(),
+        }
+    }
+
+    pub(crate) fn spent(&self) -> impl Iterator<Item = Spent> + '_ {
+        self.spent.iter().map(|((limit, account), count)| Spent {
+            limit: limit.clone(),
+            account: *account,
+            count: *count,
+        })
+    }
+
+    fn spend(&mut self, spent: &Spent) {
+        let key = (spent.limit.clone(), spent.account);
+        if spent.count == 0 {
+            self.spent.remove(&key);
+        } else {
+            self.spent.insert(key, spent.count);
         }
     }
 
@@ -87,7 +111,8 @@ impl Model {
     pub(crate) fn commit(&mut self, _turn: Turn, changes: &[Change]) -> Vec<(JobId, Arc<Request>)> {
         let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
         for change in changes {
-            assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
+            let known = change.target().is_none_or(|target| self.targets.contains_key(&target));
+            assert!(known, "no such target: {change:?}");
             match change {
                 Change::Insert(insert) => self.insert(insert),
                 Change::Move(step) => {
@@ -103,6 +128,8 @@ impl Model {
                     self.delete(*id, *target, *priority, place);
                 }
                 Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Spent(spent) => self.spend(spent),
+                Change::Lived { lived, wall } => self.last = Some((*lived, *wall)),
                 Change::Held { target, until } => self.target(*target).held_until = Some(*until),
             }
         }

@@ -15,6 +15,8 @@
 //! | `counts` | target, priority, state | how many, big-endian |
 //! | `tokens` | id | nothing; of jobs with a task token that have not ended |
 //! | `outbox` | id | nothing; of jobs that ended and whose task token is to be answered |
+//! | `spent` | limit and account | how much, see [`super::spent`] |
+//! | `clock` | `life` or `last` | see [`super::life`] |
 //! | `meta` | name | `format` and `last_seat` |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place.
@@ -46,6 +48,10 @@ pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
     TableDefinition::new("counts");
+/// What the limits have spent.
+pub(super) const SPENT: TableDefinition<'static, &[u8], u64> = TableDefinition::new("spent");
+/// How long the store has lived.
+pub(super) const CLOCK: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("clock");
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 
 pub(super) const META_FORMAT: &str = "format";
@@ -64,6 +70,8 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     txn.open_table(TARGETS)?;
     txn.open_table(CLAIMS)?;
     txn.open_table(COUNTS)?;
+    txn.open_table(SPENT)?;
+    txn.open_table(CLOCK)?;
     txn.open_table(META)?;
     Ok(())
 }

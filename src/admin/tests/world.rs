@@ -46,11 +46,8 @@ pub(super) fn now() -> Now {
 fn policy() -> Policy {
     let few = |n| NonZeroU32::new(n).unwrap();
     Policy {
-        limit: Limit {
-            rate: Rate::new(few(10), Duration::from_secs(1)).unwrap(),
-            burst: few(2),
-            max_concurrent: few(4),
-        },
+        limit: Limit::plain(Rate::new(few(10), Duration::from_secs(1)).unwrap(), few(2), few(4)),
+        share: Vec::new(),
         retry: Retry {
             max_attempts: few(5),
             min_backoff: Duration::from_secs(1),
@@ -87,6 +84,8 @@ pub(in crate::admin) fn target_view() -> TargetView {
         in_flight: 4,
         paused: false,
         blocked: Some((BlockedOn::Rate, Some(now().mono + Duration::from_millis(100)))),
+        blocked_by: None,
+        blocked_window: None,
         blocked_for,
     }
 }
@@ -114,7 +113,7 @@ fn view() -> View {
         blocked: None,
         ..shop.clone()
     };
-    View { now: now(), targets: vec![shop, gone, target_view()] }
+    View { now: now(), targets: vec![shop, gone, target_view()], limits: Vec::new() }
 }
 
 fn directory() -> Directory {

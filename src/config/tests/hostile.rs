@@ -105,6 +105,7 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "store",
         "telemetry",
         "step_functions",
+        "limits",
         "targets",
         "sources",
         "limit",
@@ -112,6 +113,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "retry",
         "headers",
     ];
+    let lists = ["share", "windows"];
+    let shares = ["reserve_high"];
     let truths = ["check_before_dispatch"];
     let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
     for words in vocabulary::ALL {
@@ -120,6 +123,10 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
             let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
             let wrong: &[&str] = if tables.contains(key) {
                 &["5", "\"x\"", "[]", "true", "nan", "1979-05-27"]
+            } else if lists.contains(key) {
+                &["5", "\"x\"", "[5]", "{}", "true", "1979-05-27"]
+            } else if shares.contains(key) {
+                &["5", "\"0.2\"", "1.0", "-0.1", "nan", "inf", "[0.2]", "true", "0.995"]
             } else if truths.contains(key) {
                 &["5", "\"true\"", "nan", "[true]", "{}", "1979-05-27"]
             } else if numbers.contains(key) {

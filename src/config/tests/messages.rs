@@ -113,7 +113,8 @@ fn what_stands_for_a_table_is_one_error_not_three() {
 #[test]
 fn unknown_keys_find_their_neighbour_or_their_table() {
     let version = env!("CARGO_PKG_VERSION");
-    let windows = format!("did you mean windows? But tollgate {version} does not support that yet");
+    let schedule =
+        format!("did you mean schedule? But tollgate {version} does not support that yet");
     for (key, expected) in [
         ("timeout_", "did you mean timeout?"),
         ("Max-Queued", "did you mean max_queued?"),
@@ -123,7 +124,8 @@ fn unknown_keys_find_their_neighbour_or_their_table() {
         ("retention", "it belongs in [store]"),
         ("windows", "it belongs in [targets.erp.limit]"),
         ("max_concurency", "did you mean max_concurrent, in [targets.erp.limit]?"),
-        ("limit.windws", &windows),
+        ("scheduel", &schedule),
+        ("limit.windws", "did you mean windows?"),
         ("retry.colour", "known here: max_attempts, min_backoff, max_backoff, max_retry_duration"),
         ("\"a\\u001b[31m\"", "known here: url,"),
     ] {

@@ -194,11 +194,8 @@ pub(super) fn target(url: &str) -> Target {
         headers: HeaderMap::new(),
         listen: None,
         policy: Policy {
-            limit: Limit {
-                rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-                burst: one,
-                max_concurrent: one,
-            },
+            limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+            share: Vec::new(),
             retry: Retry {
                 max_attempts: one,
                 min_backoff: Duration::ZERO,

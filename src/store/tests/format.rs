@@ -1,18 +1,23 @@
 //! The bytes on disk. Where one of these fails, files that are out there cannot be read any more:
 //! `codec.rs` has the recipe.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::change::Account;
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::{Answer, Request};
-use crate::broker::time::Wall;
+use crate::broker::policy::{LimitId, LimitName};
+use crate::broker::time::{Lived, Wall};
 use crate::store::codec::{decode, encode};
-use crate::store::{JobRecord, jobs};
+use crate::store::life::Run;
+use crate::store::{JobRecord, jobs, spent};
 
 #[track_caller]
 fn is<T>(value: &T, hex: &str)
@@ -136,4 +141,22 @@ fn records() {
     }
     bytes.push(0);
     assert!(jobs::read(&bytes).is_err(), "one too many");
+}
+
+#[test]
+fn what_limits_have_spent() {
+    let mut key = Vec::new();
+    let (per, end) = (Duration::from_micros(0x0102), Lived::from_micros(0x0304));
+    spent::write_key(&mut key, &LimitId::Target(TargetId(5)), Account::Window { per, end });
+    assert_eq!(in_hex(&key), "00000000050000000000000001020000000000000304");
+    let shared = LimitId::Shared(LimitName::new("ab"));
+    spent::write_key(&mut key, &shared, Account::Place { until: end });
+    assert_eq!(in_hex(&key), "01616200010000000000000304");
+}
+
+#[test]
+fn clocks() {
+    let run = Run { boot: 300, uptime: Duration::new(2, 3) };
+    is(&(run, Lived::from_micros(4)), "01ac02020304");
+    is(&(Lived::from_micros(4), at(5)), "010405");
 }

@@ -1,0 +1,583 @@
+//! Starts: armed, let go, called back.
+//!
+//! A start must be durable before its request leaves, and a commit takes time that varies. So a
+//! job is *armed* (chosen, and its start committed) a little before its token is there, by the
+//! [`Lead`] that commits took lately, and *let go* when the start is on disk and the token is
+//! taken, which paces what leaves and not what is written. With an empty queue and a full bucket
+//! all of it happens in the commit that stores the job.
+//!
+//! Targets that share a limit are looked at together, in arming and in letting go: the highest
+//! job of all that could go goes, equals take turns, and one that was passed over by jobs of other
+//! targets as often as its target allows goes before them. A target that its own limit keeps from
+//! going does not take part, and so holds nobody up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::change::{Spent, Turn};
+use super::io::{BlockedOn, Output};
+use super::job::{End, Happening, Header, JobId, Owed, Place, Priority, TargetId};
+use super::limit::{Blocked, Shares};
+use super::lines::Next;
+use super::payload::{Outcome, Report};
+use super::policy::LimitName;
+use super::target::Armed;
+use super::time::{Mono, Now, Wall};
+use super::{Broker, Change, Story};
+
+/// An attempt that was started in this life, or was under way when the last one ended.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) attempt: u32,
+    pub(super) began: Mono,
+    /// The shared limits that it counts in.
+    reserved: Shares,
+    course: Course,
+    /// Once it has ended: nobody knows whether the target is through with it.
+    pub(super) runs_on: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Course {
+    /// Nothing of it was let go.
+    Armed,
+    /// It was let go, and may still be in this process. The limits of which it took tokens.
+    Leaving(Shares),
+    Left,
+}
+
+/// How long before its token a job is armed: what commits took lately, and a little more. As a
+/// retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
+#[derive(Debug)]
+pub(super) struct Lead {
+    mean: Duration,
+    deviation: Duration,
+}
+
+impl Default for Lead {
+    fn default() -> Lead {
+        Lead { mean: Duration::from_millis(1), deviation: Duration::ZERO }
+    }
+}
+
+impl Lead {
+    const LEAST: Duration = Duration::from_micros(200);
+    /// A disk that takes longer than this holds the rate back; better than jobs chosen too early.
+    const MOST: Duration = Duration::from_millis(50);
+
+    fn learn(&mut self, took: Duration) {
+        let off = took.abs_diff(self.mean);
+        self.deviation = (self.deviation * 3 + off) / 4;
+        self.mean = (self.mean * 7 + took) / 8;
+    }
+
+    fn get(&self) -> Duration {
+        (self.mean + self.deviation * 2).clamp(Lead::LEAST, Lead::MOST)
+    }
+}
+
+/// What a target has to say for itself where several could go.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    /// Its job was passed over by those of other targets as often as may be.
+    its_turn: bool,
+    rank: Priority,
+    /// When it last went.
+    last: u64,
+}
+
+impl Claim {
+    /// The least goes. Of two whose turn it is the lower goes first, as in line.
+    fn key(&self) -> (bool, usize, u64) {
+        let rank = self.rank.index();
+        let rank = if self.its_turn { Priority::ALL.len() - rank } else { rank };
+        (!self.its_turn, rank, self.last)
+    }
+}
+
+enum Startable {
+    Nobody,
+    Job(Choice),
+    TooLate(JobId),
+    Blocked(Blocked),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    job: JobId,
+    priority: Priority,
+    claim: Claim,
+    /// Those whose turn it would be cannot use what is left, which is kept for HIGH.
+    from_reserve: bool,
+}
+
+enum Departure {
+    Nobody,
+    Ready(usize, Claim),
+    /// `None`: once others have left.
+    Not(Option<Mono>),
+}
+
+/// How many are armed under each shared limit, by rank.
+type Ahead = BTreeMap<LimitName, [u32; 3]>;
+
+impl Broker {
+    /// Starts and lets go whatever can be, at this target and all that share limits with it, and
+    /// notes why no more.
+    pub(super) fn pump(&mut self, id: TargetId, now: Now) {
+        let peers = self.limits.peers(id);
+        for peer in peers.iter() {
+            self.dirty.remove(peer);
+            self.give_up_late(*peer, now);
+        }
+        let wakes = self.release(&peers, now);
+        let blocked = self.arm_all(&peers, now);
+        for ((peer, wake), blocked) in peers.iter().zip(wakes).zip(blocked) {
+            let wake = earlier(wake, blocked.as_ref().and_then(|blocked| blocked.until));
+            self.note(*peer, blocked, wake, now);
+        }
+    }
+
+    /// What is left to say of a target once nothing more can be done.
+    fn note(&mut self, id: TargetId, blocked: Option<Blocked>, wake: Option<Mono>, now: Now) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.note_blocked(blocked, now.mono);
+        for priority in Priority::ALL {
+            if let Some(wanted) = target.lines.line(priority).window.ask() {
+                let load = super::Load::Ready {
+                    target: id,
+                    priority,
+                    after: wanted.after,
+                    limit: wanted.limit,
+                };
+                self.outputs.push_back(Output::Load(load));
+            }
+        }
+        if let Some(old) = std::mem::replace(&mut target.wake, wake) {
+            self.wakes.remove(&(old, id));
+        }
+        if let Some(at) = wake {
+            self.wakes.insert((at, id));
+        }
+    }
+
+    /// Arms what can be armed. Returns what keeps each of `peers` from more.
+    fn arm_all(&mut self, peers: &[TargetId], now: Now) -> Vec<Option<Blocked>> {
+        loop {
+            let ahead = self.armed_ahead(peers);
+            let mut blocked = vec![None; peers.len()];
+            let mut ready: Vec<(TargetId, Choice)> = Vec::new();
+            for (index, peer) in peers.iter().enumerate() {
+                loop {
+                    match self.startable(*peer, &ahead, now) {
+                        Startable::Job(choice) => ready.push((*peer, choice)),
+                        Startable::TooLate(job) => {
+                            self.expire(now, job);
+                            continue;
+                        }
+                        Startable::Nobody => {}
+                        Startable::Blocked(by) => blocked[index] = Some(by),
+                    }
+                    break;
+                }
+            }
+            let best = ready.iter().min_by_key(|(_, choice)| choice.claim.key()).copied();
+            let Some((id, choice)) = best else { return blocked };
+            for (other, passed) in ready {
+                if passed.claim.rank > choice.claim.rank
+                    && self.limits.have_in_common(id, other)
+                    && let Some(target) = self.targets.get_mut(&other)
+                {
+                    target.passed_by_others = target.passed_by_others.saturating_add(1);
+                }
+            }
+            self.arm(id, choice, now);
+        }
+    }
+
+    fn armed_ahead(&self, peers: &[TargetId]) -> Ahead {
+        let mut ahead = Ahead::new();
+        for peer in peers {
+            let shares = self.limits.shares(*peer);
+            if shares.is_empty() {
+                continue;
+            }
+            let Some(target) = self.targets.get(peer) else { continue };
+            let Some(live) = &target.live else { continue };
+            let max_deferrals = live.policy.max_deferrals.get();
+            for armed in &target.armed {
+                for name in shares.iter() {
+                    let counts = ahead.entry(name.clone()).or_default();
+                    counts[armed.rank(max_deferrals).index()] += 1;
+                }
+            }
+        }
+        ahead
+    }
+
+    fn startable(&mut self, id: TargetId, ahead: &Ahead, now: Now) -> Startable {
+        let Some(target) = self.targets.get(&id) else { return Startable::Nobody };
+        let Some(live) = &target.live else {
+            return match target.counts.in_state(super::JobState::Queued) {
+                0 => Startable::Nobody,
+                _ => Startable::Blocked(Blocked::on(BlockedOn::Paused, None)),
+            };
+        };
+        let max_deferrals = live.policy.max_deferrals.get();
+        let next = target.lines.next(&target.counts, max_deferrals);
+        let Next::Job(mut priority, mut job) = next else { return Startable::Nobody };
+        if self.is_late(job, now) {
+            return Startable::TooLate(job);
+        }
+        if let Some(closed) = target.closed(now.mono, self.draining) {
+            return Startable::Blocked(closed);
+        }
+        let mut from_reserve = false;
+        if let Err(blocked) = self.limits.room(id, priority, now.mono) {
+            // What is kept for HIGH is no use to those before whom HIGH would have to wait.
+            let high = target.lines.first(Priority::High);
+            let high =
+                high.filter(|_| priority != Priority::High && self.limits.keep_some_for_high(id));
+            let Some(high) = high else { return Startable::Blocked(blocked) };
+            if self.is_late(high, now) {
+                return Startable::TooLate(high);
+            }
+            if self.limits.room(id, Priority::High, now.mono).is_err() {
+                return Startable::Blocked(blocked);
+            }
+            (priority, job, from_reserve) = (Priority::High, high, true);
+        }
+        // Lower ones that are armed already let it go first.
+        let own = target.armed.iter().filter(|armed| armed.rank(max_deferrals) <= priority);
+        let own = u32::try_from(own.count()).unwrap_or(u32::MAX);
+        let tokens = self.limits.tokens(id, now.mono, |name| {
+            let before = match name.map(|name| ahead.get(name)) {
+                None => own,
+                Some(None) => 0,
+                Some(Some(counts)) => counts[..=priority.index()].iter().sum(),
+            };
+            before.saturating_add(1)
+        });
+        let start = tokens.at.before(self.lead.get());
+        if start > now.mono {
+            // Behind a full bucket the next token comes only once one is taken: when that will be,
+            // the commit of those that are armed will tell.
+            let until = (!tokens.full).then_some(start);
+            let by = Blocked::on(BlockedOn::Rate, until);
+            return Startable::Blocked(Blocked { limit: tokens.limit, ..by });
+        }
+        let highest = Priority::ALL.into_iter().find(|p| target.lines.first(*p).is_some());
+        let claim = Claim {
+            its_turn: target.passed_by_others >= max_deferrals,
+            rank: highest.unwrap_or(priority),
+            last: target.last_armed,
+        };
+        Startable::Job(Choice { job, priority, claim, from_reserve })
+    }
+
+    fn is_late(&self, job: JobId, now: Now) -> bool {
+        let header = self.jobs.in_window(job, |place| *place == Place::Queued);
+        header.deadline.is_some_and(|deadline| deadline <= now.wall)
+    }
+
+    /// Puts a start on record.
+    fn arm(&mut self, id: TargetId, choice: Choice, now: Now) {
+        let Choice { job, priority, from_reserve, .. } = choice;
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        let before = (header.clone(), *place);
+        let mut header = before.0.clone();
+        header.attempts += 1;
+        header.first_sent_at.get_or_insert(now.wall);
+        let attempt = header.attempts;
+        let waited = now.wall.since(header.ready_at);
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let outputs = &mut self.outputs;
+        // Nobody is passed over who could not have gone.
+        let passed_over = if from_reserve {
+            0
+        } else {
+            target.lines.go(priority, |of| {
+                outputs.push_back(Output::PassedOver { target: id, of });
+            })
+        };
+        if attempt == 1 {
+            outputs.push_back(Output::Waited { target: id, priority, wait: waited });
+        }
+        let began = now.mono;
+        let turn = self.turn;
+        let passed_by_others = std::mem::take(&mut target.passed_by_others);
+        self.servings += 1;
+        target.last_armed = self.servings;
+        let (at, durable) = (began, false);
+        let armed = Armed { job, priority, turn, at, durable, passed_over, passed_by_others };
+        target.armed.push(armed);
+        self.arming.insert((self.turn, id));
+        let reserved = self.limits.reserve(id);
+        let flight = Flight { attempt, began, reserved, course: Course::Armed, runs_on: false };
+        self.flights.insert(job, flight);
+        let to = Place::Running { started: now.wall };
+        self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
+    }
+
+    /// Lets go those whose start is on disk, highest first, as tokens allow: a HIGH job that came
+    /// after a lower one was armed need not wait for it. Being passed over here counts as it does
+    /// in line. Returns when the next one of each can go.
+    fn release(&mut self, peers: &[TargetId], now: Now) -> Vec<Option<Mono>> {
+        loop {
+            let mut wakes = vec![None; peers.len()];
+            let mut ready: Vec<(TargetId, usize, Claim)> = Vec::new();
+            for (place, peer) in peers.iter().enumerate() {
+                match self.departure(*peer, now) {
+                    Departure::Nobody => {}
+                    Departure::Ready(index, claim) => ready.push((*peer, index, claim)),
+                    Departure::Not(until) => wakes[place] = until,
+                }
+            }
+            let best = ready.iter().min_by_key(|(_, _, claim)| claim.key()).copied();
+            let Some((id, index, claim)) = best else { return wakes };
+            for (other, index, passed) in ready {
+                if passed.rank > claim.rank
+                    && self.limits.have_in_common(id, other)
+                    && let Some(target) = self.targets.get_mut(&other)
+                {
+                    let armed = &mut target.armed[index];
+                    armed.passed_by_others = armed.passed_by_others.saturating_add(1);
+                }
+            }
+            self.let_go(id, index, now);
+        }
+    }
+
+    /// Which of a target's armed jobs could be let go now.
+    fn departure(&self, id: TargetId, now: Now) -> Departure {
+        let Some(target) = self.targets.get(&id) else { return Departure::Nobody };
+        let Some(live) = &target.live else { return Departure::Nobody };
+        let max_deferrals = live.policy.max_deferrals.get();
+        let Some(index) = first_to_leave(&target.armed, max_deferrals) else {
+            return Departure::Nobody;
+        };
+        let tokens = self.limits.tokens(id, now.mono, |_| 1);
+        if tokens.at > now.mono {
+            return Departure::Not(Some(tokens.at));
+        }
+        if !self.limits.may_leave(id) {
+            return Departure::Not(None);
+        }
+        let armed = &target.armed[index];
+        let claim = Claim {
+            its_turn: armed.passed_by_others >= max_deferrals,
+            rank: armed.rank(max_deferrals),
+            last: target.last_sent,
+        };
+        Departure::Ready(index, claim)
+    }
+
+    fn let_go(&mut self, id: TargetId, index: usize, now: Now) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let Armed { job, priority, .. } = target.armed.remove(index);
+        for earlier in &mut target.armed[..index] {
+            if earlier.durable && earlier.priority > priority {
+                earlier.passed_over = earlier.passed_over.saturating_add(1);
+            }
+        }
+        self.servings += 1;
+        target.last_sent = self.servings;
+        let taken = self.limits.take(id, now.mono);
+        let mut attempt = 0;
+        if let Some(flight) = self.flights.get_mut(&job) {
+            attempt = flight.attempt;
+            flight.course = Course::Leaving(taken);
+        }
+        self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
+    }
+
+    /// It is on its way to its target: the next may leave this process.
+    pub(super) fn left(&mut self, job: JobId, attempt: u32, at: Mono) {
+        let Some(flight) = self.flights.get_mut(&job) else { return };
+        let Some((header, _)) = self.jobs.get(job) else { return };
+        if flight.attempt != attempt {
+            return;
+        }
+        if let Course::Leaving(taken) = std::mem::replace(&mut flight.course, Course::Left) {
+            self.limits.left(header.target, &taken, Some(at));
+            self.dirty.insert(header.target);
+        }
+    }
+
+    /// A job is under way no more: its places and slots are free, now or when the limits say.
+    pub(super) fn land(&mut self, job: JobId, target: TargetId, now: Now) {
+        let Some(flight) = self.flights.remove(&job) else { return };
+        match flight.course {
+            Course::Armed => self.limits.put_back(target, &flight.reserved),
+            Course::Leaving(taken) => {
+                // Whether it left, and when, was not said: now, at the latest.
+                self.limits.left(target, &taken, Some(now.mono));
+                self.spend(target, &flight.reserved, flight.runs_on, now);
+            }
+            Course::Left => self.spend(target, &flight.reserved, flight.runs_on, now),
+        }
+    }
+
+    fn spend(&mut self, target: TargetId, reserved: &Shares, runs_on: bool, now: Now) {
+        let spent = self.limits.ended(target, reserved, now.mono, runs_on);
+        self.write_spent(spent, now);
+    }
+
+    pub(super) fn write_spent(&mut self, spent: Vec<Spent>, now: Now) {
+        if spent.is_empty() {
+            return;
+        }
+        for spent in spent {
+            self.change(Change::Spent(spent));
+        }
+        self.change(Change::Lived { lived: self.limits.lived(now.mono), wall: now.wall });
+    }
+
+    /// Starts that came to disk with `turn`.
+    pub(super) fn durable(&mut self, now: Now, turn: Turn) {
+        let mut slowest = None;
+        while let Some((armed_in, id)) = self.arming.first().copied()
+            && armed_in <= turn
+        {
+            self.arming.pop_first();
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            for armed in &mut target.armed {
+                if armed.turn <= turn && !armed.durable {
+                    armed.durable = true;
+                    slowest = slowest.max(Some(now.mono.since(armed.at)));
+                }
+            }
+            self.dirty.insert(id);
+        }
+        if let Some(took) = slowest {
+            self.lead.learn(took);
+        }
+        while let Some((armed_in, job)) = self.called_back.first().copied()
+            && armed_in <= turn
+        {
+            self.called_back.pop_first();
+            // One that was armed anew meanwhile needs it.
+            if !self.flights.contains_key(&job) {
+                self.outputs.push_back(Output::Unsend { job });
+            }
+        }
+    }
+
+    /// Calls back what was armed and has not left.
+    pub(super) fn disarm(&mut self, id: TargetId, now: Now) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        for armed in std::mem::take(&mut target.armed) {
+            self.call_back(armed, now);
+        }
+    }
+
+    /// Ends those that were armed and whose deadline has passed since.
+    fn give_up_late(&mut self, id: TargetId, now: Now) {
+        let (jobs, Some(target)) = (&self.jobs, self.targets.get_mut(&id)) else { return };
+        let is_late = |armed: &mut Armed| {
+            let deadline = jobs.get(armed.job).and_then(|(header, _)| header.deadline);
+            deadline.is_some_and(|deadline| deadline <= now.wall)
+        };
+        let late: Vec<Armed> = target.armed.extract_if(.., is_late).collect();
+        for armed in late {
+            self.call_back(armed, now);
+            self.expire(now, armed.job);
+        }
+    }
+
+    fn call_back(&mut self, armed: Armed, now: Now) {
+        let Armed { job, priority, turn, durable, passed_over, passed_by_others, .. } = armed;
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        let before = (header.clone(), *place);
+        let mut header = before.0.clone();
+        let attempt = header.attempts;
+        header.attempts -= 1;
+        if header.spent == 0 && header.refusals == 0 {
+            header.first_sent_at = None;
+        }
+        if let Some(target) = self.targets.get_mut(&header.target) {
+            target.lines.line(priority).come_back(passed_over);
+            target.passed_by_others = target.passed_by_others.max(passed_by_others);
+        }
+        if durable {
+            self.outputs.push_back(Output::Unsend { job });
+        } else {
+            // Its request comes with the commit that is under way.
+            self.called_back.insert((turn, job));
+        }
+        self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
+    }
+
+    /// A job that was under way when the last life ended. Where it is now nobody knows, so its
+    /// attempt counts as one that ended just now and may run on.
+    pub(super) fn resume(&mut self, header: Header, started: Wall, now: Now) {
+        let place = Place::Running { started };
+        if let Some(target) = self.targets.get_mut(&header.target) {
+            target.in_flight += 1;
+        }
+        self.jobs.put(header.clone(), place);
+        let reserved = self.limits.reserve(header.target);
+        let (attempt, began) = (header.attempts, now.mono);
+        let flight = Flight { attempt, began, reserved, course: Course::Left, runs_on: true };
+        self.flights.insert(header.id, flight);
+        let report = Report {
+            outcome: Outcome::Unknown,
+            answer: None,
+            retry_after: None,
+            reason: Some("the broker stopped while this attempt was under way".into()),
+            took: now.wall.since(started),
+        };
+        self.end_attempt(now, (header, place), now.mono, report);
+    }
+
+    /// It was let go, and found before its request left that no workflow waits for it any more.
+    pub(super) fn not_sent(&mut self, now: Now, job: JobId, attempt: u32, reason: String) {
+        let Some(flight) = self.flights.get_mut(&job) else { return };
+        if flight.attempt != attempt {
+            return;
+        }
+        let Some((header, place)) = self.jobs.get(job) else { return };
+        // Its tokens are lost, its slots are not.
+        if let Course::Leaving(taken) = std::mem::replace(&mut flight.course, Course::Armed) {
+            self.limits.left(header.target, &taken, None);
+        }
+        let before = (header.clone(), *place);
+        let mut header = Header { owed: Owed::Nothing, ..before.0.clone() };
+        header.attempts -= 1;
+        self.lookups.cancelled(job);
+        let events = vec![
+            Happening::NotSent { attempt },
+            Happening::TokenLate { reason: reason.clone() },
+            Happening::Cancelled { reason: Some(reason) },
+        ];
+        let to = Place::Ended { end: End::Cancelled, at: now.wall };
+        self.shift(now, before, header, to, Story { events, answer: None });
+    }
+
+    /// Limits that came to apply while attempts were under way: they count there too.
+    pub(super) fn adopt_limits(&mut self) {
+        for (job, flight) in &mut self.flights {
+            if let Some((header, _)) = self.jobs.get(*job) {
+                flight.reserved = self.limits.adopt(header.target, &flight.reserved);
+            }
+        }
+    }
+}
+
+/// Of those whose start is on disk the highest, unless a lower one was passed over so often that it
+/// is its turn; of several such the lowest, as in line.
+fn first_to_leave(armed: &[Armed], max_deferrals: u32) -> Option<usize> {
+    let ready = || armed.iter().enumerate().filter(|(_, armed)| armed.durable);
+    let (highest, first) = ready().min_by_key(|(index, armed)| (armed.priority, *index))?;
+    let turn = ready()
+        .filter(|(_, armed)| armed.priority > first.priority && armed.passed_over >= max_deferrals)
+        .max_by_key(|(index, armed)| (armed.priority, std::cmp::Reverse(*index)));
+    Some(turn.map_or(highest, |(index, _)| index))
+}
+
+fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
