@@ -14,6 +14,7 @@
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
+pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
