@@ -18,6 +18,7 @@ pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
+pub mod forecast;
 pub mod io;
 pub mod job;
 mod jobs;
