@@ -11,6 +11,8 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `calendar` | the clock of a place: schedules, quotas |
+//! | `forecast` | estimates of when jobs start |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
