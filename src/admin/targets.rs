@@ -55,7 +55,7 @@ impl AdminState {
     }
 }
 
-fn no_such_target(name: &str, directory: &Directory) -> AdminError {
+pub(super) fn no_such_target(name: &str, directory: &Directory) -> AdminError {
     let known = directory.configured_names().map(str::to_owned).collect();
     AdminError::NoSuchTarget { name: name.to_owned(), known }
 }

@@ -11,12 +11,16 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `calendar` | the clock of a place: schedules, quotas |
+//! | `forecast` | estimates of when jobs start |
 //! | `submit`, `command`, `start`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
+pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
+pub mod forecast;
 pub mod io;
 pub mod job;
 mod jobs;

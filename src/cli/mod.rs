@@ -11,6 +11,7 @@ mod control;
 mod dead;
 mod error;
 mod jobs;
+mod plan;
 mod problem;
 mod submit;
 mod table;
@@ -18,6 +19,7 @@ mod targets;
 mod terminal;
 mod timeline;
 mod values;
+mod when;
 mod wire;
 
 use clap::CommandFactory;
@@ -79,6 +81,7 @@ async fn ask(command: &Command, outside: &mut Outside) -> Result<(), CliError> {
         Command::Jobs(args) => jobs::jobs(args, outside).await,
         Command::Dead(args) => dead::dead(args, outside).await,
         Command::Targets(args) => targets::targets(args, outside).await,
+        Command::Plan(args) => plan::plan(args, outside).await,
         Command::Pause(args) => control::pause(args, true, outside).await,
         Command::Resume(args) => control::pause(args, false, outside).await,
         Command::Reload(args) => control::reload(args, outside).await,
