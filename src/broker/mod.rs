@@ -13,6 +13,7 @@
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
+pub mod adaptive;
 mod attempt;
 pub mod change;
 mod clock;
