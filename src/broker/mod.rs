@@ -15,9 +15,11 @@
 
 pub mod adaptive;
 mod attempt;
+pub mod breaker;
 pub mod change;
 mod clock;
 mod command;
+pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
