@@ -11,6 +11,7 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
 //! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
 
 pub mod adaptive;
@@ -27,6 +28,7 @@ mod limit;
 mod lines;
 pub mod payload;
 pub mod policy;
+pub mod pressure;
 mod retry;
 mod submit;
 mod target;

@@ -28,12 +28,16 @@ fn world(limiter: Limiter) -> World {
 fn panel(svg: &mut String, top: f64, title: &str, story: &[Second]) {
     let x = |second: usize| LEFT + second as f64 * (WIDTH - LEFT - 10.0) / story.len() as f64;
     let y = |rate: f64| top + TOP + (HEIGHT - TOP - 24.0) * (1.0 - rate.min(MOST) / MOST);
+    // A point where something changes, and one before it.
     let line = |of: &dyn Fn(&Second) -> f64| {
-        let mut path = String::new();
-        for (second, seen) in story.iter().enumerate() {
-            let (x, y) = (x(second), y(of(seen)));
-            let _ = write!(path, "{}{x:.1} {y:.1}", if second == 0 { "M" } else { "L" });
+        let mut path = format!("M{:.0} {:.1}", x(0), y(story.first().map_or(0.0, of)));
+        for (second, two) in (1..).zip(story.windows(2)) {
+            let (before, after) = (y(of(&two[0])), y(of(&two[1])));
+            if before != after {
+                let _ = write!(path, "H{:.1}V{after:.1}", x(second));
+            }
         }
+        let _ = write!(path, "H{:.1}", x(story.len()));
         path
     };
     let settled = |at: usize| at % 300 >= 60;
