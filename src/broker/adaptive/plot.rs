@@ -1,4 +1,5 @@
-//! Writes docs/adaptive.svg: `cargo test --lib adaptive::plot -- --ignored`.
+//! Draws docs/adaptive.svg:
+//! `cargo test --lib adaptive::plot -- --ignored --nocapture | sed -n '/^<svg/,/^<\/svg/p'`
 
 use std::fmt::Write as _;
 
@@ -87,7 +88,7 @@ fn filled(mut story: Vec<Second>, world: &World) -> Vec<Second> {
 }
 
 #[test]
-#[ignore = "writes docs/adaptive.svg"]
+#[ignore = "prints docs/adaptive.svg"]
 fn draws() {
     let panels: [(&str, Limiter, Box<dyn Law>); 4] = [
         ("Tollgate, sliding window of a second", Limiter::Sliding(1.0), Box::new(law())),
@@ -119,6 +120,5 @@ fn draws() {
          seconds with a refusal. The figures leave out a minute after each change.</text>\n</svg>",
         height - 8.0
     );
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/adaptive.svg");
-    std::fs::write(path, svg).unwrap();
+    println!("\n{svg}");
 }

@@ -215,6 +215,8 @@ pub(super) fn run(world: &World, law: &mut dyn Law, seed: u64) -> Vec<Second> {
             }
         }
     }
+    let rate = law.rate(world.configured);
+    seconds[told as usize..].iter_mut().for_each(|second| second.rate = rate);
     seconds
 }
 
