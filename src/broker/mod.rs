@@ -11,16 +11,20 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
+//! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
 //! | `calendar` | the clock of a place: schedules, quotas |
 //! | `forecast` | estimates of when jobs start |
 //! | `submit`, `command`, `start`, `attempt`, `clock` | what the broker does, by occasion |
 
+pub mod adaptive;
 mod attempt;
+pub mod breaker;
 pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
 pub mod forecast;
+pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
@@ -28,6 +32,7 @@ mod limit;
 mod lines;
 pub mod payload;
 pub mod policy;
+pub mod pressure;
 mod retry;
 mod start;
 mod submit;

@@ -55,6 +55,9 @@ pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
 pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
 pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
 
+pub(super) const BREAKER_FAILURES: u32 = 1_000_000;
+pub(super) const PROBE_EVERY: RangeInclusive<Duration> = millis(100)..=secs(DAY);
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

@@ -6,7 +6,9 @@
 
 pub mod defaults;
 
+mod adaptive;
 mod bounds;
+mod breaker;
 mod error;
 mod headers;
 mod item;

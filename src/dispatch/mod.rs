@@ -30,6 +30,7 @@ mod answer;
 mod connection;
 mod hop;
 mod pool;
+pub mod rate_headers;
 mod reason;
 mod request;
 mod retry_after;
