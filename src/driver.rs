@@ -324,6 +324,7 @@ impl Driver {
                 outcome: Outcome::Refused,
                 answer: None,
                 retry_after: None,
+                hint: None,
                 reason: Some("the broker had no request at hand to send".into()),
                 took: Duration::ZERO,
             };

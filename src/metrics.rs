@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{
 use crate::broker::io::{BlockedOn, Source, TargetView};
 use crate::broker::job::{JobState, Priority, TargetId};
 use crate::broker::payload::Outcome;
+use crate::broker::policy::LimitId;
 use crate::handle::View;
 
 const ENQUEUED: &str = "tollgate_jobs_enqueued_total";
@@ -345,7 +346,7 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         }
     }
     type Value = fn(&TargetView) -> f64;
-    let per_target: [(&str, &str, Value); 5] = [
+    let per_target: [(&str, &str, Value); 6] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),
@@ -356,11 +357,15 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
             target.counts.dead() as f64
         }),
-        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| match &target
-            .policy
-        {
-            Some(policy) if !target.paused => policy.limit.rate.per_second(),
-            _ => 0.0,
+        ("tollgate_rate_per_second", "The rate in force; 0 while nothing may be sent.", |target| {
+            let shut = matches!(target.blocked, Some((BlockedOn::Closed, _)));
+            match target.rate {
+                Some(rate) if !target.paused && !shut => rate.per_second(),
+                _ => 0.0,
+            }
+        }),
+        ("tollgate_breaker_open", "1 while one job at a time probes a target that fails.", |t| {
+            f64::from(u8::from(t.breaker_open))
         }),
     ];
     for (name, help, value) in per_target {
@@ -378,8 +383,32 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
             writeln!(text, "{name}{{target=\"{target}\",reason=\"{reason}\"}} {seconds}")?;
         }
     }
+    write_limits(text, view)?;
     family(text, "tollgate_store_bytes", "gauge", "Size of the store's file.")?;
     writeln!(text, "tollgate_store_bytes {store_bytes}")
+}
+
+fn write_limits(text: &mut String, view: &View) -> std::fmt::Result {
+    let name = "tollgate_limit_remaining";
+    family(text, name, "gauge", "Requests that may still start within a window or quota.")?;
+    for limit in &view.limits {
+        let id = match &limit.id {
+            LimitId::Shared(name) => name.as_str(),
+            LimitId::Target(id) => {
+                let target = view.targets.iter().find(|target| target.id == *id);
+                target.map_or("?", |target| target.name.as_str())
+            }
+        };
+        for window in &limit.windows {
+            let width = humantime::format_duration(window.rate.per()).to_string().replace(' ', "");
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{width}\"}} {}", window.left)?;
+        }
+        if let Some((quota, left)) = &limit.quota {
+            let per = quota.per.as_str();
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{per}\"}} {left}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_pending(text: &mut String, pending: u64) -> std::fmt::Result {

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::broker::io::{CommandError, JobCommand};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority};
 use crate::http_api::json::JobJson;
+use crate::http_api::standing;
 use crate::store::{Filter, JobRecord};
 
 use super::AdminState;
@@ -134,7 +135,9 @@ pub(super) async fn show(
         })
         .await?;
     let record = record.ok_or(AdminError::NoSuchJob(id))?;
+    let position = standing::of(&state.handle, &record).await;
     let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let job = job.standing(position);
     Ok(Json(JobDetail { job, request: request.map(RequestJson::new) }))
 }
 

@@ -1,6 +1,5 @@
 //! What would happen if so many jobs came: an answer without doing it.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,14 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::broker::calendar::Schedule;
-use crate::broker::forecast::{
-    self, Bucket, By, Concurrency, Gate, Hold, Limits, Order, Phase, Queued,
-};
-use crate::broker::io::{BlockedOn, TargetView};
+use crate::broker::forecast::{self, By, Gate, Hold, Limits, Order, Phase, Queued};
 use crate::broker::job::{JobState, Priority};
 use crate::broker::policy::Rate;
-use crate::broker::time::{Now, Wall};
+use crate::broker::time::Wall;
 
 use super::AdminState;
 use super::answer::Json;
@@ -139,7 +134,7 @@ pub(super) async fn plan(
     let Some(target) = view.targets.iter().find(|target| target.id == id) else {
         return Err(super::targets::no_such_target(&name, &state.handle.directory()));
     };
-    let limits = forecast_of(target, view.now);
+    let limits = target.forecast.clone();
     let now = view.now.wall;
     let at = wish.at.map_or(now, |at| at.max(now));
     if at.since(now) > FARTHEST {
@@ -151,51 +146,6 @@ pub(super) async fn plan(
     // A moment of arithmetic, however many jobs; off the threads that serve others all the same.
     let planned = tokio::task::spawn_blocking(move || PlanJson::new(name, &limits, &queued, order));
     planned.await.map(Json).map_err(|_| AdminError::Stopped(crate::handle::Stopped))
-}
-
-/// The limits of a target as far as the view knows them.
-pub(super) fn forecast_of(view: &TargetView, now: Now) -> Limits {
-    let limit = view.policy.as_ref().map(|policy| policy.limit);
-    let gate = match (limit, view.blocked) {
-        (None, _) => Gate::Shut(Hold::NotConfigured),
-        (_, Some((BlockedOn::Draining, _))) => Gate::Shut(Hold::Draining),
-        _ if view.paused => Gate::Shut(Hold::Paused),
-        (_, Some((BlockedOn::Paused, _))) => Gate::Shut(Hold::Paused),
-        (_, Some((BlockedOn::Refused, Some(until)))) => {
-            Gate::Until(now.wall + until.since(now.mono), Hold::Refused)
-        }
-        _ => Gate::Open,
-    };
-    // Without a policy nothing is sent, so any rate will do.
-    let a_second = Duration::from_secs(1);
-    let rate = limit.map(|limit| limit.rate).or(Rate::new(NonZeroU32::MIN, a_second));
-    let Some(rate) = rate else { unreachable!("one a second is a rate") };
-    let burst = limit.map_or(NonZeroU32::MIN, |limit| limit.burst);
-    let tokens = match view.blocked {
-        Some((BlockedOn::Rate, Some(until))) => {
-            let missing = until.since(now.mono).as_secs_f64() * rate.per_second();
-            (1.0 - missing).max(0.0)
-        }
-        // It runs: between no token and one.
-        _ if view.counts.in_state(JobState::Queued) > 0 => 0.0,
-        _ => f64::from(burst.get()),
-    };
-    Limits {
-        now: now.wall,
-        gate,
-        bucket: Bucket { rate, burst, tokens },
-        shared: Vec::new(),
-        windows: Vec::new(),
-        quotas: Vec::new(),
-        concurrency: Concurrency {
-            max: limit.map_or(NonZeroU32::MIN, |limit| limit.max_concurrent),
-            in_flight: view.in_flight,
-            mean: None,
-        },
-        schedule: Schedule::default(),
-        lasting: Duration::ZERO,
-        max_deferrals: view.policy.as_ref().map_or(NonZeroU32::MIN, |policy| policy.max_deferrals),
-    }
 }
 
 impl PlanJson {
@@ -297,17 +247,18 @@ fn never(limits: &Limits) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::broker::calendar::{Per, Quota, Zone};
-    use crate::broker::forecast::{QuotaLeft, Window};
-    use crate::broker::time::Mono;
+    use crate::broker::forecast::{Bucket, QuotaLeft, Window};
 
     #[test]
     fn each_limit_is_called_as_it_is_configured() {
         let few = |n| NonZeroU32::new(n).unwrap();
         let rate = |n, secs| Rate::new(few(n), Duration::from_secs(secs)).unwrap();
         let view = crate::admin::tests::target_view();
-        let mut limits = forecast_of(&view, Now::default());
+        let mut limits = (*view.forecast).clone();
         limits.shared = vec![Bucket { rate: rate(12, 1), burst: few(1), tokens: 0.0 }];
         let width = Duration::from_secs(60);
         limits.windows = vec![Window { count: few(100), width, reserve: 0, taken: Vec::new() }];
@@ -326,30 +277,5 @@ mod tests {
             let (word, text) = decided(&limits, by);
             assert_eq!((word, text.as_str()), expected);
         }
-    }
-
-    #[test]
-    fn a_view_tells_what_it_knows() {
-        let mono = Mono::ZERO + Duration::from_secs(600);
-        let now = Now { mono, wall: Wall::from_millis(1_700_000_000_000) };
-        let mut view = crate::admin::tests::target_view();
-        let limits = forecast_of(&view, now);
-        assert_eq!((limits.gate, limits.bucket.tokens), (Gate::Open, 0.0));
-        assert_eq!((limits.concurrency.in_flight, limits.max_deferrals.get()), (4, 20));
-
-        view.blocked = Some((BlockedOn::Rate, Some(now.mono + Duration::from_millis(25))));
-        assert!((forecast_of(&view, now).bucket.tokens - 0.75).abs() < 1e-9);
-
-        view.blocked = Some((BlockedOn::Refused, Some(now.mono + Duration::from_secs(9))));
-        let until = now.wall + Duration::from_secs(9);
-        assert_eq!(forecast_of(&view, now).gate, Gate::Until(until, Hold::Refused));
-
-        view.blocked = None;
-        view.counts = crate::broker::change::Counts::default();
-        assert_eq!(forecast_of(&view, now).bucket.tokens, 2.0);
-        view.paused = true;
-        assert_eq!(forecast_of(&view, now).gate, Gate::Shut(Hold::Paused));
-        view.policy = None;
-        assert_eq!(forecast_of(&view, now).gate, Gate::Shut(Hold::NotConfigured));
     }
 }

@@ -34,9 +34,9 @@ impl AdminState {
         let directory = self.handle.directory();
         let mut all: Vec<_> = view.targets.iter().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        let shown = all
-            .into_iter()
-            .map(|target| TargetJson::new(target, view.now, &since, directory.target(target.id)));
+        let shown = all.into_iter().map(|target| {
+            TargetJson::new(target, view.now, &since, &view.limits, directory.target(target.id))
+        });
         Ok(shown.collect())
     }
 

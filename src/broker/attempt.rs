@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::change::Change;
 use super::job::{End, Failure, Happening, Header, JobId, Place};
 use super::payload::{Outcome, Report};
+use super::pressure::Seen;
 use super::retry::{self, Verdict};
 use super::time::{Mono, Now};
-use super::{Broker, Story};
+use super::{Broker, Story, start};
 
 /// By how much a target is held longer than the job that it refused.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -41,7 +42,7 @@ impl Broker {
         let retry = self.targets.get(&header.target).and_then(|t| t.live.as_ref());
         let retry = retry.map_or(retry::WHILE_AWAY, |live| live.policy.retry);
         let verdict = retry::verdict(&report, &header, &retry, now.wall);
-        let held = self.hold_target(now, &header, began, &report, &retry);
+        let held = self.hold_target(now, &header, began, &report);
         let reason = report.reason;
         let mut story = Story { events: Vec::new(), answer: report.answer.map(Arc::new) };
         match report.outcome {
@@ -85,29 +86,33 @@ impl Broker {
 
     /// A refusal holds the whole target back; says for how long. Anything else shows that the
     /// target answers, or that it is not this that ails it.
-    fn hold_target(
-        &mut self,
-        now: Now,
-        header: &Header,
-        began: Mono,
-        report: &Report,
-        retry: &super::policy::Retry,
-    ) -> Duration {
+    fn hold_target(&mut self, now: Now, header: &Header, began: Mono, report: &Report) -> Duration {
         let id = header.target;
-        let Some(target) = self.targets.get_mut(&id) else { return Duration::ZERO };
-        if report.outcome != Outcome::Refused {
-            target.answered(began);
+        // A crash of the broker says nothing about the target.
+        if self.flights.get(&header.id).is_none_or(start::Flight::is_of_the_last_life) {
             return Duration::ZERO;
         }
-        let streak = target.refused_in_a_row(began);
-        let held = retry::hold(retry, streak, report.retry_after);
+        let Some(target) = self.targets.get_mut(&id) else { return Duration::ZERO };
+        let seen = Seen {
+            outcome: report.outcome,
+            status: report.answer.as_ref().map(|answer| answer.status),
+            hint: report.hint,
+            retry_after: report.retry_after,
+            latency: report.took,
+        };
+        if report.answer.is_some() {
+            target.took(report.took);
+        }
+        let was_open = target.feedback.breaker_is_open();
+        let held = target.feedback.on_end(now.mono, began, &seen);
+        if target.feedback.breaker_is_open() && !was_open {
+            self.disarm(id, now);
+        }
+        let Some(held) = held else { return Duration::ZERO };
         // Its job is due with the millisecond after; it must be back in line before others go.
-        let until = now.mono + held + MARGIN;
-        // A longer hold from before stays.
-        let until = target.hold(now.mono, until, streak);
-        let until = now.wall + until.since(now.mono).saturating_sub(MARGIN);
+        let until = now.wall + held.until.since(now.mono).saturating_sub(MARGIN);
         self.change(Change::Held { target: id, until });
         self.disarm(id, now);
-        held
+        held.job
     }
 }

@@ -76,6 +76,8 @@ pub enum Account {
     Window { per: Duration, end: Lived },
     /// Places that are held until then.
     Place { until: Lived },
+    /// Attempts that ended in the period that began then, and is not over before `until`.
+    Quota { since: Wall, until: Lived },
 }
 
 #[derive(Clone, Debug, PartialEq)]

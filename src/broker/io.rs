@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::calendar::Quota;
 use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::forecast;
 use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use super::payload::{Report, Request};
 use super::policy::{Bounds, LimitId, LimitName, Policy, Rate};
@@ -268,19 +270,28 @@ pub enum BlockedOn {
     Concurrency,
     /// A hard window has no slot left.
     Window,
+    /// A calendar quota is used up.
+    Quota,
+    /// Too many attempts in a row failed.
+    Breaker,
     /// The target asked for a pause, or could not be reached.
     Refused,
     Paused,
+    /// By its schedule.
+    Closed,
     Draining,
 }
 
 impl BlockedOn {
-    pub const ALL: [BlockedOn; 6] = [
+    pub const ALL: [BlockedOn; 9] = [
         BlockedOn::Rate,
         BlockedOn::Concurrency,
         BlockedOn::Window,
+        BlockedOn::Quota,
+        BlockedOn::Breaker,
         BlockedOn::Refused,
         BlockedOn::Paused,
+        BlockedOn::Closed,
         BlockedOn::Draining,
     ];
 
@@ -289,8 +300,11 @@ impl BlockedOn {
             BlockedOn::Rate => "rate",
             BlockedOn::Concurrency => "concurrency",
             BlockedOn::Window => "window",
+            BlockedOn::Quota => "quota",
+            BlockedOn::Breaker => "breaker",
             BlockedOn::Refused => "refused",
             BlockedOn::Paused => "paused",
+            BlockedOn::Closed => "closed",
             BlockedOn::Draining => "draining",
         }
     }
@@ -313,6 +327,12 @@ pub struct TargetView {
     pub blocked_by: Option<LimitName>,
     /// The window that does it.
     pub blocked_window: Option<Rate>,
+    /// In force, by configuration, schedule, and what the target's answers say; `None`: nothing may
+    /// be sent at all.
+    pub rate: Option<Rate>,
+    pub breaker_open: bool,
+    /// For estimates.
+    pub forecast: Arc<forecast::Limits>,
     /// How long jobs were ready and this held them back, by [`BlockedOn::ALL`].
     pub blocked_for: [Duration; BlockedOn::ALL.len()],
 }
@@ -327,13 +347,17 @@ pub struct LimitView {
     /// Places of requests that timed out and may still run.
     pub held: u64,
     pub windows: Vec<WindowView>,
+    /// The quota, and what is left of it for HIGH.
+    pub quota: Option<(Quota, u64)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WindowView {
     pub rate: Rate,
     /// How many may still start, if HIGH.
     pub left: u64,
+    /// Slots of attempts that have ended: so many are free again after so long. In order.
+    pub taken: Vec<(Duration, u64)>,
 }
 
 /// How much of the backlog memory holds. Each at least 1.

@@ -14,7 +14,7 @@
 //! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
 //! | `calendar` | the clock of a place: schedules, quotas |
 //! | `forecast` | estimates of when jobs start |
-//! | `submit`, `command`, `start`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `start`, `attempt`, `estimate`, `clock` | what the broker does, by occasion |
 
 pub mod adaptive;
 mod attempt;
@@ -23,6 +23,7 @@ pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
+mod estimate;
 pub mod forecast;
 pub mod hint;
 pub mod io;
@@ -179,7 +180,9 @@ impl Broker {
             let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
             Some(header.enqueued_at)
         });
-        target.view(oldest, now.mono)
+        let rate = self.limits.pace(target.id).map(|pace| pace.rate);
+        let forecast = Arc::new(self.forecast(target, now));
+        target.view(oldest, rate, forecast, now.mono)
     }
 
     fn configure(
@@ -192,7 +195,7 @@ impl Broker {
             .iter()
             .map(|(id, _, policy)| (*id, (policy.limit.bounds(), policy.share.clone())));
         let (spent, changed) =
-            self.limits.configure(own.collect(), limits.into_iter().collect(), now.mono);
+            self.limits.configure(own.collect(), limits.into_iter().collect(), now);
         self.write_spent(spent, now);
         // What was chosen under other limits is chosen anew.
         for id in changed {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::hint::Hint;
+
 /// One header, in the order and with the bytes that it came with; the name is in lower case.
 pub type HeaderLine = (String, Bytes);
 
@@ -98,6 +100,8 @@ pub struct Report {
     pub answer: Option<Answer>,
     /// What the target asked for with `Retry-After`, from the time of its answer.
     pub retry_after: Option<Duration>,
+    /// What the target said of how much it will still take.
+    pub hint: Option<Hint>,
     /// In a few words, why there is no answer; for people.
     pub reason: Option<String>,
     /// From the sending to the end of the answer.

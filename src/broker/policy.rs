@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::calendar::{Quota, Schedule};
 use super::job::TargetId;
+use super::{adaptive, breaker, pressure};
 
 /// So many in so long, e.g. 10 a second. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Rate {
 }
 
 impl Rate {
+    pub const ONE_A_SECOND: Rate = Rate { count: NonZeroU32::MIN, per: Duration::from_secs(1) };
+
     /// `None` where `per` is zero or more than ten years, or the interval is under a nanosecond.
     pub fn new(count: NonZeroU32, per: Duration) -> Option<Rate> {
         let sane = per <= Duration::from_secs(10 * 366 * 86_400) && !(per / count.get()).is_zero();
@@ -74,6 +78,8 @@ impl Reserve {
 pub struct Ceilings {
     /// In any sliding span of `per()` never more than `count()`. No two of the same `per()`.
     pub windows: Vec<Rate>,
+    /// So many a calendar day or month.
+    pub quota: Option<Quota>,
     /// The last share of each, which only HIGH may spend.
     pub reserve_high: Reserve,
 }
@@ -157,16 +163,46 @@ pub struct Retry {
     pub max_retry_duration: Duration,
 }
 
+/// What changes the rate, or stops it, in the course of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tempo {
+    pub schedule: Schedule,
+    /// Nothing is sent that might still be under way when a closed window begins: the longest that
+    /// an attempt takes; zero where that is no matter.
+    pub lasting: Duration,
+    pub breaker: breaker::Settings,
+    pub adaptive: Option<adaptive::Settings>,
+}
+
+impl Default for Tempo {
+    fn default() -> Tempo {
+        Tempo {
+            schedule: Schedule::default(),
+            lasting: Duration::ZERO,
+            breaker: breaker::Settings::DEFAULT,
+            adaptive: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub limit: Limit,
     /// Limits that apply too.
     pub share: Vec<LimitName>,
+    pub tempo: Tempo,
     pub retry: Retry,
     /// A waiting lower job is passed over at most this often. At least 1.
     pub max_deferrals: NonZeroU32,
     /// Jobs that have not ended, in all three queues together.
     pub max_queued: u64,
+}
+
+impl Policy {
+    pub fn feedback(&self) -> pressure::Settings {
+        let Tempo { breaker, adaptive, .. } = self.tempo;
+        pressure::Settings { retry: self.retry, breaker, adaptive }
+    }
 }
 
 #[cfg(test)]

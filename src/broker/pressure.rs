@@ -115,6 +115,11 @@ impl Feedback {
         self.bound(now);
     }
 
+    /// The configuration does not name the target any more. What it asked for stays.
+    pub(super) fn left_alone(&mut self) {
+        self.retry = retry::WHILE_AWAY;
+    }
+
     /// A wall clock that was set forward and back may have left a hold of years.
     fn bound(&mut self, now: Mono) {
         let longest = now + self.retry.max_backoff + MARGIN;

@@ -111,7 +111,14 @@ mod tests {
 
     fn report(outcome: Outcome, status: Option<u16>) -> Report {
         let answer = status.map(|status| Answer { status, ..Answer::default() });
-        Report { outcome, answer, retry_after: None, reason: None, took: Duration::ZERO }
+        Report {
+            outcome,
+            answer,
+            retry_after: None,
+            hint: None,
+            reason: None,
+            took: Duration::ZERO,
+        }
     }
 
     #[test]

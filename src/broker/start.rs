@@ -14,7 +14,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::calendar::Rule;
 use super::change::{Spent, Turn};
+use super::clock::LOOK_AGAIN;
 use super::io::{BlockedOn, Output};
 use super::job::{End, Happening, Header, JobId, Owed, Place, Priority, TargetId};
 use super::limit::{Blocked, Shares};
@@ -33,8 +35,16 @@ pub(super) struct Flight {
     /// The shared limits that it counts in.
     reserved: Shares,
     course: Course,
+    /// The broker has died since it was started.
+    last_life: bool,
     /// Once it has ended: nobody knows whether the target is through with it.
     pub(super) runs_on: bool,
+}
+
+impl Flight {
+    pub(super) fn is_of_the_last_life(&self) -> bool {
+        self.last_life
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -129,13 +139,38 @@ impl Broker {
         for peer in peers.iter() {
             self.dirty.remove(peer);
             self.give_up_late(*peer, now);
+            self.set_tempo(*peer, now);
         }
         let wakes = self.release(&peers, now);
         let blocked = self.arm_all(&peers, now);
         for ((peer, wake), blocked) in peers.iter().zip(wakes).zip(blocked) {
-            let wake = earlier(wake, blocked.as_ref().and_then(|blocked| blocked.until));
+            let mut wake = earlier(wake, blocked.as_ref().and_then(|blocked| blocked.until));
+            if blocked.is_some() {
+                wake = earlier(wake, self.tempo_changes_at(*peer, now));
+            }
             self.note(*peer, blocked, wake, now);
         }
+    }
+
+    /// The rate in force changes in the course of time, and with what the target answers.
+    fn set_tempo(&mut self, id: TargetId, now: Now) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let rule = target.scheduled(now.wall).rule;
+        if rule == Rule::Closed {
+            self.disarm(id, now);
+            return;
+        }
+        if let Some(pace) = target.pace(rule, now.mono) {
+            self.limits.set_pace(id, pace, now.mono);
+        }
+    }
+
+    fn tempo_changes_at(&mut self, id: TargetId, now: Now) -> Option<Mono> {
+        let target = self.targets.get_mut(&id)?;
+        let scheduled = target.scheduled(now.wall).until;
+        // The wall clock may be set meanwhile.
+        let scheduled = scheduled.map(|until| now.mono + until.since(now.wall).min(LOOK_AGAIN));
+        earlier(scheduled, target.feedback.changes_at(now.mono))
     }
 
     /// What is left to say of a target once nothing more can be done.
@@ -229,11 +264,11 @@ impl Broker {
         if self.is_late(job, now) {
             return Startable::TooLate(job);
         }
-        if let Some(closed) = target.closed(now.mono, self.draining) {
+        if let Some(closed) = target.closed(now, self.draining) {
             return Startable::Blocked(closed);
         }
         let mut from_reserve = false;
-        if let Err(blocked) = self.limits.room(id, priority, now.mono) {
+        if let Err(blocked) = self.limits.room(id, priority, now) {
             // What is kept for HIGH is no use to those before whom HIGH would have to wait.
             let high = target.lines.first(Priority::High);
             let high =
@@ -242,7 +277,7 @@ impl Broker {
             if self.is_late(high, now) {
                 return Startable::TooLate(high);
             }
-            if self.limits.room(id, Priority::High, now.mono).is_err() {
+            if self.limits.room(id, Priority::High, now).is_err() {
                 return Startable::Blocked(blocked);
             }
             (priority, job, from_reserve) = (Priority::High, high, true);
@@ -306,6 +341,7 @@ impl Broker {
         let began = now.mono;
         let turn = self.turn;
         let passed_by_others = std::mem::take(&mut target.passed_by_others);
+        target.starts(now);
         self.servings += 1;
         target.last_armed = self.servings;
         let (at, durable) = (began, false);
@@ -313,7 +349,14 @@ impl Broker {
         target.armed.push(armed);
         self.arming.insert((self.turn, id));
         let reserved = self.limits.reserve(id);
-        let flight = Flight { attempt, began, reserved, course: Course::Armed, runs_on: false };
+        let flight = Flight {
+            attempt,
+            began,
+            reserved,
+            course: Course::Armed,
+            last_life: false,
+            runs_on: false,
+        };
         self.flights.insert(job, flight);
         let to = Place::Running { started: now.wall };
         self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
@@ -419,7 +462,7 @@ impl Broker {
     }
 
     fn spend(&mut self, target: TargetId, reserved: &Shares, runs_on: bool, now: Now) {
-        let spent = self.limits.ended(target, reserved, now.mono, runs_on);
+        let spent = self.limits.ended(target, reserved, now, runs_on);
         self.write_spent(spent, now);
     }
 
@@ -486,7 +529,7 @@ impl Broker {
     }
 
     fn call_back(&mut self, armed: Armed, now: Now) {
-        let Armed { job, priority, turn, durable, passed_over, passed_by_others, .. } = armed;
+        let Armed { job, priority, turn, at, durable, passed_over, passed_by_others } = armed;
         let Some((header, place)) = self.jobs.get(job) else { return };
         let before = (header.clone(), *place);
         let mut header = before.0.clone();
@@ -496,6 +539,7 @@ impl Broker {
             header.first_sent_at = None;
         }
         if let Some(target) = self.targets.get_mut(&header.target) {
+            target.feedback.on_unsent(at);
             target.lines.line(priority).come_back(passed_over);
             target.passed_by_others = target.passed_by_others.max(passed_by_others);
         }
@@ -518,12 +562,20 @@ impl Broker {
         self.jobs.put(header.clone(), place);
         let reserved = self.limits.reserve(header.target);
         let (attempt, began) = (header.attempts, now.mono);
-        let flight = Flight { attempt, began, reserved, course: Course::Left, runs_on: true };
+        let flight = Flight {
+            attempt,
+            began,
+            reserved,
+            course: Course::Left,
+            last_life: true,
+            runs_on: true,
+        };
         self.flights.insert(header.id, flight);
         let report = Report {
             outcome: Outcome::Unknown,
             answer: None,
             retry_after: None,
+            hint: None,
             reason: Some("the broker stopped while this attempt was under way".into()),
             took: now.wall.since(started),
         };
@@ -537,6 +589,9 @@ impl Broker {
             return;
         }
         let Some((header, place)) = self.jobs.get(job) else { return };
+        if let Some(target) = self.targets.get_mut(&header.target) {
+            target.feedback.on_unsent(flight.began);
+        }
         // Its tokens are lost, its slots are not.
         if let Course::Leaving(taken) = std::mem::replace(&mut flight.course, Course::Armed) {
             self.limits.left(header.target, &taken, None);

@@ -14,7 +14,6 @@ const LEAST_PART: u32 = 10;
 
 /// `limit`: the table that it stands in; `highest`: its rate, if that is good. `None` where the
 /// rate is not to adapt.
-#[cfg_attr(not(test), expect(dead_code, reason = "read once the core obeys it"))]
 pub(super) fn read(limit: &Table<'_>, highest: Option<Rate>) -> Option<Settings> {
     const NAME: &str = "adaptive";
     let table = limit.table(NAME);

@@ -43,6 +43,10 @@ pub(super) const MAX_CONCURRENT: u32 = 65_536;
 /// Of a hard window: what the clocks of two machines agree on.
 pub(super) const WINDOW: Duration = millis(10);
 pub(super) const WINDOWS: usize = 8;
+/// Requests a day or month.
+pub(super) const QUOTA: u32 = u32::MAX;
+/// Entries of a schedule.
+pub(super) const SCHEDULE: usize = 64;
 /// Zero: nothing arrives, or runs, after its attempt was given up.
 pub(super) const HOLD_AFTER_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=secs(DAY);
 /// With all of it kept, lower priorities would never go.

@@ -10,7 +10,6 @@ pub(super) const WORDS: Words =
     Words { table: "targets.NAME.breaker", known: &["failures", "probe_every"], later: &[] };
 
 /// `target`: the table that it stands in.
-#[cfg_attr(not(test), expect(dead_code, reason = "read once the core obeys it"))]
 pub(super) fn read(target: &Table<'_>) -> Settings {
     let table = target.table("breaker");
     let default = Settings::DEFAULT;

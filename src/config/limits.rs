@@ -9,11 +9,12 @@ use super::item::{Item, quoted};
 use super::parse::is_name;
 use super::table::Table;
 use super::units::{duration, rate, show_duration};
-use super::{bounds, defaults, vocabulary};
+use super::{adaptive, bounds, calendar, defaults, vocabulary};
+use crate::broker::adaptive::Settings;
 use crate::broker::policy::{Bounds, Ceilings, Limit, LimitName, Pace, Rate, Reserve};
 
-/// A target's own.
-pub(super) fn limit(table: &Table<'_>) -> Option<Limit> {
+/// A target's own, and how its rate adapts.
+pub(super) fn limit(table: &Table<'_>) -> Option<(Limit, Option<Settings>)> {
     let rate: Option<Rate> = table.need("rate", "rate = \"10/s\", what the target can bear", rate);
     let burst = table.get_or("burst", defaults::BURST, |item| item.count(bounds::BURST));
     let max_concurrent = table.get_or("max_concurrent", defaults::MAX_CONCURRENT, |item| {
@@ -21,8 +22,10 @@ pub(super) fn limit(table: &Table<'_>) -> Option<Limit> {
     });
     let hold_after_timeout = hold(table);
     let ceilings = ceilings(table);
+    let adaptive = adaptive::read(table, rate);
     table.finish(vocabulary::LIMIT.later);
-    Some(Limit { rate: rate?, burst, max_concurrent, hold_after_timeout, ceilings })
+    let limit = Limit { rate: rate?, burst, max_concurrent, hold_after_timeout, ceilings };
+    Some((limit, adaptive))
 }
 
 /// Those that targets share.
@@ -71,7 +74,8 @@ fn hold(table: &Table<'_>) -> Duration {
 fn ceilings(table: &Table<'_>) -> Ceilings {
     let windows = table.get_or("windows", Vec::new(), windows);
     let reserve_high = table.get_or("reserve_high", Reserve::default(), reserve);
-    Ceilings { windows, reserve_high }
+    let quota = calendar::quota(table);
+    Ceilings { windows, quota, reserve_high }
 }
 
 fn windows(item: &Item<'_>) -> Result<Vec<Rate>, String> {

@@ -9,6 +9,7 @@ pub mod defaults;
 mod adaptive;
 mod bounds;
 mod breaker;
+mod calendar;
 mod error;
 mod headers;
 mod item;

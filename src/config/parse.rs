@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -16,8 +17,10 @@ use super::table::{Context, Table, nearest, not_yet};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, show_duration, size};
 use super::url::base_url;
-use super::{bounds, defaults, limits, sources, step_functions, syntax, vocabulary};
-use crate::broker::policy::{Bounds, LimitName, Policy, Retry};
+use super::{
+    bounds, breaker, calendar, defaults, limits, sources, step_functions, syntax, vocabulary,
+};
+use crate::broker::policy::{Bounds, LimitName, Policy, Retry, Tempo};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
 /// its folder; the store's path is kept as given, so it starts at the working directory.
@@ -152,6 +155,11 @@ fn target(
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
     let limit = limits::limit(&table.table("limit"));
+    let finish_before_close =
+        table.get_or("finish_before_close", defaults::FINISH_BEFORE_CLOSE, step_functions::truth);
+    let lasting = if finish_before_close { timeout } else { Duration::ZERO };
+    let schedule = calendar::schedule(table, lasting);
+    let breaker = breaker::read(table);
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
     if let Some(listen) = listen {
@@ -161,7 +169,9 @@ fn target(
         listeners.call(table, "url", url.clone());
     }
     table.finish(vocabulary::TARGET.later);
-    let policy = Policy { limit: limit?, share, retry, max_deferrals, max_queued };
+    let (limit, adaptive) = limit?;
+    let tempo = Tempo { schedule, lasting, breaker, adaptive };
+    let policy = Policy { limit, share, tempo, retry, max_deferrals, max_queued };
     Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
 }
 

@@ -37,7 +37,7 @@ fn heartbeat(item: &Item<'_>) -> Result<Option<Duration>, String> {
     duration(bounds::HEARTBEAT)(item).map(Some)
 }
 
-fn truth(item: &Item<'_>) -> Result<bool, String> {
+pub(super) fn truth(item: &Item<'_>) -> Result<bool, String> {
     match item.value {
         DeValue::Boolean(truth) => Ok(*truth),
         other => Err(format!("expected true or false, without quotes; found {}", describe(other))),

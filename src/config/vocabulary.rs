@@ -43,39 +43,56 @@ pub(super) const TARGET: Words = Words {
         "headers",
         "listen",
         "share",
+        "schedule",
+        "finish_before_close",
         "delivery",
         "max_queued",
         "limit",
         "priority",
         "retry",
+        "breaker",
     ],
     later: &[
-        "breaker",
         "completion",
         "dead_retention",
         "fairness",
-        "finish_before_close",
         "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
         "response",
-        "schedule",
         "verify",
     ],
 };
 
 pub(super) const LIMIT: Words = Words {
     table: "targets.NAME.limit",
-    known: &["rate", "burst", "max_concurrent", "windows", "reserve_high", "hold_after_timeout"],
-    later: &["quota", "adaptive"],
+    known: &[
+        "rate",
+        "burst",
+        "max_concurrent",
+        "windows",
+        "quota",
+        "reserve_high",
+        "hold_after_timeout",
+        "adaptive",
+    ],
+    later: &[],
 };
 
 /// The same keys as a target's own limit has, and none of them needed.
 pub(super) const SHARED_LIMIT: Words = Words {
     table: "limits.NAME",
-    known: &["rate", "burst", "max_concurrent", "windows", "reserve_high", "hold_after_timeout"],
-    later: &["quota"],
+    known: &[
+        "rate",
+        "burst",
+        "max_concurrent",
+        "windows",
+        "quota",
+        "reserve_high",
+        "hold_after_timeout",
+    ],
+    later: &[],
 };
 
 pub(super) const PRIORITY: Words =
@@ -90,7 +107,7 @@ pub(super) const RETRY: Words = Words {
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 11] = [
+pub(super) const ALL: [&Words; 15] = [
     &ROOT,
     &SERVER,
     &STORE,
@@ -99,6 +116,10 @@ pub(super) const ALL: [&Words; 11] = [
     &TARGET,
     &LIMIT,
     &SHARED_LIMIT,
+    &super::calendar::QUOTA,
+    &super::calendar::SCHEDULE,
+    &super::adaptive::WORDS,
+    &super::breaker::WORDS,
     &PRIORITY,
     &RETRY,
     &SOURCES,
@@ -109,6 +130,9 @@ pub(super) fn home_of(key: &str, path: &str) -> Option<String> {
     // What a shared limit knows, a target's own knows too.
     let among_limits = path.starts_with("limits.");
     let homes = ALL.iter().filter(|words| (words.table == SHARED_LIMIT.table) == among_limits);
+    // A schedule sets the rate too, but seldom.
+    let in_limit = !among_limits && LIMIT.all().any(|word| *word == key);
+    let homes = homes.filter(|words| !in_limit || words.table == LIMIT.table);
     let mut homes = homes.filter(|words| words.all().any(|word| *word == key));
     let home = homes.next()?.table;
     if homes.next().is_some() || home.is_empty() {

@@ -125,7 +125,7 @@ pub(super) mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::broker::policy::{Policy, Rate, Retry};
+    use crate::broker::policy::{Policy, Rate, Retry, Tempo};
 
     pub(in crate::demo) fn limit(count: u32, per: Duration, burst: u32) -> Limit {
         let count = NonZeroU32::new(count).unwrap();
@@ -152,6 +152,7 @@ pub(super) mod tests {
             policy: Policy {
                 limit,
                 share: Vec::new(),
+                tempo: Tempo::default(),
                 retry,
                 max_deferrals: NonZeroU32::new(20).unwrap(),
                 max_queued: 1_000_000,

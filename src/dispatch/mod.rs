@@ -220,7 +220,7 @@ struct Failed {
 impl Failed {
     fn report(self, took: Duration) -> Report {
         let Failed { outcome, reason } = self;
-        Report { outcome, answer: None, retry_after: None, reason: Some(reason), took }
+        Report { outcome, answer: None, retry_after: None, hint: None, reason: Some(reason), took }
     }
 }
 
@@ -266,11 +266,12 @@ impl Course {
 fn answered(arriving: Arriving, end: &BodyEnd, took: Duration) -> Report {
     let outcome = answer::outcome(arriving.status(), end);
     let retry_after = (outcome == Outcome::Refused)
-        .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
+        .then(|| rate_headers::pause(arriving.headers(), SystemTime::now()))
         .flatten();
     let reason = match end {
         BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
         BodyEnd::Whole | BodyEnd::Capped => None,
     };
-    Report { outcome, answer: Some(arriving.into_answer(end)), retry_after, reason, took }
+    let hint = rate_headers::hint(arriving.headers(), SystemTime::now());
+    Report { outcome, answer: Some(arriving.into_answer(end)), retry_after, hint, reason, took }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::broker::forecast::Position;
 use crate::broker::job::{End, Event, Failure, Happening, Place};
 use crate::broker::payload::Answer;
 use crate::handle::Directory;
@@ -39,6 +40,12 @@ pub struct JobJson {
     pub deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Of a `queued` job: its place among those of its target, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// The same: when it would be sent, by the limits in force, if nothing comes between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_start: Option<String>,
     /// The submission named a job that is there already; this is that job.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -110,6 +117,15 @@ pub struct EventJson {
 }
 
 impl JobJson {
+    /// The same, with where it stands in its queue.
+    #[must_use]
+    pub fn standing(mut self, position: Option<Position>) -> JobJson {
+        self.position = position.map(|position| position.position);
+        let start = position.and_then(|position| position.estimated_start);
+        self.estimated_start = start.map(|start| start.to_string());
+        self
+    }
+
     /// `answer`: what the store kept of the last one; shown once the job has ended.
     pub fn new(record: &JobRecord, directory: &Directory, answer: Option<&Answer>) -> JobJson {
         let header = &record.header;
@@ -124,6 +140,8 @@ impl JobJson {
             next_attempt_at: None,
             deadline: header.deadline.map(|at| at.to_string()),
             finished_at: None,
+            position: None,
+            estimated_start: None,
             duplicate: false,
             result: None,
             error: None,

@@ -12,7 +12,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 54] = [
+    const EXPECTED: [&'static str; 57] = [
         "a batch is submitted",
         "a call back of a start",
         "a cancel",
@@ -28,7 +28,9 @@ impl Census {
         "a duplicate",
         "a full queue",
         "a hold",
+        "a period of a quota that is over",
         "a place that is held",
+        "a quota that is spent",
         "a restart of the machine",
         "a slot that is spent",
         "a step of a window that is over",
@@ -51,6 +53,7 @@ impl Census {
         "an arrival after the end of its attempt",
         "an unknown target",
         "attempts used up",
+        "held back by a breaker",
         "held back by a shared limit",
         "held back by a window",
         "done",
@@ -141,6 +144,12 @@ impl Census {
             }
             Change::Spent(Spent { account: Account::Window { .. }, .. }) => {
                 return self.count("a slot that is spent");
+            }
+            Change::Spent(Spent { account: Account::Quota { .. }, count, .. }) => {
+                return self.count(match count {
+                    0 => "a period of a quota that is over",
+                    _ => "a quota that is spent",
+                });
             }
             Change::Spent(Spent { account: Account::Place { .. }, .. }) => {
                 return self.count("a place that is held");

@@ -13,6 +13,7 @@ use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
 use super::violation::{Checked, Violation, ensure};
+use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
@@ -109,7 +110,7 @@ impl Checker {
             .collect();
         self.holds.restart(at, &held);
         for (id, policy) in policies {
-            self.holds.returned(at, *id, policy.retry.max_backoff);
+            self.holds.configured(at, *id, policy.retry.max_backoff);
         }
         self.limits.configure(at, policies, shared);
         let running = model.recover().running;
@@ -138,9 +139,7 @@ impl Checker {
                 let policies: BTreeMap<TargetId, Policy> =
                     targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
                 for (id, policy) in &policies {
-                    if self.limits.policy(*id).is_none() {
-                        self.holds.returned(at, *id, policy.retry.max_backoff);
-                    }
+                    self.holds.configured(at, *id, policy.retry.max_backoff);
                 }
                 self.limits.configure(at, &policies, &limits.iter().cloned().collect());
             }
@@ -172,7 +171,9 @@ impl Checker {
         self.limits.ended(at, target, job, report.may_run_on());
         if report.outcome == Outcome::Refused {
             let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
-            self.holds.refused(at, self.turn, target, report, &retry);
+            let breaker = self.limits.policy(target).map(|policy| policy.tempo.breaker);
+            let probes = breaker.is_some_and(|breaker| breaker.failures != NonZeroU32::MAX);
+            self.holds.refused(at, self.turn, target, report, &retry, probes);
         }
     }
 
@@ -320,9 +321,11 @@ impl Checker {
         self.order.arm(&self.book, header, self.turn, max_deferrals, room, reserves)?;
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
-        let most = policy.limit.burst.get() as usize + early + 2;
+        // And while those before them have not left this process.
+        let most = policy.limit.burst.get() as usize + early + 4;
         let armed = self.order.are_unsent(target);
-        ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
+        let foreseen = armed <= most || self.limits.tempo;
+        ensure!(foreseen, "{armed} are chosen in advance at {target:?}, not {most}");
         self.limits.armed(target, id);
         Ok(())
     }
@@ -430,6 +433,9 @@ impl Checker {
         let room = policy.limit.max_concurrent.get();
         let armed_with = self.order.send(target, id, policy.max_deferrals.get())?;
         self.holds.send(at, target)?;
+        let schedule = &policy.tempo.schedule;
+        let closed = schedule.at(super::limits::wall(at)).rule == Rule::Closed;
+        ensure!(!(closed && self.limits.steady), "{id} leaves, and {target:?} is closed");
         self.limits.send(at, target, id, attempt, room.max(armed_with))
     }
 

@@ -38,8 +38,11 @@ impl Holds {
         id: TargetId,
         report: &Report,
         retry: &Retry,
+        probes: bool,
     ) {
-        let least = report.retry_after.unwrap_or(retry.min_backoff).min(retry.max_backoff);
+        // An open breaker's probes wait only for as long as the target asked.
+        let own = if probes { Duration::ZERO } else { retry.min_backoff };
+        let least = report.retry_after.unwrap_or(own).min(retry.max_backoff);
         let hold = self.holds.entry(id).or_default();
         hold.least = hold.least.max(at + least);
         hold.most = hold.most.max(at + retry.max_backoff + ROUNDING);
@@ -72,8 +75,8 @@ impl Holds {
         }
     }
 
-    /// The target is configured anew, after a restart or after it was gone.
-    pub(super) fn returned(&mut self, at: Moment, id: TargetId, max_backoff: Duration) {
+    /// No hold is longer than the configuration allows, also one from before it.
+    pub(super) fn configured(&mut self, at: Moment, id: TargetId, max_backoff: Duration) {
         let hold = self.holds.entry(id).or_default();
         hold.least = hold.least.min(at + max_backoff);
         hold.most = hold.most.min(at + max_backoff + ROUNDING);

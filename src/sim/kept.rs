@@ -4,17 +4,21 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::clocks::Moment;
-use super::limits::SECOND;
+use super::limits::{self, SECOND};
 use super::violation::{Checked, ensure};
+use crate::broker::calendar::Quota;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::policy::{Bounds, HOLD_AFTER_TIMEOUT, Pace, Rate};
+use crate::broker::time::Wall;
 
 /// The bucket forgives a late wake-up so much.
 const TOLERANCE: Duration = Duration::from_micros(1_500);
 /// Longer than any attempt takes, and longer than a target without a limit holds places.
 const A_MINUTE: Duration = Duration::from_secs(60);
-/// For rounding of what is remembered over restarts.
+/// Of a period's beginning.
 const ROUNDING: Duration = Duration::from_millis(3);
+/// So much of time may be lost over restarts of the machine, of which only the wall clock tells.
+const LOST: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -52,10 +56,16 @@ impl Kept {
         if self.bounds() == bounds.as_ref() {
             return;
         }
+        // What is owed is owed at the new rate.
+        let owed = self.pace().map_or(0.0, |pace| {
+            self.left_by.since(at).as_secs_f64() / stretched(pace.rate).as_secs_f64()
+        });
         self.history.push((at, bounds));
-        self.left_by = at;
+        let each = self.pace().map_or(Duration::ZERO, |pace| stretched(pace.rate));
+        self.left_by = at + each.mul_f64(owed);
         self.is_uncertain(at);
         self.no_token(at);
+        self.token_by = self.token_by.max(self.left_by);
     }
 
     /// A target joined, with all that it has under way.
@@ -87,10 +97,12 @@ impl Kept {
     }
 
     /// The process died, and is there again.
-    pub(super) fn restart(&mut self, at: Moment) {
+    /// `of`: the targets to which it applies now.
+    pub(super) fn restart(&mut self, at: Moment, of: &dyn Fn(TargetId) -> bool) {
         self.under_way.clear();
         let hold = self.hold();
-        for _ in std::mem::take(&mut self.in_flight) {
+        // What a target had under way that has left the limit meanwhile is nobody's any more.
+        for _ in std::mem::take(&mut self.in_flight).iter().filter(|(target, _)| of(*target)) {
             self.held.push(at + hold);
             self.ends.push(at + hold);
         }
@@ -156,14 +168,18 @@ impl Kept {
             by = self.joined_until;
         }
         if let Some(most) = bounds.max_concurrent {
-            let late = hold / 512 + ROUNDING;
+            let late = hold / 512 + LOST;
             let held = self.held.iter().chain(&self.maybe_held).map(|until| *until + late);
             by = by.max(room(at, busy, u64::from(most.get()), held)?);
+        }
+        // What is left of a quota over restarts and reloads is not known here.
+        if bounds.ceilings.quota.is_some() {
+            return None;
         }
         for rate in &bounds.ceilings.windows {
             let count = u64::from(rate.count().get());
             let most = count - bounds.ceilings.reserve_high.of(count);
-            let late = rate.per() / 512 + hold / 512 + ROUNDING;
+            let late = rate.per() / 512 + hold / 512 + LOST;
             let ends = self.ends.iter().map(|end| *end + rate.per() + late);
             by = by.max(room(at, busy, most, ends)?);
         }
@@ -222,7 +238,14 @@ impl Kept {
     }
 
     /// `even`: the network adds nothing to speak of.
-    pub(super) fn arrive(&mut self, at: Moment, sent: Moment, even: bool) -> Checked {
+    /// `wall`: what the wall clock says, where nobody sets it.
+    pub(super) fn arrive(
+        &mut self,
+        at: Moment,
+        sent: Moment,
+        even: bool,
+        wall: Option<Wall>,
+    ) -> Checked {
         self.arrived.push_back((at, sent));
         let reach = self.reach();
         while self.arrived.front().is_some_and(|(first, _)| *first <= at.before(reach)) {
@@ -235,6 +258,9 @@ impl Kept {
             .collect();
         for per in windows {
             self.check_window(at, per)?;
+        }
+        if let Some(wall) = wall {
+            self.check_quota(wall)?;
         }
         if even && self.pace().is_some() {
             let count = self.arrived.iter().filter(|(at_, _)| *at_ > at.before(SECOND)).count();
@@ -264,6 +290,28 @@ impl Kept {
         let allowed = self.history[first..].iter().filter_map(|(_, bounds)| of(bounds)).max();
         let (count, allowed) = (counted.len(), allowed.unwrap_or(0));
         ensure!(count <= allowed as usize, "{count} in a window of {per:?}, not {allowed}");
+        Ok(())
+    }
+
+    /// Of those that were sent while there was such a quota, so many arrived in this period at most.
+    fn check_quota(&self, now: Wall) -> Checked {
+        let of = |bounds: &Option<Bounds>| bounds.as_ref()?.ceilings.quota.clone();
+        let Some(Some(quota)) = self.history.last().map(|(_, bounds)| of(bounds)) else {
+            return Ok(());
+        };
+        let same = |other: &Quota| other.per == quota.per && other.zone == quota.zone;
+        let other = |(_, bounds): &(Moment, Option<Bounds>)| !of(bounds).is_some_and(|q| same(&q));
+        let since = match self.history.iter().rposition(other) {
+            Some(index) => self.history[index + 1].0,
+            None => Moment::START,
+        };
+        let period = quota.period(now);
+        let within = |at: Moment| limits::wall(at) >= period.start + ROUNDING;
+        let arrived = self.arrived.iter();
+        let counted = arrived.filter(|(arrived, sent)| within(*arrived) && *sent >= since).count();
+        let allowed = self.history.iter().filter_map(|(_, bounds)| of(bounds));
+        let allowed = allowed.filter(same).map(|quota| quota.count.get()).max().unwrap_or(0);
+        ensure!(counted <= allowed as usize, "{counted} in a period of a quota, not {allowed}");
         Ok(())
     }
 
@@ -304,7 +352,9 @@ impl Kept {
         let paces = all.clone().filter_map(|bounds| bounds.pace);
         let paces = paces.map(|pace| pace.rate.per().max(pace.rate.interval() * 10));
         let windows = all.flat_map(|bounds| &bounds.ceilings.windows).map(|rate| rate.per());
-        paces.chain(windows).max().unwrap_or(SECOND).max(SECOND)
+        let quotas = self.all_bounds(Moment::START).filter_map(|b| b.ceilings.quota.as_ref());
+        let quotas = quotas.map(|_| Duration::from_secs(86_400));
+        paces.chain(windows).chain(quotas).max().unwrap_or(SECOND).max(SECOND)
     }
 }
 

@@ -10,6 +10,7 @@ use super::kept::Kept;
 use super::violation::{Checked, Violation};
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::policy::{Bounds, LimitName, Policy};
+use crate::broker::time::Wall;
 
 #[derive(Debug, Default)]
 struct Target {
@@ -23,6 +24,10 @@ pub(super) struct Limits {
     shared: BTreeMap<LimitName, Kept>,
     /// Sent, and which shared limits applied then.
     on_the_way: BTreeMap<(JobId, u32), (Moment, Vec<LimitName>)>,
+    /// Rates change in the course of time, and with answers.
+    pub(super) tempo: bool,
+    /// Nobody sets the wall clock, so that true time tells the calendar's periods.
+    pub(super) steady: bool,
     /// The network is so quick and even that arrivals keep to the bucket.
     pub(super) even: bool,
 }
@@ -61,8 +66,16 @@ impl Limits {
 
     /// `running`: what the last life left under way, by target.
     pub(super) fn restart(&mut self, at: Moment, running: &[TargetId]) {
-        for kept in self.kept() {
-            kept.restart(at);
+        for target in self.targets.values_mut() {
+            target.own.restart(at, &|_| true);
+        }
+        for (name, kept) in &mut self.shared {
+            let targets = &self.targets;
+            let shares = |id| {
+                let policy = targets.get(&id).and_then(|target| target.policy.as_ref());
+                policy.is_some_and(|policy| policy.share.contains(name))
+            };
+            kept.restart(at, &shares);
         }
         for id in running {
             self.each(*id, |kept| kept.found_running(at));
@@ -81,6 +94,10 @@ impl Limits {
     /// `armed`: by when one that is armed can leave, for which a place and slots are there.
     pub(super) fn by(&self, id: TargetId, at: Moment, armed: bool) -> Option<Moment> {
         let mut by = Moment::START;
+        // What answers do to a pace is not known here.
+        if self.tempo {
+            return None;
+        }
         for kept in self.all(id) {
             by = if armed {
                 by.max(kept.token_by())
@@ -146,15 +163,16 @@ impl Limits {
         let id = parcel.target;
         let key = (parcel.job, parcel.attempt);
         let even = self.even;
+        let steady = self.steady.then(|| wall(at));
         let shares_now = self.policy(id).map(|policy| policy.share.clone()).unwrap_or_default();
         let (sent, shares) =
             self.on_the_way.remove(&key).unwrap_or_else(|| (at, shares_now.clone()));
         let Some(target) = self.targets.get_mut(&id) else { return Err(no_such(id)) };
-        target.own.arrive(at, sent, even).map_err(|broken| arrives(&id, &broken))?;
+        target.own.arrive(at, sent, even, steady).map_err(|broken| arrives(&id, &broken))?;
         // What was under way when a target left a limit is nobody's any more after a restart.
         for name in shares.iter().filter(|name| shares_now.contains(name)) {
             if let Some(kept) = self.shared.get_mut(name) {
-                kept.arrive(at, sent, even).map_err(|broken| arrives(name, &broken))?;
+                kept.arrive(at, sent, even, steady).map_err(|broken| arrives(name, &broken))?;
             }
         }
         Ok(())
@@ -205,6 +223,11 @@ impl Limits {
     fn kept(&mut self) -> impl Iterator<Item = &mut Kept> {
         self.targets.values_mut().map(|target| &mut target.own).chain(self.shared.values_mut())
     }
+}
+
+/// What the wall clock says if nobody has set it.
+pub(super) fn wall(at: Moment) -> Wall {
+    Wall::from_millis(super::clocks::WALL) + at.since(Moment::START)
 }
 
 /// In any second as many as the bucket allows, where the network is even.

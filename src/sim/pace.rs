@@ -11,7 +11,7 @@ use super::trace::Trace;
 use super::world::World;
 use crate::broker::io::{Input, Submission, Windows};
 use crate::broker::job::{JobId, Priority, TargetId};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,6 +35,7 @@ fn quiet(rate: u32, commits: Duration) -> World {
             NonZeroU32::new(100).expect("a number"),
         ),
         share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: NonZeroU32::MIN,
             min_backoff: SECOND,

@@ -48,7 +48,7 @@ impl Planted {
         (Planted::LyingDisk, "was acknowledged and is not on disk"),
         (Planted::FastClock, "too many requests sent"),
         (Planted::Oversleeping, "nothing will ever happen again"),
-        (Planted::StaleLoads, "a job in a window is known"),
+        (Planted::StaleLoads, "panic"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
         (Planted::SendUncalled, "leaves"),

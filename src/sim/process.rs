@@ -6,12 +6,12 @@ use super::calendar::{Event, Parcel};
 use super::disk::Done;
 use super::planted::Planted;
 use super::shell::Shell;
-use super::violation::{Checked, ensure};
+use super::violation::{Checked, Violation, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::Change;
-use crate::broker::io::{Input, Output, Start};
+use crate::broker::io::{BlockedOn, Input, Output, Start};
 use crate::broker::job::{Place, Priority, TargetId};
 use crate::broker::time::{Lived, Mono};
 use crate::store::life::{Past, Run};
@@ -33,6 +33,8 @@ impl World {
         let now = self.clocks.now(self.at);
         self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
         self.checker.limits.even = self.shape.travel <= Duration::from_millis(1);
+        self.checker.limits.steady = self.shape.jumps.is_none();
+        self.checker.limits.tempo = self.shape.tempo;
         let retention = self.shape.retention;
         let model = &self.disk.model;
         self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
@@ -369,7 +371,11 @@ impl World {
         let overdue = self.wake.is_some_and(|(asked, _)| asked < self.at);
         if !overdue {
             let leaving = shell.leaving.iter().map(|(target, _)| *target).collect();
-            self.checker.sleeps(self.at, now, asked, &leaving)?;
+            self.checker.sleeps(self.at, now, asked, &leaving).map_err(|broken| {
+                let views = shell.broker.view(now).into_iter();
+                let blocked = views.map(|view| format!("{:?} {:?}", view.id, view.blocked));
+                Violation(format!("{broken}; {}", blocked.collect::<Vec<_>>().join(", ")))
+            })?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
         let useless = shell.requests.keys().find(|id| {
@@ -401,6 +407,9 @@ impl World {
         for view in shell.broker.view(now) {
             if view.blocked_by.is_some() {
                 self.census.count("held back by a shared limit");
+            }
+            if matches!(view.blocked, Some((BlockedOn::Breaker, _))) {
+                self.census.count("held back by a breaker");
             }
             if view.blocked_window.is_some() {
                 self.census.count("held back by a window");

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use super::disk::Pace;
 use super::rng::Rng;
+use crate::broker::calendar::{Entry, Per, Quota, Rule, Schedule, Zone};
 use crate::broker::io::Windows;
-use crate::broker::policy::{Bounds, Ceilings, Limit, LimitName, Policy, Rate, Reserve, Retry};
+use crate::broker::policy::{
+    Bounds, Ceilings, Limit, LimitName, Policy, Rate, Reserve, Retry, Tempo,
+};
+use crate::broker::{adaptive, breaker};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,6 +52,8 @@ pub(super) struct Shape {
     pub(super) hold: Duration,
     /// Whether there are hard windows.
     pub(super) ceilings: bool,
+    /// Whether rates change in the course of time, and with answers.
+    pub(super) tempo: bool,
     /// How many limits targets may share.
     pub(super) shared: u64,
     /// Whether the machine may be restarted with the process, so that only the wall clock is left.
@@ -116,6 +122,7 @@ impl Shape {
                 rng.pick(&[Duration::ZERO, SECOND, 30 * SECOND])
             },
             ceilings: rng.one_in(2),
+            tempo: rng.one_in(5),
             shared: if rng.one_in(3) { rng.between(1, 2) } else { 0 },
             reboots: jumps.is_none() && rng.one_in(2),
         }
@@ -147,6 +154,7 @@ impl Shape {
             timeout: 10 * SECOND,
             hold: 30 * SECOND,
             ceilings: false,
+            tempo: false,
             shared: 0,
             reboots: false,
         }
@@ -179,7 +187,47 @@ impl Shape {
             }
         }
         let reserve_high = Reserve::new(rng.pick(&[0.0, 0.0, 0.2, 0.7])).expect("a share");
-        Ceilings { windows, reserve_high }
+        let quota = rng.one_in(3).then(|| Quota {
+            count: some(rng.pick(&[3, 20, 200])),
+            per: Per::Day,
+            zone: Shape::midnight_in(rng.pick(&[3, 3, 20, 600])),
+        });
+        Ceilings { windows, quota, reserve_high }
+    }
+
+    /// A place where it is midnight so many seconds after the world began.
+    fn midnight_in(seconds: i32) -> Zone {
+        const DAY: i64 = 86_400;
+        let began = (super::clocks::WALL / 1_000) as i64;
+        let mut offset = DAY - (began + i64::from(seconds)) % DAY;
+        if offset > DAY / 2 {
+            offset -= DAY;
+        }
+        let offset = jiff::tz::Offset::from_seconds(offset as i32).expect("a day at most");
+        Zone::new(&format!("{offset}"), jiff::tz::TimeZone::fixed(offset))
+    }
+
+    fn tempo(&self, rng: &mut Rng) -> Tempo {
+        // Breakers of which nobody would notice.
+        let never = breaker::Settings { failures: NonZeroU32::MAX, ..breaker::Settings::DEFAULT };
+        if !self.tempo {
+            return Tempo { breaker: never, ..Tempo::default() };
+        }
+        let probe_every = rng.pick(&[200 * MS, 5 * SECOND]);
+        let opens = breaker::Settings { failures: some(rng.pick(&[1, 3, 10])), probe_every };
+        let least = Rate::new(some(1), SECOND).expect("a rate");
+        let closed = |rng: &mut Rng| Entry {
+            when: "daily 00:00-00:01".parse().expect("times"),
+            zone: Shape::midnight_in(rng.pick(&[3, 20])),
+            rule: Rule::Closed,
+        };
+        let entries = if rng.one_in(2) { vec![closed(rng)] } else { Vec::new() };
+        Tempo {
+            schedule: Schedule::new(entries),
+            lasting: rng.pick(&[Duration::ZERO, SECOND]),
+            breaker: if rng.one_in(2) { opens } else { never },
+            adaptive: rng.one_in(2).then_some(adaptive::Settings { min_rate: least }),
+        }
     }
 
     /// A limit that targets may share.
@@ -213,6 +261,7 @@ impl Shape {
                     some(rng.pick(&[1, 1, 2, 5, 10, 100])),
                 )
             },
+            tempo: self.tempo(rng),
             share: (0..self.shared)
                 .filter(|_| !rng.one_in(4))
                 .map(|number| Shape::limit_name(number))

@@ -89,5 +89,5 @@ pub(super) fn timed_out(after: Duration) -> Report {
 fn report(outcome: Outcome, status: Option<u16>, took: Duration) -> Report {
     let answer = status.map(|status| Answer { status, ..Answer::default() });
     let reason = answer.is_none().then(|| "no answer".to_owned());
-    Report { outcome, answer, retry_after: None, reason, took }
+    Report { outcome, answer, retry_after: None, hint: None, reason, took }
 }

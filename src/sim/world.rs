@@ -16,6 +16,7 @@ use super::shell::Shell;
 use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
+use crate::broker::calendar::Schedule;
 use crate::broker::io::Input;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
 use crate::broker::policy::{Bounds, Ceilings, LimitName, Policy};
@@ -403,6 +404,7 @@ impl World {
         // A long backlog behind a narrow window would take for ever.
         for policy in self.config.values_mut() {
             policy.limit.ceilings = Ceilings::default();
+            policy.tempo.schedule = Schedule::default();
         }
         for bounds in self.limits.values_mut() {
             bounds.ceilings = Ceilings::default();

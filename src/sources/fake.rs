@@ -12,7 +12,7 @@ use super::records::Records;
 use crate::broker::io::{CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted};
 use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Answer;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
 use crate::handle::{Directory, Ended, Handle, Message};
@@ -24,6 +24,7 @@ pub(crate) fn directory() -> Directory {
     let policy = Policy {
         limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
         share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: one,
             min_backoff: Duration::from_secs(1),

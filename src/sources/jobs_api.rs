@@ -24,7 +24,7 @@ use crate::http_api::new_job::NewJob;
 use crate::http_api::problem::{Kind, Problem, method_not_allowed, not_found};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::validate;
-use crate::http_api::{JobJson, Json, body, when};
+use crate::http_api::{JobJson, Json, body, standing, when};
 
 /// The longest that `?wait=` waits; who asks for more waits so long and asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -208,7 +208,9 @@ pub(super) async fn show(
         }
         found = api.find(id).await?;
     }
-    Ok(Json(JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref())))
+    let position = standing::of(&api.handle, &found.0).await;
+    let job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
+    Ok(Json(job.standing(position)))
 }
 
 /// Never, where there is no listener that could close.

@@ -10,7 +10,7 @@ use super::disk::Disk;
 use super::error::StoreError;
 use super::record::{Filter, JobRecord, Page};
 use super::{bodies, error, jobs, keys, list, tables};
-use crate::broker::job::{JobId, TargetId};
+use crate::broker::job::{JobId, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
@@ -58,6 +58,29 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.read(|txn| list::list(txn, filter, after, limit, list::LOOKED_AT))
+    }
+
+    /// How many queued jobs of a target and priority have a lower seat; `None` if more than `most`.
+    pub fn ahead(
+        &self,
+        target: TargetId,
+        priority: Priority,
+        seat: Seat,
+        most: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.read(|txn| {
+            let (first, own) =
+                (keys::ready(target, priority, Seat(0)), keys::ready(target, priority, seat));
+            let mut count = 0;
+            for row in tables::read(txn, tables::READY)?.range::<&keys::ReadyKey>(&first..&own)? {
+                row?;
+                count += 1;
+                if count > most {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(count))
+        })
     }
 
     /// The dead jobs of a target, newest first.

@@ -2,7 +2,9 @@
 //!
 //! A key is the limit, then the account: a target's own limit is `0` and the target's number, a
 //! shared one `1`, its name, and `0`; a window is `0`, its width and the end of the step, places
-//! are `1` and until when they are held. Times are in microseconds, on the store's own clock.
+//! are `1` and until when they are held, a quota is `2`, the wall-clock milliseconds at which its
+//! period began and when it is over at the earliest. Other times are in microseconds, on the
+//! store's own clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +16,14 @@ use super::tables::SPENT;
 use crate::broker::change::{Account, Spent};
 use crate::broker::job::TargetId;
 use crate::broker::policy::{LimitId, LimitName};
-use crate::broker::time::Lived;
+use crate::broker::time::{Lived, Wall};
 
 const TABLE: &str = "spent";
 const OWN: u8 = 0;
 const SHARED: u8 = 1;
 const WINDOW: u8 = 0;
 const PLACE: u8 = 1;
+const QUOTA: u8 = 2;
 
 /// What a commit says of the limits: the last word on each account.
 #[derive(Debug, Default)]
@@ -85,6 +88,11 @@ pub(super) fn write_key(key: &mut Vec<u8>, limit: &LimitId, account: Account) {
             key.push(PLACE);
             key.extend_from_slice(&until.as_micros().to_be_bytes());
         }
+        Account::Quota { since, until } => {
+            key.push(QUOTA);
+            key.extend_from_slice(&since.as_millis().to_be_bytes());
+            key.extend_from_slice(&until.as_micros().to_be_bytes());
+        }
     }
 }
 
@@ -111,6 +119,12 @@ pub(super) fn read_key(key: &[u8]) -> Option<(LimitId, Account)> {
         (&PLACE, rest) => {
             let (until, rest) = number(rest)?;
             rest.is_empty().then_some(Account::Place { until: Lived::from_micros(until) })?
+        }
+        (&QUOTA, rest) => {
+            let (since, rest) = number(rest)?;
+            let (until, rest) = number(rest)?;
+            let (since, until) = (Wall::from_millis(since), Lived::from_micros(until));
+            rest.is_empty().then_some(Account::Quota { since, until })?
         }
         _ => return None,
     };
@@ -143,6 +157,7 @@ mod tests {
                 Account::Window { per, end: at(256) },
                 Account::Window { per: per * 2, end: at(1) },
                 Account::Place { until: at(0) },
+                Account::Quota { since: Wall::from_millis(1), until: at(2) },
             ] {
                 sorted.push((limit.clone(), account));
             }

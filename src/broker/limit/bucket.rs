@@ -105,6 +105,10 @@ impl Bucket {
     pub(super) fn reconfigured(&self, pace: Pace, now: Mono) -> Bucket {
         let bucket = Bucket::empty(pace, now);
         bucket.set_tokens(now, self.tokens(now).min(f64::from(bucket.burst)));
+        let ahead = Mono::from_nanos(self.arrival.0.left.load(Relaxed)).since(now);
+        let ahead = ahead.as_secs_f64() / (self.cell * CELLS).as_secs_f64();
+        let left = now + (bucket.cell * CELLS).mul_f64(ahead);
+        bucket.arrival.0.left.store(left.as_nanos(), Relaxed);
         bucket
     }
 
@@ -150,17 +154,23 @@ impl Bucket {
         self.earliest(now, self.burst) <= now
     }
 
-    /// The tokens in the bucket, with fractions.
+    /// The tokens in the bucket, with fractions; less than none where some that were taken are
+    /// still to come.
     pub(super) fn tokens(&self, now: Mono) -> f64 {
         let debt = Mono::from_nanos(self.arrival.0.at.load(Relaxed)).since(now);
         let room = self.cell * self.cells.get();
-        room.saturating_sub(debt).as_secs_f64() / (self.cell * CELLS).as_secs_f64()
+        (room.as_secs_f64() - debt.as_secs_f64()) / (self.cell * CELLS).as_secs_f64()
     }
 
     fn set_tokens(&self, now: Mono, tokens: f64) {
         let room = self.cell * self.cells.get();
-        let credit = (self.cell * CELLS).mul_f64(tokens.max(0.0)).min(room);
-        self.arrival.0.at.store((now + (room - credit)).as_nanos(), Relaxed);
+        let a_token = self.cell * CELLS;
+        let debt = if tokens < 0.0 {
+            room + a_token.mul_f64(-tokens)
+        } else {
+            room - a_token.mul_f64(tokens).min(room)
+        };
+        self.arrival.0.at.store((now + debt).as_nanos(), Relaxed);
     }
 }
 
@@ -253,6 +263,34 @@ mod tests {
         let full = Mono::ZERO + 100 * SECOND;
         let wide = slow.reconfigured(limit(1, SECOND, 50), full);
         assert_eq!((0..60).filter(|_| wide.take(full)).count(), 1);
+    }
+
+    #[test]
+    fn a_rate_that_changes_all_the_time_gains_no_token() {
+        let paces = [limit(10, SECOND, 1), limit(7, SECOND, 1), limit(1_000, 100 * SECOND, 1)];
+        let mut bucket = Bucket::empty(paces[0], Mono::ZERO);
+        let (mut now, mut taken) = (Mono::ZERO, 0);
+        for step in 0..100_000 {
+            now = now + Duration::from_millis(1);
+            bucket = bucket.reconfigured(paces[step % 3], now);
+            if bucket.take(now) {
+                bucket.left(now);
+                taken += 1;
+            }
+        }
+        // A hundred seconds at nine a second, by and large.
+        assert!((880..=900).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn what_left_late_at_a_slow_rate_holds_up_a_fast_one_no_longer() {
+        let slow = Bucket::empty(limit(1, Duration::from_secs(60), 1), Mono::ZERO);
+        let now = Mono::ZERO + Duration::from_secs(61);
+        assert!(slow.take(now));
+        slow.left(now + Duration::from_secs(1));
+        let fast = slow.reconfigured(limit(10, SECOND, 1), now + Duration::from_secs(1));
+        let next = fast.earliest(now + Duration::from_secs(1), 1);
+        assert!(next <= now + Duration::from_millis(1_101));
     }
 
     #[test]

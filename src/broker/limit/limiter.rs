@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::bucket::Bucket;
 use super::places::Places;
+use super::quota::{Period, QuotaUse};
 use super::sliding::Sliding;
 use crate::broker::change::Account;
-use crate::broker::io::BlockedOn;
-use crate::broker::policy::{Bounds, HOLD_AFTER_TIMEOUT, Rate};
-use crate::broker::time::{Lived, Mono};
+use crate::broker::io::{BlockedOn, LimitView, WindowView};
+use crate::broker::policy::{Bounds, HOLD_AFTER_TIMEOUT, LimitId, Pace, Rate};
+use crate::broker::time::{Lived, Mono, Wall};
 
 /// What is to be written of a limit, with how much there is now; nought: the row goes.
 pub(super) type Entries = Vec<(Account, u64)>;
@@ -37,6 +38,7 @@ pub(super) struct Limiter {
     /// As configured; of a limit that is not, those of which something was spent.
     windows: Vec<Sliding>,
     places: Places,
+    quota: QuotaUse,
     /// Attempts that are armed or sent.
     under_way: u32,
     /// Let go, and not known to have left this process.
@@ -46,10 +48,6 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn bounds(&self) -> Option<&Bounds> {
-        self.bounds.as_ref()
-    }
-
     /// What the last life wrote down.
     pub(super) fn recover(&mut self, account: Account, count: u64) {
         match account {
@@ -64,6 +62,10 @@ impl Limiter {
             Account::Place { until } => {
                 self.places.add(until, count);
             }
+            Account::Quota { since, until } => {
+                let other = self.quota.recover(Period { since, until, spent: count });
+                self.over.extend(other.map(account_of));
+            }
         }
     }
 
@@ -72,10 +74,10 @@ impl Limiter {
         &mut self,
         bounds: Option<Bounds>,
         now: Mono,
-        lived: Lived,
+        (lived, wall): (Lived, Wall),
         entries: &mut Entries,
     ) -> bool {
-        self.expire(lived);
+        self.expire(lived, wall);
         if self.bounds == bounds {
             self.write_over(entries);
             return false;
@@ -88,6 +90,16 @@ impl Limiter {
         if let Some(bounds) = &bounds {
             self.hold = Some(bounds.hold_after_timeout);
             self.rebuild(&bounds.ceilings.windows, lived, entries);
+            let held = self.places.held();
+            let before = self.quota.period();
+            self.quota.configure(bounds.ceilings.quota.clone(), lived, wall, held);
+            if let (Some(before), true) = (before, before != self.quota.period()) {
+                self.over.push(account_of(before));
+                let now = self.quota.period().filter(|now| now.spent > 0);
+                let same = now.is_some_and(|now| account_of(now) == account_of(before));
+                self.over.retain(|account| !same || *account != account_of(before));
+                entries.extend(now.map(|now| (account_of(now), now.spent)));
+            }
         }
         self.bounds = bounds;
         self.write_over(entries);
@@ -131,8 +143,8 @@ impl Limiter {
     }
 
     /// Whether a place and a slot of every window is there for one more.
-    pub(super) fn room(&mut self, lived: Lived, high: bool) -> Result<(), Block> {
-        self.expire(lived);
+    pub(super) fn room(&mut self, (lived, wall): (Lived, Wall), high: bool) -> Result<(), Block> {
+        self.expire(lived, wall);
         let Some(bounds) = &self.bounds else { return Ok(()) };
         let busy = u64::from(self.under_way);
         let mut worst: Option<Block> = None;
@@ -151,6 +163,12 @@ impl Limiter {
             let kept = if high { 0 } else { bounds.ceilings.reserve_high.of(window.count()) };
             if let Err(until) = window.room(busy, kept) {
                 blocked(BlockedOn::Window, until, Some(*rate));
+            }
+        }
+        if let Some(quota) = &bounds.ceilings.quota {
+            let kept = bounds.ceilings.reserve_high.of(u64::from(quota.count.get()));
+            if let Err(until) = self.quota.room(busy, high, kept, (lived, wall)) {
+                blocked(BlockedOn::Quota, Some(until), None);
             }
         }
         worst.map_or(Ok(()), Err)
@@ -205,9 +223,14 @@ impl Limiter {
 
     /// An attempt ended; where it `runs_on`, nobody knows whether its request has arrived yet, or
     /// is still being worked on.
-    pub(super) fn ended(&mut self, lived: Lived, runs_on: bool, entries: &mut Entries) {
+    pub(super) fn ended(
+        &mut self,
+        (lived, wall): (Lived, Wall),
+        runs_on: bool,
+        entries: &mut Entries,
+    ) {
         self.under_way = self.under_way.saturating_sub(1);
-        self.expire(lived);
+        self.expire(lived, wall);
         let hold = self.hold.unwrap_or(HOLD_AFTER_TIMEOUT);
         let held = if runs_on { hold } else { Duration::ZERO };
         for window in &mut self.windows {
@@ -215,6 +238,7 @@ impl Limiter {
             let (end, count) = window.ended(lived, held);
             entries.push((Account::Window { per, end }, count));
         }
+        entries.extend(self.quota.ended().map(|period| (account_of(period), period.spent)));
         if !held.is_zero() {
             let (until, count) = self.places.hold(lived, held);
             entries.push((Account::Place { until }, count));
@@ -222,47 +246,66 @@ impl Limiter {
         self.write_over(entries);
     }
 
-    pub(super) fn under_way(&self) -> u32 {
-        self.under_way
-    }
-
-    pub(super) fn held_places(&self, lived: Lived) -> u64 {
-        self.places.held_at(lived)
-    }
-
-    /// What is left of each window.
-    pub(super) fn remaining(&self, lived: Lived) -> impl Iterator<Item = (Rate, u64)> + '_ {
-        let rates = self.bounds.iter().flat_map(|bounds| &bounds.ceilings.windows);
+    /// As it is now; `None` where it is not configured.
+    pub(super) fn view(&self, id: LimitId, lived: Lived) -> Option<LimitView> {
+        let bounds = self.bounds.clone()?;
         let busy = u64::from(self.under_way);
-        rates.zip(&self.windows).map(move |(rate, window)| {
-            (*rate, window.count().saturating_sub(window.spent_at(lived) + busy))
-        })
+        let windows = bounds.ceilings.windows.iter().zip(&self.windows).map(|(rate, window)| {
+            let left = window.count().saturating_sub(window.spent_at(lived) + busy);
+            let free = window.ends().map(|(end, count)| ((end + window.per()).since(lived), count));
+            let taken = free.filter(|(after, _)| !after.is_zero()).collect();
+            WindowView { rate: *rate, left, taken }
+        });
+        let windows = windows.collect();
+        let quota = self.quota.quota().map(|quota| (quota.clone(), self.quota.left(busy)));
+        let held = self.places.held_at(lived);
+        Some(LimitView { id, bounds, under_way: self.under_way, held, windows, quota })
+    }
+
+    /// The rate changes with time; no token is gained by it.
+    pub(super) fn set_pace(&mut self, pace: Pace, now: Mono) {
+        if let Some(bucket) = &mut self.bucket
+            && bucket.pace() != pace
+        {
+            *bucket = bucket.reconfigured(pace, now);
+        }
+    }
+
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
     }
 
     /// Nothing is configured, under way or remembered.
-    pub(super) fn is_forgotten(&mut self, lived: Lived) -> bool {
-        self.expire(lived);
+    pub(super) fn is_forgotten(&mut self, lived: Lived, wall: Wall) -> bool {
+        self.expire(lived, wall);
         self.bounds.is_none()
             && self.under_way == 0
             && self.leaving == 0
             && self.places.held() == 0
             && self.over.is_empty()
+            && self.quota.period().is_none_or(|period| period.spent == 0 || period.until < lived)
             && self.windows.iter().all(|window| window.spent() == 0)
     }
 
-    fn expire(&mut self, lived: Lived) {
+    fn expire(&mut self, lived: Lived, wall: Wall) {
         let over = &mut self.over;
         for window in &mut self.windows {
             let per = window.per();
             window.expire(lived, |end| over.push(Account::Window { per, end }));
         }
         self.places.expire(lived, |until| over.push(Account::Place { until }));
+        let over_period = self.quota.turn(lived, wall, self.places.held());
+        self.over.extend(over_period.map(account_of));
     }
 
     fn write_over(&mut self, entries: &mut Entries) {
         // A step that is over may be one that was just written: then it is to be there no more.
         entries.extend(self.over.drain(..).map(|account| (account, 0)));
     }
+}
+
+fn account_of(period: Period) -> Account {
+    Account::Quota { since: period.since, until: period.until }
 }
 
 /// Whether `one` is later than `other`; nobody knows when is later than any time.

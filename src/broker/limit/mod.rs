@@ -10,12 +10,14 @@
 //! | --- | --- |
 //! | `bucket` | the token bucket |
 //! | `sliding` | a hard window |
+//! | `quota` | a calendar quota |
 //! | `places` | places of requests that timed out |
 //! | `limiter` | one limit: all of these |
 
 mod bucket;
 mod limiter;
 mod places;
+mod quota;
 mod sliding;
 #[cfg(test)]
 mod tests;
@@ -23,13 +25,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bucket::Bucket;
 use limiter::Limiter;
 
 use super::change::Spent;
-use super::io::{BlockedOn, LimitView, WindowView};
+use super::io::{BlockedOn, LimitView};
 use super::job::{Priority, TargetId};
-use super::policy::{Bounds, LimitId, LimitName, Rate};
-use super::time::{Lived, Mono};
+use super::policy::{Bounds, LimitId, LimitName, Pace, Rate};
+use super::time::{Lived, Mono, Now};
 
 /// The limits beside its own that an attempt counts in.
 pub(super) type Shares = Arc<[LimitName]>;
@@ -106,9 +109,9 @@ impl Limits {
         &mut self,
         own: BTreeMap<TargetId, (Bounds, Vec<LimitName>)>,
         mut shared: BTreeMap<LimitName, Bounds>,
-        now: Mono,
+        now: Now,
     ) -> (Vec<Spent>, BTreeSet<TargetId>) {
-        let lived = self.lived(now);
+        let at = (self.lived(now.mono), now.wall);
         let mut spent = Vec::new();
         let mut changed = BTreeSet::new();
         let mut entries = Vec::new();
@@ -123,7 +126,8 @@ impl Limits {
             let shares = wanted.map(|(_, shares)| shares.iter().cloned().collect());
             let shares: Shares = shares.unwrap_or_default();
             let bounds = wanted.map(|(bounds, _)| bounds.clone());
-            if target.limiter.configure(bounds, now, lived, &mut entries) || target.shares != shares
+            if target.limiter.configure(bounds, now.mono, at, &mut entries)
+                || target.shares != shares
             {
                 changed.insert(*id);
             }
@@ -131,13 +135,13 @@ impl Limits {
             spent.extend(of(&LimitId::Target(*id), &mut entries));
         }
         for (name, limiter) in &mut self.shared {
-            if limiter.configure(shared.remove(name), now, lived, &mut entries) {
+            if limiter.configure(shared.remove(name), now.mono, at, &mut entries) {
                 let users = self.own.iter().filter(|(_, own)| own.shares.contains(name));
                 changed.extend(users.map(|(id, _)| *id));
             }
             spent.extend(of(&LimitId::Shared(name.clone()), &mut entries));
         }
-        self.shared.retain(|_, limiter| !limiter.is_forgotten(lived));
+        self.shared.retain(|_, limiter| !limiter.is_forgotten(at.0, at.1));
         // A limit that is configured for a target, and is not there itself, cannot be obeyed.
         for name in self.own.values().flat_map(|own| own.shares.iter()) {
             self.shared.entry(name.clone()).or_default();
@@ -203,15 +207,15 @@ impl Limits {
         &mut self,
         id: TargetId,
         priority: Priority,
-        now: Mono,
+        now: Now,
     ) -> Result<(), Blocked> {
-        let lived = self.lived(now);
+        let at = (self.lived(now.mono), now.wall);
         let high = priority == Priority::High;
         let Some(own) = self.own.get_mut(&id) else { return Ok(()) };
-        let mut worst = own.limiter.room(lived, high).err().map(|block| (block, None));
+        let mut worst = own.limiter.room(at, high).err().map(|block| (block, None));
         for name in own.shares.iter() {
             let Some(limiter) = self.shared.get_mut(name) else { continue };
-            if let Err(block) = limiter.room(lived, high) {
+            if let Err(block) = limiter.room(at, high) {
                 let longer = worst.as_ref().is_none_or(|(worst, _)| {
                     worst.until.is_some_and(|worst| block.until.is_none_or(|until| until > worst))
                 });
@@ -249,6 +253,17 @@ impl Limits {
             }
         }
         last
+    }
+
+    /// Of the target's own limit: it changes in the course of time.
+    pub(super) fn set_pace(&mut self, id: TargetId, pace: Pace, now: Mono) {
+        if let Some(own) = self.own.get_mut(&id) {
+            own.limiter.set_pace(pace, now);
+        }
+    }
+
+    pub(super) fn pace(&self, id: TargetId) -> Option<Pace> {
+        self.own.get(&id)?.limiter.bucket().map(Bucket::pace)
     }
 
     /// Whether one more may be let go, for all that is on its way out already.
@@ -300,33 +315,45 @@ impl Limits {
         &mut self,
         id: TargetId,
         reserved: &Shares,
-        now: Mono,
+        now: Now,
         runs_on: bool,
     ) -> Vec<Spent> {
-        let lived = self.lived(now);
+        let at = (self.lived(now.mono), now.wall);
         let (mut spent, mut entries) = (Vec::new(), Vec::new());
         self.each(id, reserved, |limiter, id| {
-            limiter.ended(lived, runs_on, &mut entries);
+            limiter.ended(at, runs_on, &mut entries);
             spent.extend(of(id, &mut entries));
         });
         spent
     }
 
+    pub(super) fn own_tokens(&self, id: TargetId, now: Mono) -> f64 {
+        let bucket = self.own.get(&id).and_then(|own| own.limiter.bucket());
+        bucket.map_or(0.0, |bucket| bucket.tokens(now))
+    }
+
+    pub(super) fn shared_tokens(&self, name: &LimitName, now: Mono) -> Option<(Pace, f64)> {
+        let bucket = self.shared.get(name)?.bucket()?;
+        Some((bucket.pace(), bucket.tokens(now)))
+    }
+
+    /// Every limit that is configured.
     pub(super) fn view(&self, now: Mono) -> Vec<LimitView> {
         let lived = self.lived(now);
         let own = self.own.iter().map(|(id, own)| (LimitId::Target(*id), &own.limiter));
         let shared = self.shared.iter();
         let shared = shared.map(|(name, limiter)| (LimitId::Shared(name.clone()), limiter));
-        own.chain(shared)
-            .filter_map(|(id, limiter)| {
-                let bounds = limiter.bounds()?.clone();
-                let held = limiter.held_places(lived);
-                let windows = limiter.remaining(lived);
-                let windows = windows.map(|(rate, left)| WindowView { rate, left }).collect();
-                let under_way = limiter.under_way();
-                Some(LimitView { id, bounds, under_way, held, windows })
-            })
-            .collect()
+        own.chain(shared).filter_map(|(id, limiter)| limiter.view(id, lived)).collect()
+    }
+
+    /// Those that a target is held to.
+    pub(super) fn view_of(&self, id: TargetId, now: Mono) -> Vec<LimitView> {
+        let lived = self.lived(now);
+        let name = |name: Option<&LimitName>| match name {
+            None => LimitId::Target(id),
+            Some(name) => LimitId::Shared(name.clone()),
+        };
+        self.all(id).filter_map(|(shared, limiter)| limiter.view(name(shared), lived)).collect()
     }
 
     fn all(&self, id: TargetId) -> impl Iterator<Item = (Option<&LimitName>, &Limiter)> {

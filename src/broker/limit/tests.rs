@@ -33,6 +33,11 @@ struct World {
     now: Mono,
 }
 
+/// Any time of day.
+fn at(mono: Mono) -> Now {
+    Now { mono, wall: crate::broker::time::Wall::from_millis(1_700_000_000_000) }
+}
+
 type Account2 = crate::broker::change::Account;
 
 impl World {
@@ -54,7 +59,7 @@ impl World {
     ) {
         let own = own.into_iter().map(|(id, bounds, shares)| (id, (bounds, shares)));
         let own = own.collect();
-        let (spent, _) = self.limits.configure(own, shared.into_iter().collect(), self.now);
+        let (spent, _) = self.limits.configure(own, shared.into_iter().collect(), at(self.now));
         self.write(spent);
     }
 
@@ -70,9 +75,9 @@ impl World {
     /// Starts what can be, and ends it at once; says how many.
     fn drain(&mut self, id: TargetId, priority: Priority, runs_on: bool) -> usize {
         let mut count = 0;
-        while self.limits.room(id, priority, self.now).is_ok() {
+        while self.limits.room(id, priority, at(self.now)).is_ok() {
             let reserved = self.limits.reserve(id);
-            let spent = self.limits.ended(id, &reserved, self.now, runs_on);
+            let spent = self.limits.ended(id, &reserved, at(self.now), runs_on);
             self.write(spent);
             count += 1;
             assert!(count < 100_000, "there is no end to it");
@@ -130,10 +135,10 @@ fn a_step_of_a_wide_window_blocks_a_narrow_one_no_longer_than_it_must() {
     let mut world = World::new(windows(&[rate(5_000, day)]));
     for _ in 0..100 {
         let reserved = world.limits.reserve(A);
-        world.limits.ended(A, &reserved, world.now, false);
+        world.limits.ended(A, &reserved, at(world.now), false);
     }
     world.configure(vec![(A, windows(&[rate(100, SECOND)]), vec![])], vec![]);
-    assert!(world.limits.room(A, Priority::High, world.now).is_err());
+    assert!(world.limits.room(A, Priority::High, at(world.now)).is_err());
     world.now = world.now + SECOND + 2 * MS;
     assert_eq!(world.drain(A, Priority::High, false), 100);
 }
@@ -164,11 +169,11 @@ fn a_request_that_timed_out_keeps_its_place_over_restarts() {
     bounds.max_concurrent = Some(many(2));
     let mut world = World::new(bounds.clone());
     assert_eq!(world.drain(A, Priority::High, true), 2);
-    let until = world.limits.room(A, Priority::High, world.now).unwrap_err().until.unwrap();
+    let until = world.limits.room(A, Priority::High, at(world.now)).unwrap_err().until.unwrap();
     assert!(until > world.now + SECOND && until < world.now + SECOND + 3 * MS);
     let lived = world.limits.lived(world.now);
     world.restart(lived + 900 * MS, bounds);
-    assert!(world.limits.room(A, Priority::High, world.now).is_err());
+    assert!(world.limits.room(A, Priority::High, at(world.now)).is_err());
     world.now = world.now + 103 * MS;
     assert_eq!(world.drain(A, Priority::High, true), 2);
 }
@@ -186,16 +191,16 @@ fn all_limits_or_none() {
     let mut held = Vec::new();
     for (id, count) in [(A, 3), (B, 1)] {
         for _ in 0..count {
-            assert_eq!(world.limits.room(id, Priority::Batch, world.now), Ok(()));
+            assert_eq!(world.limits.room(id, Priority::Batch, at(world.now)), Ok(()));
             held.push(world.limits.reserve(id));
         }
     }
-    let own = world.limits.room(A, Priority::Batch, world.now).unwrap_err();
+    let own = world.limits.room(A, Priority::Batch, at(world.now)).unwrap_err();
     assert_eq!((own.on, own.limit), (BlockedOn::Concurrency, None));
-    let others = world.limits.room(B, Priority::Batch, world.now).unwrap_err();
+    let others = world.limits.room(B, Priority::Batch, at(world.now)).unwrap_err();
     assert_eq!((others.on, others.limit), (BlockedOn::Concurrency, Some(shared)));
     world.limits.put_back(A, &held[0]);
-    assert_eq!(world.limits.room(B, Priority::Batch, world.now), Ok(()));
+    assert_eq!(world.limits.room(B, Priority::Batch, at(world.now)), Ok(()));
     assert_eq!(&*world.limits.peers(A), [A, B]);
 }
 
@@ -210,9 +215,9 @@ fn who_joins_a_limit_brings_what_is_under_way() {
         vec![(shared, one)],
     );
     let flight = world.limits.adopt(A, &flight);
-    assert!(world.limits.room(B, Priority::High, world.now).is_err());
-    world.limits.ended(A, &flight, world.now, false);
-    assert_eq!(world.limits.room(B, Priority::High, world.now), Ok(()));
+    assert!(world.limits.room(B, Priority::High, at(world.now)).is_err());
+    world.limits.ended(A, &flight, at(world.now), false);
+    assert_eq!(world.limits.room(B, Priority::High, at(world.now)), Ok(()));
 }
 
 #[test]

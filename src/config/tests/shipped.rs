@@ -66,7 +66,9 @@ fn the_defaults_are_those_that_users_were_promised() {
          retention: 86400s, min_free_disk: 268435456 } Telemetry { log: \"info\", \
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10, hold_after_timeout: 30s, \
-         ceilings: Ceilings { windows: [], reserve_high: Reserve(0) } }, share: [], \
+         ceilings: Ceilings { windows: [], quota: None, reserve_high: Reserve(0) } }, share: [], \
+         tempo: Tempo { schedule: Schedule { entries: [] }, lasting: 30s, \
+         breaker: Settings { failures: 10, probe_every: 10s }, adaptive: None }, \
          retry: Retry { max_attempts: 5, min_backoff: 1s, \
          max_backoff: 300s, max_retry_duration: 86400s }, max_deferrals: 20, \
          max_queued: 1000000 }"
@@ -80,10 +82,11 @@ fn the_shipped_configuration_shows_every_key() {
     let mut in_table = String::new();
     let mut shown: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
-        if let Some(header) = line.trim_start_matches(['#', ' ']).strip_prefix('[')
-            && let Some(header) = header.strip_suffix(']')
+        if let Some(header) = line.trim_start_matches(['#', ' ', '[']).strip_suffix(']')
+            && !header.contains('=')
         {
-            in_table = header.replace("erp", "NAME").replace("mainframe", "NAME");
+            in_table =
+                header.trim_end_matches(']').replace("erp", "NAME").replace("mainframe", "NAME");
         }
         if let Some((key, _)) = line.trim_start_matches(['#', ' ']).split_once(" = ") {
             shown.push((in_table.clone(), key.to_owned()));
@@ -102,6 +105,10 @@ fn the_shipped_configuration_shows_every_key() {
         "sources",
         "sqs",
         "activity",
+        "quota",
+        "adaptive",
+        "breaker",
+        "schedule",
     ];
     for words in vocabulary::ALL {
         for key in words.known.iter().filter(|key| !tables.contains(key)) {
