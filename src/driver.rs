@@ -17,7 +17,7 @@ use crate::broker::job::{JobId, Owed, Priority, TargetId};
 use crate::broker::payload::{Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
-use crate::dispatch::{Dispatcher, Outgoing};
+use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
 use crate::metrics::Books;
 use crate::step_functions::{StepFunctions, Wanted};
@@ -338,14 +338,22 @@ impl Driver {
         let step_functions = self.step_functions.clone().filter(|_| request.task_token.is_some());
         let handle = self.handle.clone();
         self.runtime.spawn(async move {
-            let at = handle.mono_now();
-            let _ = outbox.send(Message::Tell(Input::Left { job, attempt, at }));
+            let to_loop = outbox.clone();
+            let departure = Departure::new(move || {
+                let at = handle.mono_now();
+                // A loop that has stopped lets nothing go.
+                let _ = to_loop.send(Message::Tell(Input::Left { job, attempt, at }));
+            });
+            // What Step Functions takes to answer is not for the next request to wait for.
+            if step_functions.is_some() {
+                departure.tell();
+            }
             if let Some(reason) = gone(step_functions, &request).await {
                 let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
                 return;
             }
             let outgoing = Outgoing { id: job, attempt, priority, request: &request };
-            let report = dispatcher.attempt(&config, outgoing).await;
+            let report = dispatcher.attempt_telling(&config, outgoing, &departure).await;
             let message = Message::Attempted { job, target, priority, attempt, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.
             let _ = outbox.send(message);

@@ -28,6 +28,7 @@
 
 mod answer;
 mod connection;
+mod departure;
 mod hop;
 mod pool;
 pub mod rate_headers;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
+pub use self::departure::Departure;
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
 use self::request::Prepared;
 use crate::broker::job::{JobId, Priority};
@@ -123,6 +125,17 @@ impl Dispatcher {
     ///
     /// A job that no request can be made of is reported as `Rejected` without an answer.
     pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
+        self.attempt_telling(target, job, &Departure::default()).await
+    }
+
+    /// The same; `departure` is told when the request is on its way: its first bytes are handed to
+    /// the socket, or a new connection is being made, which takes as long as the network takes.
+    pub async fn attempt_telling(
+        &self,
+        target: &Target,
+        job: Outgoing<'_>,
+        departure: &Departure,
+    ) -> Report {
         let started = Instant::now();
         let request = match Prepared::new(target, &job) {
             Ok(request) => request,
@@ -133,7 +146,7 @@ impl Dispatcher {
         };
         let cap = if job.request.live { Answer::LIVE } else { Answer::KEPT };
         let mut course = Course::default();
-        let exchange = self.exchange(&request, cap, &mut course);
+        let exchange = self.exchange(&request, cap, &mut course, departure);
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
             Ok(Ok((end, lease))) => (Ok(end), lease),
             Ok(Err(failed)) => (Err(failed), None),
@@ -158,6 +171,7 @@ impl Dispatcher {
         request: &Prepared,
         cap: usize,
         course: &mut Course,
+        departure: &Departure,
     ) -> Result<(BodyEnd, Option<Lease>), Failed> {
         let refused = |reason| Failed { outcome: Outcome::Refused, reason };
         let origin = &request.origin;
@@ -167,11 +181,14 @@ impl Dispatcher {
             let kept = if tried == 0 { self.pool.kept(origin) } else { None };
             let mut lease = match kept {
                 Some(lease) => lease,
-                None => self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?,
+                None => {
+                    departure.tell();
+                    self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?
+                }
             };
             tried += 1;
             course.stage = lease.wire().map_or(Stage::Shared, Stage::Alone);
-            let response = match lease.send(request).await {
+            let response = match lease.send(request, departure).await {
                 Ok(response) => response,
                 Err(NoAnswer::NotSent(_)) if lease.is_kept() && tried < CONNECTIONS => continue,
                 Err(NoAnswer::NotSent(why)) => {

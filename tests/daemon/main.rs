@@ -6,6 +6,7 @@
 
 mod crash;
 mod idle;
+mod limits;
 mod metronome;
 mod outcomes;
 mod priority;
