@@ -10,7 +10,7 @@ use super::payload::{Outcome, Report};
 use super::pressure::Seen;
 use super::retry::{self, Verdict};
 use super::time::{Mono, Now};
-use super::{Broker, Story, start};
+use super::{Broker, Story, flight};
 
 /// By how much a target is held longer than the job that it refused.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -89,7 +89,7 @@ impl Broker {
     fn hold_target(&mut self, now: Now, header: &Header, began: Mono, report: &Report) -> Duration {
         let id = header.target;
         // A crash of the broker says nothing about the target.
-        if self.flights.get(&header.id).is_none_or(start::Flight::is_of_the_last_life) {
+        if self.flights.get(&header.id).is_none_or(flight::Flight::is_of_the_last_life) {
             return Duration::ZERO;
         }
         let Some(target) = self.targets.get_mut(&id) else { return Duration::ZERO };

@@ -14,7 +14,7 @@
 //! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
 //! | `calendar` | the clock of a place: schedules, quotas |
 //! | `forecast` | estimates of when jobs start |
-//! | `submit`, `command`, `start`, `attempt`, `estimate`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `start`, `leave`, `flight`, `attempt`, `estimate`, `clock` | what the broker does, by occasion |
 
 pub mod adaptive;
 mod attempt;
@@ -24,11 +24,13 @@ pub mod change;
 mod clock;
 mod command;
 mod estimate;
+mod flight;
 pub mod forecast;
 pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
+mod leave;
 mod limit;
 mod lines;
 pub mod payload;
@@ -64,7 +66,7 @@ pub struct Broker {
     jobs: Jobs,
     timers: Window<(Wall, JobId), JobId>,
     deadlines: Window<(Wall, JobId), JobId>,
-    flights: BTreeMap<JobId, start::Flight>,
+    flights: BTreeMap<JobId, flight::Flight>,
     /// Where something was armed in a turn that is not on disk yet.
     arming: BTreeSet<(Turn, TargetId)>,
     /// Starts that were called back before the turn that armed them is on disk.
@@ -72,7 +74,7 @@ pub struct Broker {
     lookups: submit::Lookups,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
-    lead: start::Lead,
+    lead: flight::Lead,
     limits: Limits,
     /// Counts turns among targets that share limits.
     servings: u64,
@@ -104,7 +106,7 @@ impl Broker {
             lookups: submit::Lookups::default(),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
-            lead: start::Lead::default(),
+            lead: flight::Lead::default(),
             limits: Limits::new(recovered.lived, recovered.spent, now.mono),
             servings: 0,
             dirty: BTreeSet::new(),

@@ -1,4 +1,5 @@
-//! Starts: armed, let go, called back.
+//! Starts: armed, called back. How they are let go stands in [`super::leave`], what becomes of them
+//! in [`super::flight`].
 //!
 //! A start must be durable before its request leaves, and a commit takes time that varies. So a
 //! job is *armed* (chosen, and its start committed) a little before its token is there, by the
@@ -12,93 +13,33 @@
 //! going does not take part, and so holds nobody up.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::Broker;
 use super::calendar::Rule;
-use super::change::{Spent, Turn};
+use super::change::Turn;
 use super::clock::LOOK_AGAIN;
+use super::flight::Flight;
 use super::io::{BlockedOn, Output};
-use super::job::{End, Happening, Header, JobId, Owed, Place, Priority, TargetId};
-use super::limit::{Blocked, Shares};
+use super::job::{Happening, JobId, Place, Priority, TargetId};
+use super::limit::Blocked;
 use super::lines::Next;
-use super::payload::{Outcome, Report};
 use super::policy::LimitName;
 use super::target::Armed;
-use super::time::{Mono, Now, Wall};
-use super::{Broker, Change, Story};
-
-/// An attempt that was started in this life, or was under way when the last one ended.
-#[derive(Clone, Debug)]
-pub(super) struct Flight {
-    pub(super) attempt: u32,
-    pub(super) began: Mono,
-    /// The shared limits that it counts in.
-    reserved: Shares,
-    course: Course,
-    /// The broker has died since it was started.
-    last_life: bool,
-    /// Once it has ended: nobody knows whether the target is through with it.
-    pub(super) runs_on: bool,
-}
-
-impl Flight {
-    pub(super) fn is_of_the_last_life(&self) -> bool {
-        self.last_life
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Course {
-    /// Nothing of it was let go.
-    Armed,
-    /// It was let go, and may still be in this process. The limits of which it took tokens.
-    Leaving(Shares),
-    Left,
-}
-
-/// How long before its token a job is armed: what commits took lately, and a little more. As a
-/// retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
-#[derive(Debug)]
-pub(super) struct Lead {
-    mean: Duration,
-    deviation: Duration,
-}
-
-impl Default for Lead {
-    fn default() -> Lead {
-        Lead { mean: Duration::from_millis(1), deviation: Duration::ZERO }
-    }
-}
-
-impl Lead {
-    const LEAST: Duration = Duration::from_micros(200);
-    /// A disk that takes longer than this holds the rate back; better than jobs chosen too early.
-    const MOST: Duration = Duration::from_millis(50);
-
-    fn learn(&mut self, took: Duration) {
-        let off = took.abs_diff(self.mean);
-        self.deviation = (self.deviation * 3 + off) / 4;
-        self.mean = (self.mean * 7 + took) / 8;
-    }
-
-    fn get(&self) -> Duration {
-        (self.mean + self.deviation * 2).clamp(Lead::LEAST, Lead::MOST)
-    }
-}
+use super::time::{Mono, Now};
 
 /// What a target has to say for itself where several could go.
 #[derive(Clone, Copy, Debug)]
-struct Claim {
+pub(super) struct Claim {
     /// Its job was passed over by those of other targets as often as may be.
-    its_turn: bool,
-    rank: Priority,
+    pub(super) its_turn: bool,
+    pub(super) rank: Priority,
     /// When it last went.
-    last: u64,
+    pub(super) last: u64,
 }
 
 impl Claim {
     /// The least goes. Of two whose turn it is the lower goes first, as in line.
-    fn key(&self) -> (bool, usize, u64) {
+    pub(super) fn key(&self) -> (bool, usize, u64) {
         let rank = self.rank.index();
         let rank = if self.its_turn { Priority::ALL.len() - rank } else { rank };
         (!self.its_turn, rank, self.last)
@@ -119,13 +60,6 @@ struct Choice {
     claim: Claim,
     /// Those whose turn it would be cannot use what is left, which is kept for HIGH.
     from_reserve: bool,
-}
-
-enum Departure {
-    Nobody,
-    Ready(usize, Claim),
-    /// `None`: once others have left.
-    Not(Option<Mono>),
 }
 
 /// How many are armed under each shared limit, by rank.
@@ -349,131 +283,10 @@ impl Broker {
         target.armed.push(armed);
         self.arming.insert((self.turn, id));
         let reserved = self.limits.reserve(id);
-        let flight = Flight {
-            attempt,
-            began,
-            reserved,
-            course: Course::Armed,
-            last_life: false,
-            runs_on: false,
-        };
+        let flight = Flight::armed(attempt, began, reserved);
         self.flights.insert(job, flight);
         let to = Place::Running { started: now.wall };
         self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
-    }
-
-    /// Lets go those whose start is on disk, highest first, as tokens allow: a HIGH job that came
-    /// after a lower one was armed need not wait for it. Being passed over here counts as it does
-    /// in line. Returns when the next one of each can go.
-    fn release(&mut self, peers: &[TargetId], now: Now) -> Vec<Option<Mono>> {
-        loop {
-            let mut wakes = vec![None; peers.len()];
-            let mut ready: Vec<(TargetId, usize, Claim)> = Vec::new();
-            for (place, peer) in peers.iter().enumerate() {
-                match self.departure(*peer, now) {
-                    Departure::Nobody => {}
-                    Departure::Ready(index, claim) => ready.push((*peer, index, claim)),
-                    Departure::Not(until) => wakes[place] = until,
-                }
-            }
-            let best = ready.iter().min_by_key(|(_, _, claim)| claim.key()).copied();
-            let Some((id, index, claim)) = best else { return wakes };
-            for (other, index, passed) in ready {
-                if passed.rank > claim.rank
-                    && self.limits.have_in_common(id, other)
-                    && let Some(target) = self.targets.get_mut(&other)
-                {
-                    let armed = &mut target.armed[index];
-                    armed.passed_by_others = armed.passed_by_others.saturating_add(1);
-                }
-            }
-            self.let_go(id, index, now);
-        }
-    }
-
-    /// Which of a target's armed jobs could be let go now.
-    fn departure(&self, id: TargetId, now: Now) -> Departure {
-        let Some(target) = self.targets.get(&id) else { return Departure::Nobody };
-        let Some(live) = &target.live else { return Departure::Nobody };
-        let max_deferrals = live.policy.max_deferrals.get();
-        let Some(index) = first_to_leave(&target.armed, max_deferrals) else {
-            return Departure::Nobody;
-        };
-        let tokens = self.limits.tokens(id, now.mono, |_| 1);
-        if tokens.at > now.mono {
-            return Departure::Not(Some(tokens.at));
-        }
-        if !self.limits.may_leave(id) {
-            return Departure::Not(None);
-        }
-        let armed = &target.armed[index];
-        let claim = Claim {
-            its_turn: armed.passed_by_others >= max_deferrals,
-            rank: armed.rank(max_deferrals),
-            last: target.last_sent,
-        };
-        Departure::Ready(index, claim)
-    }
-
-    fn let_go(&mut self, id: TargetId, index: usize, now: Now) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        let Armed { job, priority, .. } = target.armed.remove(index);
-        for earlier in &mut target.armed[..index] {
-            if earlier.durable && earlier.priority > priority {
-                earlier.passed_over = earlier.passed_over.saturating_add(1);
-            }
-        }
-        self.servings += 1;
-        target.last_sent = self.servings;
-        let taken = self.limits.take(id, now.mono);
-        let mut attempt = 0;
-        if let Some(flight) = self.flights.get_mut(&job) {
-            attempt = flight.attempt;
-            flight.course = Course::Leaving(taken);
-        }
-        self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
-    }
-
-    /// It is on its way to its target: the next may leave this process.
-    pub(super) fn left(&mut self, job: JobId, attempt: u32, at: Mono) {
-        let Some(flight) = self.flights.get_mut(&job) else { return };
-        let Some((header, _)) = self.jobs.get(job) else { return };
-        if flight.attempt != attempt {
-            return;
-        }
-        if let Course::Leaving(taken) = std::mem::replace(&mut flight.course, Course::Left) {
-            self.limits.left(header.target, &taken, Some(at));
-            self.dirty.insert(header.target);
-        }
-    }
-
-    /// A job is under way no more: its places and slots are free, now or when the limits say.
-    pub(super) fn land(&mut self, job: JobId, target: TargetId, now: Now) {
-        let Some(flight) = self.flights.remove(&job) else { return };
-        match flight.course {
-            Course::Armed => self.limits.put_back(target, &flight.reserved),
-            Course::Leaving(taken) => {
-                // Whether it left, and when, was not said: now, at the latest.
-                self.limits.left(target, &taken, Some(now.mono));
-                self.spend(target, &flight.reserved, flight.runs_on, now);
-            }
-            Course::Left => self.spend(target, &flight.reserved, flight.runs_on, now),
-        }
-    }
-
-    fn spend(&mut self, target: TargetId, reserved: &Shares, runs_on: bool, now: Now) {
-        let spent = self.limits.ended(target, reserved, now, runs_on);
-        self.write_spent(spent, now);
-    }
-
-    pub(super) fn write_spent(&mut self, spent: Vec<Spent>, now: Now) {
-        if spent.is_empty() {
-            return;
-        }
-        for spent in spent {
-            self.change(Change::Spent(spent));
-        }
-        self.change(Change::Lived { lived: self.limits.lived(now.mono), wall: now.wall });
     }
 
     /// Starts that came to disk with `turn`.
@@ -551,83 +364,6 @@ impl Broker {
         }
         self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
     }
-
-    /// A job that was under way when the last life ended. Where it is now nobody knows, so its
-    /// attempt counts as one that ended just now and may run on.
-    pub(super) fn resume(&mut self, header: Header, started: Wall, now: Now) {
-        let place = Place::Running { started };
-        if let Some(target) = self.targets.get_mut(&header.target) {
-            target.in_flight += 1;
-        }
-        self.jobs.put(header.clone(), place);
-        let reserved = self.limits.reserve(header.target);
-        let (attempt, began) = (header.attempts, now.mono);
-        let flight = Flight {
-            attempt,
-            began,
-            reserved,
-            course: Course::Left,
-            last_life: true,
-            runs_on: true,
-        };
-        self.flights.insert(header.id, flight);
-        let report = Report {
-            outcome: Outcome::Unknown,
-            answer: None,
-            retry_after: None,
-            hint: None,
-            reason: Some("the broker stopped while this attempt was under way".into()),
-            took: now.wall.since(started),
-        };
-        self.end_attempt(now, (header, place), now.mono, report);
-    }
-
-    /// It was let go, and found before its request left that no workflow waits for it any more.
-    pub(super) fn not_sent(&mut self, now: Now, job: JobId, attempt: u32, reason: String) {
-        let Some(flight) = self.flights.get_mut(&job) else { return };
-        if flight.attempt != attempt {
-            return;
-        }
-        let Some((header, place)) = self.jobs.get(job) else { return };
-        if let Some(target) = self.targets.get_mut(&header.target) {
-            target.feedback.on_unsent(flight.began);
-        }
-        // Its tokens are lost, its slots are not.
-        if let Course::Leaving(taken) = std::mem::replace(&mut flight.course, Course::Armed) {
-            self.limits.left(header.target, &taken, None);
-        }
-        let before = (header.clone(), *place);
-        let mut header = Header { owed: Owed::Nothing, ..before.0.clone() };
-        header.attempts -= 1;
-        self.lookups.cancelled(job);
-        let events = vec![
-            Happening::NotSent { attempt },
-            Happening::TokenLate { reason: reason.clone() },
-            Happening::Cancelled { reason: Some(reason) },
-        ];
-        let to = Place::Ended { end: End::Cancelled, at: now.wall };
-        self.shift(now, before, header, to, Story { events, answer: None });
-    }
-
-    /// Limits that came to apply while attempts were under way: they count there too.
-    pub(super) fn adopt_limits(&mut self) {
-        for (job, flight) in &mut self.flights {
-            if let Some((header, _)) = self.jobs.get(*job) {
-                flight.reserved = self.limits.adopt(header.target, &flight.reserved);
-            }
-        }
-    }
-}
-
-/// Of those whose start is on disk the highest, unless a lower one was passed over so often that it
-/// is its turn; of several such the lowest, as in line.
-fn first_to_leave(armed: &[Armed], max_deferrals: u32) -> Option<usize> {
-    let ready = || armed.iter().enumerate().filter(|(_, armed)| armed.durable);
-    let (highest, first) = ready().min_by_key(|(index, armed)| (armed.priority, *index))?;
-    let turn = ready()
-        .filter(|(_, armed)| armed.priority > first.priority && armed.passed_over >= max_deferrals)
-        .max_by_key(|(index, armed)| (armed.priority, std::cmp::Reverse(*index)));
-    Some(turn.map_or(highest, |(index, _)| index))
 }
 
 fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {

@@ -395,7 +395,7 @@ impl World {
             self.next_audit = self.steps + 64 + jobs;
             self.compare_views()?;
         }
-        if self.steps % 16 == 0 {
+        if self.steps.is_multiple_of(16) {
             self.count_blocked();
         }
         Ok(())

@@ -262,10 +262,7 @@ impl Shape {
                 )
             },
             tempo: self.tempo(rng),
-            share: (0..self.shared)
-                .filter(|_| !rng.one_in(4))
-                .map(|number| Shape::limit_name(number))
-                .collect(),
+            share: (0..self.shared).filter(|_| !rng.one_in(4)).map(Shape::limit_name).collect(),
             retry: Retry {
                 max_attempts: some(rng.pick(&[1, 2, 3, 5])),
                 min_backoff,

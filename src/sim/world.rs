@@ -24,6 +24,9 @@ use crate::broker::time::Lived;
 use crate::store::life::Run;
 use crate::store::model::Model;
 
+/// What the core is told of targets, and of the limits that they share.
+type Configured = (Vec<(TargetId, String, Policy)>, Vec<(LimitName, Bounds)>);
+
 /// A world that is not over by then never will be.
 const STEPS: u64 = 1_000_000;
 
@@ -360,7 +363,7 @@ impl World {
         self.feed(Input::Configure { targets, limits })
     }
 
-    pub(super) fn configured(&self) -> (Vec<(TargetId, String, Policy)>, Vec<(LimitName, Bounds)>) {
+    pub(super) fn configured(&self) -> Configured {
         let name = |id: &TargetId| format!("target-{}", id.0);
         let targets = self.config.iter().map(|(id, policy)| {
             let mut policy = policy.clone();

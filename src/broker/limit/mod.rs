@@ -107,7 +107,7 @@ impl Limits {
     /// written, and the targets for which anything has changed.
     pub(super) fn configure(
         &mut self,
-        own: BTreeMap<TargetId, (Bounds, Vec<LimitName>)>,
+        mut own: BTreeMap<TargetId, (Bounds, Vec<LimitName>)>,
         mut shared: BTreeMap<LimitName, Bounds>,
         now: Now,
     ) -> (Vec<Spent>, BTreeSet<TargetId>) {
@@ -122,10 +122,8 @@ impl Limits {
             self.shared.entry(name.clone()).or_default();
         }
         for (id, target) in &mut self.own {
-            let wanted = own.get(id);
-            let shares = wanted.map(|(_, shares)| shares.iter().cloned().collect());
-            let shares: Shares = shares.unwrap_or_default();
-            let bounds = wanted.map(|(bounds, _)| bounds.clone());
+            let (bounds, shares) = own.remove(id).unzip();
+            let shares: Shares = shares.unwrap_or_default().into();
             if target.limiter.configure(bounds, now.mono, at, &mut entries)
                 || target.shares != shares
             {

@@ -324,7 +324,7 @@ fn a_shared_limit_needs_only_one_of_its_keys() {
         "{ERP}share = [\"big\", \"small\"]\n[limits.big]\nmax_concurrent = 8\n\
          [limits.small]\nrate = \"12/s\"\nburst = 3\n"
     ));
-    let names = config.targets["erp"].policy.share.iter().map(|name| name.as_str());
+    let names = config.targets["erp"].policy.share.iter().map(LimitName::as_str);
     assert!(names.eq(["big", "small"]));
     let big = &config.limits[&LimitName::new("big")];
     assert_eq!((big.pace, big.max_concurrent), (None, Some(number(8))));
