@@ -23,6 +23,8 @@
 //! - What memory holds does not grow with the backlog.
 
 pub mod admin;
+pub mod auth;
+pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod config;

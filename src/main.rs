@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use tollgate::cli::args::{Cli, Command, DemoArgs, ServeArgs};
 use tollgate::cli::{self, Exit, complain};
-use tollgate::config::{Config, LogFormat, Telemetry};
+use tollgate::config::{Config, Listen, LogFormat, Telemetry};
 use tollgate::demo::{self, Verdict};
 use tollgate::serve::{self, Running};
 
@@ -106,10 +106,15 @@ async fn until_stop(running: &Running, signals: &mut Signals) -> Stop {
 
 /// One line an address on standard output, for scripts that wait for it.
 fn announce(running: &Running) {
-    let (data, admin) = (running.data, running.admin);
-    tracing::info!(%data, %admin, "serving");
+    let shown = |listen: &Listen| match listen {
+        Listen::Tcp(address) if running.tls => format!("https://{address}"),
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(_) => listen.to_string(),
+    };
+    let (data, admin) = (shown(&running.data), shown(&running.admin));
+    tracing::info!(data, admin, "serving");
     let mut out = std::io::stdout();
-    let lines = format!("listening on http://{data} (data)\nlistening on http://{admin} (admin)\n");
+    let lines = format!("listening on {data} (data)\nlistening on {admin} (admin)\n");
     if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         tracing::debug!("the addresses could not be printed: {error}");
     }

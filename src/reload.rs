@@ -112,7 +112,12 @@ impl Reloader {
         let known = self.add_targets(&config).await?;
         let mut later = Vec::new();
         for (part, changed) in [
-            ("[server]", config.server != state.config.server),
+            ("[server]", {
+                // Another certificate takes effect now; TLS at all, or none any more, does not.
+                let (old, new) = (&state.config.server, &config.server);
+                let tls = if old.tls.is_some() && new.tls.is_some() { &new.tls } else { &old.tls };
+                *new != config::Server { tls: tls.clone(), ..old.clone() }
+            }),
             ("[store] path, cache or min_free_disk", {
                 let old = &state.config.store;
                 let retention = config.store.retention;
@@ -125,6 +130,7 @@ impl Reloader {
                 later.push(part);
             }
         }
+        inner.sidecars.admit(&config);
         inner.handle.swap_directory(serve::directory(&known, &config));
         let targets = serve::configured(&known, &config);
         let limits = serve::shared_limits(&config);
@@ -134,7 +140,7 @@ impl Reloader {
         let wanted: BTreeMap<_, _> = config
             .targets
             .iter()
-            .filter_map(|(name, target)| Some((name.clone(), target.listen?)))
+            .filter_map(|(name, target)| Some((name.clone(), target.listen.clone()?)))
             .collect();
         inner.sidecars.keep_only(&wanted);
         for (name, bound) in new_sidecars {
@@ -164,7 +170,13 @@ impl Reloader {
     pub(crate) fn without_a_file(handle: Handle) -> Reloader {
         let text = "[targets.erp]\nurl = \"http://127.0.0.1:1\"\nlimit.rate = \"1/s\"";
         let config = config::parse(text, std::path::Path::new("test.toml"), &|_| None).unwrap();
-        let sidecars = Sidecars::new(handle.clone(), config.server.max_body, config.server.listen);
+        let sidecars = Sidecars::new(
+            handle.clone(),
+            config.server.max_body,
+            config.server.listen.clone(),
+            Default::default(),
+            Default::default(),
+        );
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
         Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars)
     }

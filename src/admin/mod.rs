@@ -1,8 +1,8 @@
 //! The admin address (CONTRACT §6): for the people who run this and for their machines.
 //!
 //! It reads the loop's view and the store, and asks the loop for every change; it decides nothing
-//! itself. Every answer is JSON but for the page at `/`, the metrics and the two health checks;
-//! every error is a problem (RFC 9457). [`guard`] stands before all routes.
+//! itself. Every answer is JSON but for the page at `/`, the metrics and `/healthz`;
+//! every error is a problem (RFC 9457). [`crate::auth`] stands before all routes.
 
 mod answer;
 mod console;
@@ -21,6 +21,7 @@ mod readiness;
 mod records;
 mod reload;
 mod request_json;
+mod step_functions_json;
 mod target_json;
 mod targets;
 #[cfg(test)]
@@ -29,15 +30,17 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub use readiness::{Readiness, SharedReadiness};
 
+use crate::auth::{Access, Gate, Place, stand_before};
 use crate::handle::Handle;
 use crate::http_api::problem;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use crate::step_functions::Health;
 use held_back::Recent;
 use records::Records;
 
@@ -50,24 +53,30 @@ pub struct AdminState {
     readiness: SharedReadiness,
     records: Arc<dyn Records>,
     recent: Recent,
+    /// `None`: the configuration has no `[step_functions]`.
+    step_functions: Option<Health>,
 }
 
 impl AdminState {
-    /// The daemon keeps a clone of `readiness` and sets it.
+    /// The daemon keeps a clone of `readiness` and sets it. `step_functions`: how it stands with
+    /// them, where the configuration has them.
     pub fn new(
         handle: Handle,
         metrics: Metrics,
         reloader: Reloader,
         readiness: SharedReadiness,
+        step_functions: Option<Health>,
     ) -> AdminState {
         let records = Arc::new(handle.reader().clone());
-        AdminState { handle, metrics, reloader, readiness, records, recent: Recent::default() }
+        let recent = Recent::default();
+        AdminState { handle, metrics, reloader, readiness, records, recent, step_functions }
     }
 }
 
 /// Every route of the admin address. Limits on connections, header sizes and time are the
 /// server's.
-pub fn router(state: AdminState) -> Router {
+pub fn router(state: AdminState, access: Access) -> Router {
+    let gate = Gate { access, place: Place::Admin };
     Router::new()
         .route("/", get(console::page))
         .route("/console/console.css", get(console::style))
@@ -91,6 +100,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(gate, stand_before))
         .layer(from_fn(guard::guard))
         .with_state(state)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Broker;
 use super::forecast::{Bucket, Concurrency, Gate, Hold, Limits, QuotaLeft, Window};
 use super::io::BlockedOn;
-use super::job::JobState;
 use super::policy::{Pace, Rate};
 use super::target::Target;
 use super::time::{Now, Wall};
@@ -70,7 +69,7 @@ impl Broker {
             let Some((pace, tokens)) = self.limits.shared_tokens(name, now.mono) else { continue };
             let waits = |id| {
                 let peer = self.targets.get(id);
-                peer.is_some_and(|peer| peer.counts.in_state(JobState::Queued) > 0)
+                peer.is_some_and(|peer| peer.counts.all_in_line() > 0)
             };
             let others = peers.iter().filter(|peer| **peer != target.id && waits(peer));
             let others = others.filter(|peer| self.limits.shares(**peer).contains(name));

@@ -1,5 +1,7 @@
 //! What a target's owner decided about it, validated. Built by `config`, obeyed by the core.
 
+use super::fair::Weights;
+use super::group::OnGroupFailure;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,9 +114,13 @@ impl Limit {
         }
     }
 
+    pub fn pace(&self) -> Pace {
+        Pace { rate: self.rate, burst: self.burst }
+    }
+
     pub fn bounds(&self) -> Bounds {
         Bounds {
-            pace: Some(Pace { rate: self.rate, burst: self.burst }),
+            pace: Some(self.pace()),
             max_concurrent: Some(self.max_concurrent),
             hold_after_timeout: self.hold_after_timeout,
             ceilings: self.ceilings.clone(),
@@ -196,6 +202,10 @@ pub struct Policy {
     pub max_deferrals: NonZeroU32,
     /// Jobs that have not ended, in all three queues together.
     pub max_queued: u64,
+    /// What becomes of a group whose head died.
+    pub on_group_failure: OnGroupFailure,
+    /// Of flows that share a queue.
+    pub weights: Weights,
 }
 
 impl Policy {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::calendar::{Moment, Rule};
 use super::change::{Counts, RecoveredTarget, Turn};
+use super::fair::Clocks;
+use super::group::OnGroupFailure;
 use super::io::{BlockedOn, TargetView};
 use super::job::{JobId, Priority, TargetId};
 use super::limit::Blocked;
@@ -60,11 +62,14 @@ pub(super) struct Target {
     /// `None`: its jobs wait until the configuration names it again.
     pub(super) live: Option<Live>,
     pub(super) counts: Counts,
+    pub(super) clocks: Clocks,
     pub(super) lines: Lines,
     pub(super) armed: Vec<Armed>,
     /// Armed ones and those that are sent.
     pub(super) in_flight: u32,
     pub(super) paused: bool,
+    /// As it was last configured.
+    pub(super) on_group_failure: OnGroupFailure,
     /// What its answers say about its pace.
     pub(super) feedback: Feedback,
     /// How long an attempt that is answered takes: a smoothed mean.
@@ -92,10 +97,12 @@ impl Target {
             name: found.name,
             live: None,
             counts: found.counts,
+            clocks: found.clocks,
             lines,
             armed: Vec::new(),
             in_flight: 0,
             paused: found.paused,
+            on_group_failure: OnGroupFailure::default(),
             feedback: Feedback::new(
                 &NOT_CONFIGURED,
                 found.held_until.map(|until| now.mono + until.since(now.wall)),
@@ -114,6 +121,9 @@ impl Target {
     }
 
     pub(super) fn configure(&mut self, policy: Option<Policy>, now: Mono) {
+        if let Some(policy) = &policy {
+            self.on_group_failure = policy.on_group_failure;
+        }
         match &policy {
             Some(policy) => self.feedback.configure(&policy.feedback(), now),
             None => self.feedback.left_alone(),

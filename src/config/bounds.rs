@@ -62,6 +62,13 @@ pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(3
 pub(super) const BREAKER_FAILURES: u32 = 1_000_000;
 pub(super) const PROBE_EVERY: RangeInclusive<Duration> = millis(100)..=secs(DAY);
 
+/// In bytes.
+pub(super) const HOST_NAME: usize = 253;
+/// In bytes.
+pub(super) const TOKENS_FILE: usize = 1 << 20;
+/// In bytes.
+pub(super) const PEM_FILE: usize = 1 << 20;
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

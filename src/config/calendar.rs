@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::auth::truth;
 use super::bounds;
 use super::item::Item;
-use super::step_functions::truth;
 use super::table::Table;
 use super::units::{rate, show_duration};
 use super::vocabulary::Words;

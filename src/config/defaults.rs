@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::types::{LogFormat, Server, StepFunctions, Store, Telemetry};
+use super::types::{Listen, LogFormat, Server, StepFunctions, Store, Telemetry};
 use crate::broker::policy::{self, Rate, Retry};
 
 const KIB: usize = 1 << 10;
@@ -18,6 +18,7 @@ pub fn server() -> Server {
         admin_listen: loopback(7071),
         max_body: 256 * KIB,
         drain_timeout: Duration::from_secs(30),
+        tls: None,
     }
 }
 
@@ -74,6 +75,6 @@ const fn at_least_one(number: u32) -> NonZeroU32 {
     }
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+fn loopback(port: u16) -> Listen {
+    Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
 }

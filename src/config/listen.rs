@@ -1,27 +1,43 @@
 //! Where Tollgate listens, and that no two listeners, and no target, meet there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+use super::auth::Auth;
 use super::item::Item;
-use super::table::{Context, Table, join, not_yet};
+use super::table::{Context, Table, join};
+use super::types::Listen;
 
-pub(super) fn address(item: &Item<'_>) -> Result<SocketAddr, String> {
+/// Longer names of sockets do not fit into the system's `sockaddr_un`, in bytes.
+const SOCKET_NAME: usize = 107;
+
+pub(super) fn address(item: &Item<'_>) -> Result<Listen, String> {
     const EXAMPLE: &str = "an IP address and a port in quotes, like \"127.0.0.1:7070\"";
     let text = item.text(EXAMPLE)?;
-    let address: SocketAddr = text.value.parse().map_err(|_| {
-        format!(
-            "{text} is not an address; write an IP address and a port, like \"127.0.0.1:7070\" or \"[::1]:7070\""
-        )
-    })?;
-    if !address.ip().to_canonical().is_loopback() {
-        return Err(format!(
-            "{text} can be reached from other machines, which needs [auth], and {}; listen on 127.0.0.1 or [::1]",
-            not_yet("that")
-        ));
+    if let Some(path) = text.value.strip_prefix("unix:") {
+        let path = Path::new(path);
+        if path.file_name().is_none() || path.as_os_str().len() > SOCKET_NAME {
+            return Err(format!(
+                "{text} is not the path of a socket; write unix: and a path of at most \
+                 {SOCKET_NAME} bytes, like \"unix:/run/tollgate/data.sock\""
+            ));
+        }
+        return Ok(Listen::Unix(path.to_owned()));
     }
-    Ok(address)
+    text.value.parse().map(Listen::Tcp).map_err(|_| {
+        format!(
+            "{text} is not an address; write an IP address and a port, like \"127.0.0.1:7070\" or \"[::1]:7070\", or \"unix:/run/tollgate.sock\""
+        )
+    })
+}
+
+/// Whose tokens let people in at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Submit,
+    Admin,
 }
 
 /// Every address that is listened on and every URL that is called, with the keys that say so.
@@ -33,9 +49,16 @@ pub(super) struct Listeners {
 
 struct Listener {
     key: String,
-    address: SocketAddr,
+    role: Role,
+    at: At,
     /// `None`: by default.
     place: Option<usize>,
+}
+
+#[derive(PartialEq, Eq)]
+enum At {
+    Port(SocketAddr),
+    Socket(PathBuf),
 }
 
 struct Called {
@@ -46,11 +69,16 @@ struct Called {
 
 impl Listeners {
     /// Remembers an address, unless something was wrong with it.
-    pub(super) fn listen(&mut self, table: &Table<'_>, key: &str, address: SocketAddr) {
+    pub(super) fn listen(&mut self, table: &Table<'_>, key: &str, role: Role, listen: &Listen) {
         if table.is_good(key) {
-            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            let at = match listen {
+                Listen::Tcp(address) => {
+                    At::Port(SocketAddr::new(address.ip().to_canonical(), address.port()))
+                }
+                Listen::Unix(path) => At::Socket(path.clone()),
+            };
             let (key, place) = (join(table.path(), key), table.place(key));
-            self.listeners.push(Listener { key, address, place });
+            self.listeners.push(Listener { key, role, at, place });
         }
     }
 
@@ -61,18 +89,21 @@ impl Listeners {
 
     /// Reports the later, in the file, of two listeners with one address, and URLs that lead back
     /// to a listener.
-    pub(super) fn check(mut self, context: &Context<'_>) {
+    pub(super) fn check(mut self, auth: &Auth, context: &Context<'_>) {
         self.listeners.sort_by_key(|listener| listener.place);
         for (index, listener) in self.listeners.iter().enumerate() {
-            let Some(place) = listener.place.filter(|_| listener.address.port() != 0) else {
-                continue;
-            };
-            let mut others = self.listeners[..index].iter();
-            if let Some(twin) = others.find(|other| other.address == listener.address) {
+            let Some(place) = listener.place else { continue };
+            if let Some(message) = listener.is_too_open(auth) {
+                context.report(place, listener.key.clone(), message);
+            }
+            // Each that asks for any port gets one of its own.
+            let is_any = matches!(&listener.at, At::Port(address) if address.port() == 0);
+            let mut others = self.listeners[..index].iter().filter(|_| !is_any);
+            if let Some(twin) = others.find(|other| other.at == listener.at) {
                 let by_default = if twin.place.is_none() { " (by default)" } else { "" };
                 let message = format!(
                     "{} is taken by {}{by_default}; every listener needs its own",
-                    listener.address, twin.key
+                    listener.at, twin.key
                 );
                 context.report(place, listener.key.clone(), message);
             }
@@ -105,7 +136,41 @@ impl Listeners {
         };
         self.listeners
             .iter()
-            .find(|at| at.address.port() == port && hosts.contains(&at.address.ip()))
+            .find(|listener| match &listener.at {
+                At::Port(at) if at.port() != port => false,
+                At::Port(at) if at.ip().is_unspecified() => hosts.iter().any(IpAddr::is_loopback),
+                At::Port(at) => hosts.contains(&at.ip()),
+                At::Socket(_) => false,
+            })
             .map(|listener| listener.key.as_str())
+    }
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            At::Port(address) => address.fmt(f),
+            At::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Listener {
+    /// Other machines can reach it, and nothing asks who they are.
+    fn is_too_open(&self, auth: &Auth) -> Option<String> {
+        let At::Port(address) = &self.at else { return None };
+        let (tokens, key) = match self.role {
+            Role::Submit => (&auth.rules.submit, "submit_tokens_file"),
+            Role::Admin => (&auth.rules.admin, "admin_tokens_file"),
+        };
+        let is_open =
+            !address.ip().is_loopback() && tokens.is_none() && !auth.insecure_allow_anonymous;
+        is_open.then(|| {
+            format!(
+                "{address} can be reached from other machines, so it needs tokens: set \
+                 auth.{key} (or auth.insecure_allow_anonymous = true, where everybody who reaches \
+                 it may do everything), or listen on 127.0.0.1, [::1] or a unix: socket"
+            )
+        })
     }
 }

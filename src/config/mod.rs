@@ -7,10 +7,12 @@
 pub mod defaults;
 
 mod adaptive;
+mod auth;
 mod bounds;
 mod breaker;
 mod calendar;
 mod error;
+mod fairness;
 mod headers;
 mod item;
 mod limits;
@@ -21,6 +23,7 @@ mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod tls;
 mod types;
 mod units;
 mod url;
@@ -34,8 +37,8 @@ use std::path::Path;
 pub use error::{ConfigError, ConfigErrors};
 pub use parse::parse;
 pub use types::{
-    ActivitySource, Config, LogFormat, Server, Sources, SqsSource, StepFunctions, Store, Target,
-    Telemetry,
+    ActivitySource, Config, Listen, LogFormat, Server, Sources, SqsSource, StepFunctions, Store,
+    Target, Telemetry,
 };
 pub use units::parse_duration;
 

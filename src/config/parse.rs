@@ -9,17 +9,21 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::error::{ConfigErrors, Depth};
+use super::fairness::weights;
 use super::headers::headers;
 use super::item::{Item, Text, quoted};
-use super::listen::{Listeners, address};
+use super::listen::{Listeners, Role, address};
 use super::source::Source;
 use super::table::{Context, Table, nearest, not_yet};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, show_duration, size};
 use super::url::base_url;
 use super::{
-    bounds, breaker, calendar, defaults, limits, sources, step_functions, syntax, vocabulary,
+    auth, bounds, breaker, calendar, defaults, limits, sources, step_functions, syntax, tls,
+    vocabulary,
 };
+use crate::auth::Hosts;
+use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Bounds, LimitName, Policy, Retry, Tempo};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -42,12 +46,16 @@ pub fn parse(
 
 fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
     let mut listeners = Listeners::default();
+    let (server, hosts) = server(&root.table("server"), &mut listeners);
+    let auth = auth::read(root, hosts);
     let shared = root.table("limits");
     let limits = limits::shared(&shared);
     let targets = targets(&root.table("targets"), &limits, &mut listeners);
     limits::check_names(&shared, &limits, targets.keys());
     let config = Config {
-        server: server(&root.table("server"), &mut listeners),
+        server,
+        access: auth.rules.clone(),
+        insecure_allow_anonymous: auth.insecure_allow_anonymous,
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
@@ -55,12 +63,12 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         targets,
         sources: sources::sources(root),
     };
-    listeners.check(context);
+    listeners.check(&auth, context);
     root.finish(vocabulary::ROOT.later);
     config
 }
 
-fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
+fn server(table: &Table<'_>, listeners: &mut Listeners) -> (Server, Hosts) {
     let default = defaults::server();
     let server = Server {
         listen: table.get_or("listen", default.listen, address),
@@ -71,11 +79,13 @@ fn server(table: &Table<'_>, listeners: &mut Listeners) -> Server {
             default.drain_timeout,
             duration(bounds::DRAIN_TIMEOUT),
         ),
+        tls: tls::read(table),
     };
-    listeners.listen(table, "listen", server.listen);
-    listeners.listen(table, "admin_listen", server.admin_listen);
+    let hosts = table.get_or("allowed_hosts", Hosts::default(), auth::hosts);
+    listeners.listen(table, "listen", Role::Submit, &server.listen);
+    listeners.listen(table, "admin_listen", Role::Admin, &server.admin_listen);
     table.finish(vocabulary::SERVER.later);
-    server
+    (server, hosts)
 }
 
 fn store(table: &Table<'_>) -> Store {
@@ -154,16 +164,19 @@ fn target(
     table.get("delivery", delivery);
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
+    let on_group_failure =
+        table.get_or("on_group_failure", OnGroupFailure::default(), on_group_failure);
     let limit = limits::limit(&table.table("limit"));
     let finish_before_close =
-        table.get_or("finish_before_close", defaults::FINISH_BEFORE_CLOSE, step_functions::truth);
+        table.get_or("finish_before_close", defaults::FINISH_BEFORE_CLOSE, auth::truth);
     let lasting = if finish_before_close { timeout } else { Duration::ZERO };
     let schedule = calendar::schedule(table, lasting);
     let breaker = breaker::read(table);
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
-    if let Some(listen) = listen {
-        listeners.listen(table, "listen", listen);
+    let weights = weights(&table.table("fairness"));
+    if let Some(listen) = &listen {
+        listeners.listen(table, "listen", Role::Submit, listen);
     }
     if let Some(url) = &url {
         listeners.call(table, "url", url.clone());
@@ -171,7 +184,8 @@ fn target(
     table.finish(vocabulary::TARGET.later);
     let (limit, adaptive) = limit?;
     let tempo = Tempo { schedule, lasting, breaker, adaptive };
-    let policy = Policy { limit, share, tempo, retry, max_deferrals, max_queued };
+    let policy =
+        Policy { limit, share, tempo, retry, max_deferrals, max_queued, on_group_failure, weights };
     Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
 }
 
@@ -248,6 +262,15 @@ fn delivery(item: &Item<'_>) -> Result<(), String> {
     }
 }
 
+fn on_group_failure(item: &Item<'_>) -> Result<OnGroupFailure, String> {
+    let text = item.text("\"continue\" or \"hold\"")?;
+    match text.value.as_str() {
+        "continue" => Ok(OnGroupFailure::Continue),
+        "hold" => Ok(OnGroupFailure::Hold),
+        _ => Err(choice(&text, &["continue", "hold"])),
+    }
+}
+
 fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
     let text = item.text("\"text\" or \"json\"")?;
     match text.value.as_str() {
@@ -257,7 +280,7 @@ fn log_format(item: &Item<'_>) -> Result<LogFormat, String> {
     }
 }
 
-fn choice(text: &Text, choices: &[&'static str]) -> String {
+pub(super) fn choice(text: &Text, choices: &[&'static str]) -> String {
     let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
     format!("{text} is not known here; write {}", choices.join(" or "))
 }

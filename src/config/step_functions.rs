@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
-use super::item::{Item, describe};
+use super::auth::truth;
+use super::item::Item;
 use super::table::Table;
 use super::types::StepFunctions;
 use super::units::{duration, rate};
@@ -35,11 +34,4 @@ fn heartbeat(item: &Item<'_>) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     duration(bounds::HEARTBEAT)(item).map(Some)
-}
-
-pub(super) fn truth(item: &Item<'_>) -> Result<bool, String> {
-    match item.value {
-        DeValue::Boolean(truth) => Ok(*truth),
-        other => Err(format!("expected true or false, without quotes; found {}", describe(other))),
-    }
 }

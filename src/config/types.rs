@@ -1,17 +1,24 @@
 //! What a configuration means once it is valid. Nothing in here can be wrong any more.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Rules;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
+use crate::http_api::tls::ServerTls;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub server: Server,
+    /// Who may do what, `server.allowed_hosts` among it.
+    pub access: Rules,
+    /// Everybody may do everything, from wherever they come.
+    pub insecure_allow_anonymous: bool,
     pub store: Store,
     pub telemetry: Telemetry,
     /// `None`: no job can have a task token.
@@ -64,13 +71,57 @@ pub struct StepFunctions {
     pub callback_rate: Rate,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Listen {
+        Listen::Tcp(address)
+    }
+}
+
+impl Listen {
+    /// `None` for a socket in the file system.
+    pub fn port(&self) -> Option<SocketAddr> {
+        match self {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        }
+    }
+
+    /// Whether only this machine's own programs come in.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Listen::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Listen::Unix(_) => true,
+        }
+    }
+}
+
+/// As the configuration writes it.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    pub listen: SocketAddr,
-    pub admin_listen: SocketAddr,
+    pub listen: Listen,
+    pub admin_listen: Listen,
     /// Of a request to the data address, in bytes.
     pub max_body: usize,
     pub drain_timeout: Duration,
+    /// Of all ports; sockets in the file system have none.
+    pub tls: Option<ServerTls>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +159,6 @@ pub struct Target {
     /// Added to each request; values are marked sensitive, so `Debug` does not show them.
     pub headers: http::HeaderMap,
     /// The sidecar port.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     pub policy: Policy,
 }

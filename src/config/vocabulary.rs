@@ -10,14 +10,32 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "store", "telemetry", "step_functions", "limits", "targets", "sources"],
-    later: &["auth", "callbacks"],
+    known: &[
+        "server",
+        "auth",
+        "store",
+        "telemetry",
+        "step_functions",
+        "limits",
+        "targets",
+        "sources",
+    ],
+    later: &["callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
     table: "server",
-    known: &["listen", "admin_listen", "max_body", "drain_timeout"],
-    later: &["allowed_hosts", "tls"],
+    known: &["listen", "admin_listen", "max_body", "drain_timeout", "allowed_hosts", "tls"],
+    later: &[],
+};
+
+pub(super) const TLS: Words =
+    Words { table: "server.tls", known: &["cert_file", "key_file", "client_ca_file"], later: &[] };
+
+pub(super) const AUTH: Words = Words {
+    table: "auth",
+    known: &["submit_tokens_file", "admin_tokens_file", "metrics", "insecure_allow_anonymous"],
+    later: &[],
 };
 
 pub(super) const STORE: Words = Words {
@@ -47,16 +65,16 @@ pub(super) const TARGET: Words = Words {
         "finish_before_close",
         "delivery",
         "max_queued",
+        "on_group_failure",
         "limit",
         "priority",
         "retry",
         "breaker",
+        "fairness",
     ],
     later: &[
         "completion",
         "dead_retention",
-        "fairness",
-        "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
@@ -104,12 +122,17 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const FAIRNESS: Words =
+    Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
+
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 15] = [
+pub(super) const ALL: [&Words; 18] = [
     &ROOT,
     &SERVER,
+    &TLS,
+    &AUTH,
     &STORE,
     &TELEMETRY,
     &STEP_FUNCTIONS,
@@ -122,6 +145,7 @@ pub(super) const ALL: [&Words; 15] = [
     &super::breaker::WORDS,
     &PRIORITY,
     &RETRY,
+    &FAIRNESS,
     &SOURCES,
 ];
 

@@ -9,7 +9,7 @@ mod client;
 pub mod fragile_api;
 mod ledger;
 mod plan;
-mod rng;
+pub mod rng;
 mod screen;
 mod snapshot;
 mod stage;
@@ -26,7 +26,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Config, Target};
+use crate::config::{self, Config, Listen, Target};
 use crate::serve::{self, Running};
 
 use auditor::Auditor;
@@ -99,16 +99,18 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
     let api = FragileApi::start(fragility.clone()).await.context("the fake API does not start")?;
     let config = stage::fit(options.config, api.address(), scratch.path())?;
     let running = serve::start(config, None).await.context("the daemon does not start")?;
+    let port = |listen: &Listen| listen.port().context("the demo listens on ports only");
+    let (data, admin) = (port(&running.data)?, port(&running.admin)?);
 
     let producer = Producer {
-        client: DataClient::new(running.data, &target.name),
+        client: DataClient::new(data, &target.name),
         ledger: Arc::new(Ledger::default()),
         auditor: api.auditor().clone(),
     };
     let most_in_a_second = stage::most_in_a_second(&limit);
     let scene = Scene {
-        data: running.data,
-        admin: running.admin,
+        data,
+        admin,
         target: target.name.clone(),
         limit,
         most_in_a_second,

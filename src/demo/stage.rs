@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use super::auditor::SECOND;
 use super::fragile_api::{Failures, Fragility, Latency};
 use crate::broker::policy::Limit;
-use crate::config::{Config, Target};
+use crate::config::{Config, Listen, Target};
 
 /// A directory of the demo's own that goes away with it, also where the demo fails.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(super) fn fit(mut config: Config, api: SocketAddr, directory: &Path) -> anyh
     for target in config.targets.values_mut() {
         let target = Arc::make_mut(target);
         target.url = url.parse().context("the fake API's address makes no URL")?;
-        target.listen = target.listen.map(free);
+        target.listen = target.listen.take().map(free);
     }
     config.store.path = directory.join("tollgate.redb");
     config.server.listen = free(config.server.listen);
@@ -88,13 +88,14 @@ pub(super) fn fit(mut config: Config, api: SocketAddr, directory: &Path) -> anyh
     Ok(config)
 }
 
-fn free(mut address: SocketAddr) -> SocketAddr {
+fn free(listen: Listen) -> Listen {
+    let Listen::Tcp(mut address) = listen else { return listen };
     if let Err(error) = TcpListener::bind(address)
         && error.kind() == ErrorKind::AddrInUse
     {
         address.set_port(0);
     }
-    address
+    Listen::Tcp(address)
 }
 
 /// The most requests that a token bucket lets go in any half-open second.
@@ -156,6 +157,8 @@ pub(super) mod tests {
                 retry,
                 max_deferrals: NonZeroU32::new(20).unwrap(),
                 max_queued: 1_000_000,
+                on_group_failure: Default::default(),
+                weights: Default::default(),
             },
         }
     }
@@ -202,7 +205,7 @@ pub(super) mod tests {
     fn a_port_that_is_taken_is_replaced() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = taken.local_addr().unwrap();
-        assert_eq!(free(address).port(), 0);
-        assert_eq!(free(address).ip(), address.ip());
+        let any = SocketAddr::new(address.ip(), 0);
+        assert_eq!(free(address.into()), any.into());
     }
 }

@@ -16,8 +16,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::body::too_large;
@@ -25,6 +25,8 @@ use super::guard::{Busy, Guarded, Outgoing};
 use super::problem::{Kind, Problem};
 use super::server::{Closing, Limits, Stage};
 use super::slots::Slot;
+use super::socket::Accepted;
+use super::stream::{Stream, Via};
 use super::wire::{Ambiguity, Verdict, Wire};
 
 /// How long, and for how many bytes, a client that was cut off is listened to, so that it reads
@@ -49,7 +51,33 @@ impl Connection {
         Connection { router, limits, stage, slot: Arc::new(slot) }
     }
 
-    pub(super) async fn serve(mut self, stream: TcpStream) {
+    pub(super) async fn accept(mut self, accepted: Accepted, tls: Option<TlsAcceptor>) {
+        let stream = match (accepted, tls) {
+            (Accepted::Unix(stream), _) => Stream::Unix(stream),
+            (Accepted::Tcp(stream), None) => Stream::Tcp(stream),
+            (Accepted::Tcp(stream), Some(tls)) => {
+                // As long as for a head: until then it says nothing that could be answered.
+                let shaken = tokio::time::timeout(self.limits.head_within, tls.accept(stream));
+                let shaken = tokio::select! {
+                    shaken = shaken => shaken,
+                    () = self.slot.evicted() => return,
+                    () = Stage::reached(&mut self.stage, Stage::Finishing) => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        return;
+                    }
+                    Err(_) => return,
+                }
+            }
+        };
+        self.serve(stream).await;
+    }
+
+    async fn serve(mut self, stream: Stream) {
+        let via = stream.via();
         let verdict = Arc::new(Verdict::default());
         let cut_off = Arc::new(AtomicBool::new(false));
         let service = Requests {
@@ -58,6 +86,7 @@ impl Connection {
             body_within: self.limits.body_within,
             closing: Closing::new(self.stage.clone()),
             slot: self.slot.clone(),
+            via,
             verdict: verdict.clone(),
             cut_off: cut_off.clone(),
             count: AtomicU64::new(0),
@@ -97,7 +126,7 @@ impl Connection {
     }
 }
 
-async fn drain(stream: &mut TcpStream) {
+async fn drain(stream: &mut Stream) {
     let mut left = LINGER_BYTES;
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
@@ -115,6 +144,7 @@ struct Requests {
     body_within: Duration,
     closing: Closing,
     slot: Arc<Slot>,
+    via: Via,
     verdict: Arc<Verdict>,
     cut_off: Arc<AtomicBool>,
     /// Requests so far.
@@ -142,6 +172,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             return Box::pin(async { Ok(answer.map(|body| Outgoing { body, _busy: busy })) });
         }
         parts.extensions.insert(self.closing.clone());
+        parts.extensions.insert(self.via);
         let answer = self.router.clone().call(Request::from_parts(parts, body));
         Box::pin(async { Ok(answer.await?.map(|body| Outgoing { body, _busy: busy })) })
     }

@@ -7,17 +7,20 @@ pub mod problem;
 pub mod reply;
 pub mod server;
 pub(crate) mod standing;
+pub mod tls;
 
 pub(crate) mod fields;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;
+pub(crate) mod stream;
 pub(crate) mod submission;
 pub(crate) mod when;
 
 mod connection;
 mod guard;
 mod slots;
+mod socket;
 mod wire;
 
 pub use json::JobJson;

@@ -27,6 +27,8 @@ pub enum Kind {
     BodyTooSlow,
     /// The job is in a state that does not allow it.
     JobState,
+    /// A later job has its `dedup_id`.
+    Overtaken,
     /// The caller waited for a job that somebody cancelled.
     JobCancelled,
     BodyTooLarge,
@@ -47,6 +49,8 @@ pub enum Kind {
     DiskFull,
     /// The request came by a way that browsers open to other people's pages.
     Forbidden,
+    /// A token is asked for, or another one.
+    Unauthorized,
     /// No jobs are taken, for a reason that is no drain.
     NotReady,
 }
@@ -70,6 +74,7 @@ impl Kind {
                 facts!(REQUEST_TIMEOUT, "body-too-slow", "The body did not arrive in time")
             }
             Kind::JobState => facts!(CONFLICT, "job-state", "The job's state does not allow it"),
+            Kind::Overtaken => facts!(CONFLICT, "overtaken", "A later job has its dedup_id"),
             Kind::JobCancelled => facts!(CONFLICT, "job-cancelled", "The job was cancelled"),
             Kind::BodyTooLarge => {
                 facts!(PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
@@ -97,6 +102,7 @@ impl Kind {
                 facts!(GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")
             }
             Kind::Forbidden => facts!(FORBIDDEN, "forbidden", "Not allowed from there"),
+            Kind::Unauthorized => facts!(UNAUTHORIZED, "unauthorized", "A token is needed"),
             Kind::NotReady => facts!(SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Kind::DiskFull => facts!(INSUFFICIENT_STORAGE, "disk-full", "No room on disk"),
         }
@@ -265,6 +271,15 @@ impl From<(CommandError, JobId)> for Problem {
                     .with("state", state.as_str())
             }
             CommandError::Draining => Problem::draining(),
+            CommandError::Overtaken { by } => Problem::new(
+                Kind::Overtaken,
+                format!(
+                    "job {by} has the dedup_id of job {id} by now, so the work could be done \
+                     twice; see what became of {by}, and redrive that one if it is dead"
+                ),
+            )
+            .with_job(id)
+            .with("by", by.to_string()),
         }
     }
 }

@@ -10,17 +10,18 @@
 //! and a busy one is never broken off.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::connection::Connection;
 use super::headers;
 pub use super::slots::Slots;
+use super::socket::{Accepted, Socket};
+use super::tls::TlsInForce;
+use crate::config::Listen;
 
 /// How far the daemon's going down has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,20 +90,19 @@ impl Closing {
 /// An address that is taken, but not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
+    address: Listen,
 }
 
-pub async fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
+pub async fn bind(address: &Listen) -> io::Result<Bound> {
+    let (socket, address) = Socket::bind(address).await?;
+    Ok(Bound { socket, address })
 }
 
 impl Bound {
     /// With the port that was chosen, where it was asked for as 0.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Listen {
+        &self.address
     }
 
     /// Serves until `stage` leaves [`Stage::Open`]; the task ends with the last connection.
@@ -110,6 +110,7 @@ impl Bound {
         self,
         router: Router,
         limits: Limits,
+        tls: TlsInForce,
         mut stage: watch::Receiver<Stage>,
     ) -> JoinHandle<()> {
         tokio::spawn(async move {
@@ -119,9 +120,9 @@ impl Bound {
                     biased;
                     () = Stage::reached(&mut stage, Stage::Finishing) => break,
                     Some(_) = connections.join_next() => {}
-                    stream = accept(&self.listener, &limits.slots) => {
+                    stream = accept(&self.socket, &limits.slots) => {
                         let Some(slot) = limits.slots.take().await else {
-                            refuse(&stream);
+                            refuse(&stream, &tls);
                             continue;
                         };
                         let connection = Connection::new(
@@ -130,11 +131,11 @@ impl Bound {
                             stage.clone(),
                             slot,
                         );
-                        connections.spawn(connection.serve(stream));
+                        connections.spawn(connection.accept(stream, tls.acceptor()));
                     }
                 }
             }
-            drop(self.listener);
+            drop(self.socket);
             let all_done = async { while connections.join_next().await.is_some() {} };
             tokio::select! {
                 () = all_done => {}
@@ -145,14 +146,10 @@ impl Bound {
 }
 
 /// The next connection; an error that stays (no more files) does not spin.
-async fn accept(listener: &TcpListener, slots: &Slots) -> TcpStream {
+async fn accept(socket: &Socket, slots: &Slots) -> Accepted {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Answers are written whole; there is nothing to wait for.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
+        match socket.accept().await {
+            Ok(stream) => return stream,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -178,7 +175,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Says why, if that can be done without waiting.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: &Accepted, tls: &TlsInForce) {
+    if matches!(stream, Accepted::Tcp(_)) && tls.is_on() {
+        return;
+    }
     let problem = super::Problem::new(
         super::Kind::TooManyConnections,
         "every connection that may be open is at work; try again",
@@ -190,7 +190,7 @@ fn refuse(stream: &TcpStream) {
          retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let _ = stream.try_write(answer.as_bytes());
+    stream.try_write(answer.as_bytes());
 }
 
 /// Raises the soft limit of open files to the hard one; returns the limit then in force.

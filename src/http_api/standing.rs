@@ -15,9 +15,9 @@ pub(crate) async fn of(handle: &Handle, record: &JobRecord) -> Option<Position> 
         return None;
     }
     let header = &record.header;
-    let (target, priority, seat) = (header.target, header.priority, header.seat);
+    let (target, priority, rank) = (header.target, header.priority, header.rank());
     let reader = handle.reader().clone();
-    let before = move || reader.ahead(target, priority, seat, COUNTED);
+    let before = move || reader.ahead(target, priority, rank, COUNTED);
     let before = tokio::task::spawn_blocking(before).await.ok()?.ok()??;
     let view = handle.view().await.ok()?;
     let view = view.targets.into_iter().find(|view| view.id == target)?;

@@ -2,18 +2,21 @@
 //! come and go with a reload.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
-use crate::config::Config;
+use crate::auth::{Access, Gate, Place, stand_before};
+use crate::config::{Config, Listen};
 use crate::handle::Handle;
 use crate::http_api::server::{self, Limits, Slots, Stage};
+use crate::http_api::tls::TlsInForce;
 use crate::sources::{self, proxy};
 
 /// Connections of the admin address: people, scrapers, dashboards.
@@ -33,11 +36,11 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) async fn all(config: &Config) -> anyhow::Result<Bound> {
-        let data = bind("server.listen", config.server.listen).await?;
-        let admin = bind("server.admin_listen", config.server.admin_listen).await?;
+        let data = bind("server.listen", &config.server.listen).await?;
+        let admin = bind("server.admin_listen", &config.server.admin_listen).await?;
         let mut sidecars = Vec::new();
         for (name, target) in &config.targets {
-            if let Some(address) = target.listen {
+            if let Some(address) = &target.listen {
                 let bound = bind(&format!("targets.{name}.listen"), address).await?;
                 sidecars.push((name.clone(), bound));
             }
@@ -45,21 +48,24 @@ impl Bound {
         Ok(Bound { data, admin, sidecars, max_body: config.server.max_body })
     }
 
-    pub(super) fn data(&self) -> SocketAddr {
+    pub(super) fn data(&self) -> &Listen {
         self.data.address()
     }
 
-    pub(super) fn admin(&self) -> SocketAddr {
+    pub(super) fn admin(&self) -> &Listen {
         self.admin.address()
     }
 
     pub(super) fn serve(self, handle: &Handle, state: AdminState, sidecars: Sidecars) -> Listeners {
         let (stage, stages) = watch::channel(Stage::Open);
         let data = sources::router(handle.clone(), self.max_body);
+        let data = sidecars.behind_a_gate(data, Place::Data);
+        let admin = admin::router(state, sidecars.0.access.clone());
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(ADMIN_CONNECTIONS));
+        let tls = &sidecars.0.tls;
         let tasks = vec![
-            self.data.serve(data, sidecars.limits(), stages.clone()),
-            self.admin.serve(admin::router(state), admin_limits, stages),
+            self.data.serve(data, sidecars.limits(), tls.clone(), stages.clone()),
+            self.admin.serve(admin, admin_limits, tls.clone(), stages),
         ];
         for (name, bound) in self.sidecars {
             sidecars.serve(name, bound);
@@ -99,25 +105,46 @@ pub(crate) struct Sidecars(Arc<Inner>);
 struct Inner {
     handle: Handle,
     limits: Limits,
-    data: SocketAddr,
+    data: Listen,
+    access: Access,
+    tls: TlsInForce,
     open: Mutex<BTreeMap<String, Sidecar>>,
 }
 
 struct Sidecar {
-    address: SocketAddr,
+    address: Listen,
     stage: watch::Sender<Stage>,
 }
 
 impl Sidecars {
     /// They share connections with the data address.
-    pub(crate) fn new(handle: Handle, max_body: usize, data: SocketAddr) -> Sidecars {
+    pub(crate) fn new(
+        handle: Handle,
+        max_body: usize,
+        data: Listen,
+        access: Access,
+        tls: TlsInForce,
+    ) -> Sidecars {
         let files = server::raise_file_limit();
         let limits = Limits::new(max_body, Slots::new(server::connection_cap(files)));
-        Sidecars(Arc::new(Inner { handle, limits, data, open: Mutex::default() }))
+        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, open: Mutex::default() }))
     }
 
     fn limits(&self) -> Limits {
         self.0.limits.clone()
+    }
+
+    fn behind_a_gate(&self, router: Router, place: Place) -> Router {
+        let gate = Gate { access: self.0.access.clone(), place };
+        router.layer(from_fn_with_state(gate, stand_before))
+    }
+
+    /// Who may do what, and with which certificate, from now on.
+    pub(crate) fn admit(&self, config: &Config) {
+        self.0.access.replace(config.access.clone());
+        if self.0.tls.is_on() && config.server.tls.is_some() {
+            self.0.tls.replace(config.server.tls.clone());
+        }
     }
 
     /// Takes the addresses that `config` names and nobody listens on yet.
@@ -127,8 +154,8 @@ impl Sidecars {
     ) -> anyhow::Result<Vec<(String, server::Bound)>> {
         let mut bound = Vec::new();
         for (name, target) in &config.targets {
-            if let Some(address) = target.listen
-                && self.address(name) != Some(address)
+            if let Some(address) = &target.listen
+                && self.address(name).as_ref() != Some(address)
             {
                 bound.push((name.clone(), bind(&format!("targets.{name}.listen"), address).await?));
             }
@@ -138,9 +165,10 @@ impl Sidecars {
 
     pub(crate) fn serve(&self, name: String, bound: server::Bound) {
         let (stage, stages) = watch::channel(Stage::Open);
-        let address = bound.address();
-        let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), self.0.data);
-        drop(bound.serve(router, self.limits(), stages));
+        let address = bound.address().clone();
+        let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), &self.data_url());
+        let router = self.behind_a_gate(router, Place::Sidecar);
+        drop(bound.serve(router, self.limits(), self.0.tls.clone(), stages));
         let before = self.open().insert(name, Sidecar { address, stage });
         if let Some(before) = before {
             before.stage.send_replace(Stage::Finishing);
@@ -148,7 +176,7 @@ impl Sidecars {
     }
 
     /// Closes the ports of all other targets; what is under way there is finished.
-    pub(crate) fn keep_only(&self, wanted: &BTreeMap<String, SocketAddr>) {
+    pub(crate) fn keep_only(&self, wanted: &BTreeMap<String, Listen>) {
         self.open().retain(|name, sidecar| {
             let stays = wanted.contains_key(name);
             if !stays {
@@ -158,8 +186,14 @@ impl Sidecars {
         });
     }
 
-    fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.open().get(name).map(|sidecar| sidecar.address)
+    fn address(&self, name: &str) -> Option<Listen> {
+        self.open().get(name).map(|sidecar| sidecar.address.clone())
+    }
+
+    /// What a `Location` at a sidecar port begins with; nothing where the data address is no port.
+    fn data_url(&self) -> String {
+        let scheme = if self.0.tls.is_on() { "https" } else { "http" };
+        self.0.data.port().map_or_else(String::new, |address| format!("{scheme}://{address}"))
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Sidecar>> {
@@ -167,7 +201,7 @@ impl Sidecars {
     }
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<server::Bound> {
+async fn bind(key: &str, address: &Listen) -> anyhow::Result<server::Bound> {
     server::bind(address).await.with_context(|| {
         format!("listen on {address} ({key}); is another daemon running, or another program there?")
     })

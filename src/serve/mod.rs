@@ -5,7 +5,6 @@ mod listeners;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -16,19 +15,22 @@ use anyhow::Context;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::{AdminState, Readiness, SharedReadiness};
+use crate::auth::Access;
+use crate::aws::Aws;
 use crate::broker::Broker;
 use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::Now;
-use crate::config::{Config, Sources, Target};
+use crate::config::{Config, Listen, Sources, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
+use crate::http_api::tls::TlsInForce;
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
-use crate::sources::{activity, aws, sqs};
+use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 
@@ -43,8 +45,10 @@ const CALLBACKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon that serves.
 pub struct Running {
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
+    pub data: Listen,
+    pub admin: Listen,
+    /// Of the ports; sockets in the file system have none.
+    pub tls: bool,
     pub handle: Handle,
     reloader: Reloader,
     readiness: SharedReadiness,
@@ -78,10 +82,16 @@ impl Drop for Chore {
 /// Where an address or the store cannot be had; nothing is left running then.
 pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Running> {
     let started = Instant::now();
+    if config.insecure_allow_anonymous {
+        tracing::warn!(
+            "auth.insecure_allow_anonymous is set: listeners without a file of tokens let \
+             everybody in who reaches them"
+        );
+    }
     let metrics = Metrics::new();
     // Addresses first: a second daemon fails on them, before it can touch anything.
     let bound = listeners::Bound::all(&config).await?;
-    let (data, admin) = (bound.data(), bound.admin());
+    let (data, admin) = (bound.data().clone(), bound.admin().clone());
     let (store, recovered) = open_store(&config).await?;
     let reader = store.reader();
     let (outbox, inbox) = mpsc::channel();
@@ -95,9 +105,11 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let known: Vec<(TargetId, String)> = known.collect();
     let live = configured(&known, &config);
     let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
+    let aws = Aws::new();
     let (stop_callbacks, callbacks_stop) = watch::channel(false);
     let step_functions = config.step_functions.as_ref().map(|config| {
-        StepFunctions::start(config, handle.clone(), metrics.clone(), callbacks_stop)
+        let service = aws.step_functions(config.endpoint_url.as_ref().map(ToString::to_string));
+        StepFunctions::start(service, config, handle.clone(), metrics.clone(), callbacks_stop)
     });
     if step_functions.is_none() && handle.reader().outbox_len()? > 0 {
         tracing::warn!(
@@ -129,10 +141,16 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
 
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
-    let sidecars = Sidecars::new(handle.clone(), config.server.max_body, data);
+    let tls = TlsInForce::new(config.server.tls.clone());
+    let sidecars = Sidecars::new(
+        handle.clone(),
+        config.server.max_body,
+        data.clone(),
+        Access::new(config.access.clone()),
+        tls.clone(),
+    );
     let (sources, shutdown) = watch::channel(false);
-    let from_aws =
-        Chore(tokio::spawn(poll_sources(config.sources.clone(), handle.clone(), shutdown)));
+    let from_aws = Chore(tokio::spawn(poll_sources(aws, &config, handle.clone(), shutdown)));
     let reloader = Reloader::new(
         file.clone(),
         config,
@@ -142,8 +160,13 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         metrics.clone(),
         sidecars.clone(),
     );
-    let state =
-        AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
+    let state = AdminState::new(
+        handle.clone(),
+        metrics.clone(),
+        reloader.clone(),
+        readiness.clone(),
+        step_functions.as_ref().map(StepFunctions::health),
+    );
     let listeners = bound.serve(&handle, state, sidecars);
     let mut chores = vec![
         from_aws,
@@ -156,6 +179,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     Ok(Running {
         data,
         admin,
+        tls: tls.is_on(),
         handle,
         reloader,
         readiness,
@@ -283,17 +307,22 @@ pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Direct
     Directory::new(entries).with_step_functions(config.step_functions.is_some())
 }
 
-/// Looks for credentials only where there is something to poll.
-async fn poll_sources(config: Sources, handle: Handle, shutdown: watch::Receiver<bool>) {
-    if config.sqs.is_empty() && config.activity.is_empty() {
-        return;
+fn poll_sources(
+    aws: Aws,
+    config: &Config,
+    handle: Handle,
+    shutdown: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let Sources { sqs, activity } = config.sources.clone();
+    // Activities are where their tasks' tokens are answered.
+    let endpoint = config.step_functions.as_ref().and_then(|config| config.endpoint_url.as_ref());
+    let step_functions = aws.step_functions(endpoint.map(ToString::to_string));
+    async move {
+        tokio::join!(
+            sqs::run(&sqs, &aws, handle.clone(), shutdown.clone()),
+            activity::run(&activity, &step_functions, handle, shutdown),
+        );
     }
-    let sdk = aws::sdk_config().await;
-    let sfn = aws_sdk_sfn::Client::new(&sdk);
-    tokio::join!(
-        sqs::run(&config.sqs, &sdk, handle.clone(), shutdown.clone()),
-        activity::run(&config.activity, sfn, handle, shutdown),
-    );
 }
 
 async fn upkeep(metrics: Metrics) {

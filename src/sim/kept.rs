@@ -150,6 +150,7 @@ impl Kept {
 
     pub(super) fn put_back(&mut self, id: TargetId, job: JobId) {
         self.under_way.remove(&(id, job));
+        self.in_flight.remove(&(id, job));
     }
 
     /// By when there is room for one more of any priority; `None`: nobody knows.
@@ -194,7 +195,9 @@ impl Kept {
         job: JobId,
         room: Option<u32>,
     ) -> Checked {
-        self.held.retain(|until| *until > at);
+        // The core keeps them a little longer.
+        let late = self.hold() / 512 + LOST;
+        self.held.retain(|until| *until + late > at);
         self.maybe_held.retain(|until| *until + A_MINUTE > at);
         self.in_flight.insert((id, job));
         // It may have been chosen under other bounds.
@@ -205,7 +208,8 @@ impl Kept {
             lately.map(|(_, bounds)| Some(bounds.as_ref()?.max_concurrent?.get())).collect();
         let most = most.and_then(|most| most.into_iter().chain(room).max());
         if let Some(most) = most {
-            let (busy, held) = (self.in_flight.len(), self.held.len());
+            let held = self.held.iter().filter(|until| **until > at).count();
+            let busy = self.in_flight.len();
             ensure!(
                 busy + held <= most as usize,
                 "{busy} requests are under way and {held} may be, not {most}"

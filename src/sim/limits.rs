@@ -2,6 +2,7 @@
 //! where requests are sent and where they arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::calendar::Parcel;
@@ -16,6 +17,15 @@ use crate::broker::time::Wall;
 struct Target {
     policy: Option<Policy>,
     own: Kept,
+    /// It had a breaker in this life: that may be open, also where it has none any more.
+    may_probe: bool,
+}
+
+impl Target {
+    fn has_breaker(&self) -> bool {
+        let failures = self.policy.as_ref().map(|policy| policy.tempo.breaker.failures);
+        failures.is_some_and(|failures| failures != NonZeroU32::MAX)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +40,8 @@ pub(super) struct Limits {
     pub(super) steady: bool,
     /// The network is so quick and even that arrivals keep to the bucket.
     pub(super) even: bool,
+    /// The same of limits that are shared.
+    pub(super) shared_even: bool,
 }
 
 impl Limits {
@@ -58,6 +70,7 @@ impl Limits {
             }
             target.own.configure(at, new.as_ref().map(|policy| policy.limit.bounds()));
             target.policy = new;
+            target.may_probe |= target.has_breaker();
         }
         for (name, kept) in &mut self.shared {
             kept.configure(at, shared.get(name).cloned());
@@ -68,6 +81,7 @@ impl Limits {
     pub(super) fn restart(&mut self, at: Moment, running: &[TargetId]) {
         for target in self.targets.values_mut() {
             target.own.restart(at, &|_| true);
+            target.may_probe = target.has_breaker();
         }
         for (name, kept) in &mut self.shared {
             let targets = &self.targets;
@@ -88,6 +102,11 @@ impl Limits {
 
     pub(super) fn policy(&self, id: TargetId) -> Option<&Policy> {
         self.targets.get(&id)?.policy.as_ref()
+    }
+
+    /// Whether its breaker may be open.
+    pub(super) fn may_probe(&self, id: TargetId) -> bool {
+        self.targets.get(&id).is_some_and(|target| target.may_probe)
     }
 
     /// By when there is a token of every limit; `None` where that hangs on what is under way.
@@ -113,7 +132,7 @@ impl Limits {
         self.each(id, |kept| kept.reserve(id, job));
     }
 
-    /// A start came to nothing.
+    /// A start came to nothing, or what was let go is not sent after all.
     pub(super) fn disarmed(&mut self, id: TargetId, job: JobId) {
         for kept in self.kept() {
             kept.put_back(id, job);
@@ -162,7 +181,7 @@ impl Limits {
     pub(super) fn arrive(&mut self, at: Moment, parcel: Parcel) -> Checked {
         let id = parcel.target;
         let key = (parcel.job, parcel.attempt);
-        let even = self.even;
+        let (even, shared_even) = (self.even, self.shared_even);
         let steady = self.steady.then(|| wall(at));
         let shares_now = self.policy(id).map(|policy| policy.share.clone()).unwrap_or_default();
         let (sent, shares) =
@@ -172,7 +191,8 @@ impl Limits {
         // What was under way when a target left a limit is nobody's any more after a restart.
         for name in shares.iter().filter(|name| shares_now.contains(name)) {
             if let Some(kept) = self.shared.get_mut(name) {
-                kept.arrive(at, sent, even, steady).map_err(|broken| arrives(name, &broken))?;
+                kept.arrive(at, sent, shared_even, steady)
+                    .map_err(|broken| arrives(name, &broken))?;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::violation::{Checked, Violation, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
-use crate::broker::change::Change;
+use crate::broker::change::{Change, Loaded};
 use crate::broker::io::{BlockedOn, Input, Output, Start};
 use crate::broker::job::{Place, Priority, TargetId};
 use crate::broker::time::{Lived, Mono};
@@ -32,7 +32,14 @@ impl World {
         }
         let now = self.clocks.now(self.at);
         self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
-        self.checker.limits.even = self.shape.travel <= Duration::from_millis(1);
+        let limits = &mut self.checker.limits;
+        limits.even = self.shape.travel <= Duration::from_millis(1);
+        limits.shared_even = limits.even;
+        if self.workflows.checks() {
+            // At the exit the rates of shared limits are not known, nor when a request has left.
+            limits.even &= self.shape.stutter <= Duration::from_micros(200);
+            limits.shared_even = false;
+        }
         self.checker.limits.steady = self.shape.jumps.is_none();
         self.checker.limits.tempo = self.shape.tempo;
         let retention = self.shape.retention;
@@ -52,6 +59,8 @@ impl World {
             windows: self.shape.windows,
         };
         self.shell = Some(Shell::new(Broker::new(start, now)));
+        self.workflows.restart();
+        self.look_soon();
         if self.planted == Some(Planted::FullBuckets) {
             self.clocks.restart(self.at, origin + Duration::from_secs(3_600));
         }
@@ -60,8 +69,9 @@ impl World {
             let to = self.callers.next_ask();
             let backlog = self.shape.backlog;
             let targets = self.targets.clone();
-            let input =
+            let mut input =
                 self.callers.submit(to, &mut self.rng, &self.shape, &targets, now.wall, backlog);
+            self.workflows.send_in(&mut input);
             self.feed(input)?;
         }
         self.settle()
@@ -174,6 +184,9 @@ impl World {
                     _ => None,
                 };
                 shell.gathered.changes.push(change);
+                if let Some(header) = &early {
+                    self.stop_at_the_last_moment(header);
+                }
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
@@ -190,11 +203,12 @@ impl World {
             }
             Output::Load(load) => shell.gathered.loads.push(load),
             Output::Send { job, target, priority, attempt } => {
-                let found = shell.requests.remove(&job).is_some();
-                ensure!(found, "{job} leaves, and the store gave no request for it");
+                let request = shell.requests.remove(&job);
+                ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
                 shell.leaving.insert((target, job));
                 self.departures.push((self.at, job, priority));
-                self.depart(Parcel { life: self.life, target, job, attempt, sent: self.at });
+                let parcel = Parcel { life: self.life, target, job, attempt, sent: self.at };
+                self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
                     return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
@@ -228,7 +242,8 @@ impl World {
         Ok(())
     }
 
-    fn depart(&mut self, parcel: Parcel) {
+    pub(super) fn depart(&mut self, parcel: Parcel) {
+        let parcel = Parcel { sent: self.at, ..parcel };
         // Most of the time at once, and now and then everything stands still.
         if self.rng.one_in(40) {
             let for_ = self.rng.below(self.shape.stutter.as_nanos() as u64 + 1);
@@ -266,7 +281,10 @@ impl World {
     pub(super) fn says_left(&mut self, parcel: Parcel) -> Checked {
         let Parcel { target, job, attempt, .. } = parcel;
         let Some(shell) = &mut self.shell else { return Ok(()) };
-        shell.leaving.remove(&(target, job));
+        // Said once.
+        if !shell.leaving.remove(&(target, job)) {
+            return Ok(());
+        }
         let at = self.clocks.now(self.at).mono;
         self.feed(Input::Left { job, attempt, at })
     }
@@ -292,7 +310,16 @@ impl World {
         }
         match done {
             None => Ok(()),
-            Some(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+                (Some(Planted::ForgottenFlows), Loaded::Flow { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Flow { ticket, done: None }))
+                }
+                (Some(Planted::LostHeirs), Loaded::Heir { .. }) => Ok(()),
+                (Some(Planted::FreeGroups), Loaded::Group { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Group { ticket, taken: false }))
+                }
+                (_, loaded) => self.feed(Input::Loaded(loaded)),
+            },
             Some(Done::Committed { turn, requests }) => {
                 let Some(shell) = &mut self.shell else { return Ok(()) };
                 shell.requests.extend(requests);
@@ -305,6 +332,7 @@ impl World {
                     }
                     self.checker.told(to, &reply, &self.disk.model)?;
                 }
+                self.look_soon();
                 self.feed(Input::Committed { turn })
             }
         }
@@ -378,6 +406,8 @@ impl World {
             })?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
+        self.checker.tokens.are_let_go(&self.checker.book)?;
+        self.checker.book.groups.are_led()?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))

@@ -15,7 +15,8 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::records::{Found, Records, check_room, find, untold};
+use super::records::{Found, Records, ahead, check_room, find, untold};
+use crate::auth::Caller;
 use crate::broker::io::{CommandError, JobCommand, Submission, Submitted};
 use crate::broker::job::{JobId, JobState};
 use crate::handle::{Handle, Stopped};
@@ -82,8 +83,9 @@ pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = caller(&request);
     let sent = body::read(request.into_body(), api.max_body).await?;
-    let submission = api.parse(&sent)?;
+    let submission = api.parse(&sent, &caller)?;
     check_room(&api.records)?;
     let target = submission.target;
     let result = api.handle.submit(vec![submission]).await?.pop().ok_or(Stopped)?;
@@ -146,6 +148,7 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Json<Batch>, Problem> {
     let lines = batch::says_lines(request.headers().get(CONTENT_TYPE));
+    let caller = caller(&request);
     let sent = body::read(request.into_body(), api.max_body).await?;
     let entries = batch::split(&sent, lines)?;
     check_room(&api.records)?;
@@ -154,7 +157,7 @@ pub(super) async fn submit_batch(
     let entries: Vec<Result<String, Problem>> = entries
         .into_iter()
         .map(|entry| {
-            let submission = api.parse(entry)?;
+            let submission = api.parse(entry, &caller)?;
             let name = api.handle.directory().name(submission.target).to_owned();
             jobs.push(submission);
             Ok(name)
@@ -199,18 +202,36 @@ pub(super) async fn show(
     let wait = wait(request.uri().query())?;
     // Before looking, or an end between the look and the watch would be missed.
     let mut watcher = (!wait.is_zero()).then(|| api.handle.watch(id));
-    let mut found = api.find(id).await?;
+    let caller = caller(&request);
+    let mut found = api.find(id, &caller).await?;
     if let Some(watcher) = watcher.as_mut().filter(|_| !found.0.place.is_ended()) {
         let mut closing = request.extensions().get::<Closing>().cloned();
         tokio::select! {
             _ = watcher.ended_within(wait) => {}
             () = begun(&mut closing) => {}
         }
-        found = api.find(id).await?;
+        found = api.find(id, &caller).await?;
     }
     let position = standing::of(&api.handle, &found.0).await;
     let job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
-    Ok(Json(job.standing(position)))
+    let mut job = job.standing(position);
+    job.behind = ahead(&api.records, &found.0).await?.map(|id| id.to_string());
+    Ok(Json(job))
+}
+
+/// Whom the gate let in; everybody, where there is no gate.
+pub(super) fn caller(request: &Request) -> Caller {
+    request.extensions().get().cloned().unwrap_or_default()
+}
+
+/// # Errors
+/// Where the caller's token is not for this target.
+pub(super) fn check_target(caller: &Caller, target: &str) -> Result<(), Problem> {
+    if caller.may_use(target) {
+        return Ok(());
+    }
+    let detail = format!("this token is not for the target `{}`", shown(target));
+    Err(Problem::new(Kind::Forbidden, detail).with("field", "target"))
 }
 
 /// Never, where there is no listener that could close.
@@ -240,6 +261,10 @@ pub(super) async fn cancel(
     request: Request,
 ) -> Result<Json<JobJson>, Problem> {
     let id = job_id(request.uri())?;
+    let caller = caller(&request);
+    if caller.targets.is_some() {
+        api.find(id, &caller).await?;
+    }
     let command = JobCommand::Cancel { job: id, even_if_tried: false, reason: None };
     let (header, place) =
         api.handle.command(command).await?.map_err(|error| not_cancelled(error, id))?;
@@ -265,13 +290,21 @@ fn not_cancelled(error: CommandError, id: JobId) -> Problem {
 }
 
 impl Api {
-    fn parse(&self, json: &[u8]) -> Result<Submission, Problem> {
+    fn parse(&self, json: &[u8], caller: &Caller) -> Result<Submission, Problem> {
         let job = NewJob::parse(json)?;
+        if let Some(target) = &job.target {
+            check_target(caller, target)?;
+        }
         validate(job, &self.handle.directory(), Handle::wall_now(), Handle::new_id())
     }
 
-    async fn find(&self, id: JobId) -> Result<Found, Problem> {
-        find(&self.records, id).await?.ok_or_else(|| Problem::unknown_job(id))
+    /// A job of a target that is not for this caller is unknown to it.
+    async fn find(&self, id: JobId, caller: &Caller) -> Result<Found, Problem> {
+        let found = find(&self.records, id).await?;
+        let directory = self.handle.directory();
+        found
+            .filter(|(record, _)| caller.may_use(directory.name(record.header.target)))
+            .ok_or_else(|| Problem::unknown_job(id))
     }
 
     /// What became of a submission for the target of this name.

@@ -9,7 +9,6 @@ mod callers;
 mod prefer;
 mod wishes;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,10 +23,10 @@ use percent_encoding::percent_decode_str;
 use self::callers::Callers;
 use self::prefer::Prefer;
 use self::wishes::Wishes;
-use super::jobs_api::{begun, gone, location};
+use super::jobs_api::{begun, caller, check_target, gone, location};
 use super::records::{Records, check_room, find, untold};
-use crate::broker::io::{Dedup, Source, Submission, Submitted};
-use crate::broker::job::{Header, JobId, Place};
+use crate::broker::io::{Dedup, Submission, Submitted};
+use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
@@ -60,8 +59,8 @@ pub(crate) fn with_records(handle: Handle, records: Arc<dyn Records>) -> Router 
 
 /// A target's own port, where every path is the target's.
 ///
-/// Its `Location`s lead to the data address at `data`: below this port everything is the target's.
-pub fn sidecar_router(handle: Handle, target: String, data: SocketAddr) -> Router {
+/// Its `Location`s lead to the data address at the URL `data`: below this port everything is the target's.
+pub fn sidecar_router(handle: Handle, target: String, data: &str) -> Router {
     let records = Arc::new(handle.reader().clone());
     sidecar_with_records(handle, target, records, data)
 }
@@ -70,9 +69,9 @@ pub(crate) fn sidecar_with_records(
     handle: Handle,
     target: String,
     records: Arc<dyn Records>,
-    data: SocketAddr,
+    data: &str,
 ) -> Router {
-    let proxy = Proxy::new(handle, records, format!("http://{data}"));
+    let proxy = Proxy::new(handle, records, data.to_owned());
     Router::new().fallback(move |request: Request| {
         let (proxy, target) = (proxy.clone(), target.clone());
         async move {
@@ -92,6 +91,10 @@ pub(crate) fn sidecar_with_records(
         ("Tollgate-Priority" = Option<String>, Header, description = "HIGH, NORMAL or BATCH"),
         ("Tollgate-Delay" = Option<String>, Header, description = "A duration such as `30s`"),
         ("Tollgate-Deadline" = Option<String>, Header, description = "RFC 3339"),
+        ("Tollgate-Group" = Option<String>, Header,
+            description = "Goes after all that came before it in this group, one at a time"),
+        ("Tollgate-Fairness-Key" = Option<String>, Header,
+            description = "On whose account it goes: those who share a queue take turns"),
         ("Tollgate-Task-Token" = Option<String>, Header,
             description = "Of a Step Functions task that waits for the job's end"),
         ("Idempotency-Key" = Option<String>, Header,
@@ -152,6 +155,7 @@ impl Proxy {
         path: String,
         request: Request,
     ) -> Result<Response, Problem> {
+        check_target(&caller(&request), target)?;
         let (mut parts, sent) = request.into_parts();
         let closing = parts.extensions.remove::<Closing>();
         let wishes = Wishes::read(&parts.headers, Handle::wall_now())?;
@@ -235,6 +239,8 @@ impl Proxy {
             deadline: wishes.schedule.deadline,
             max_attempts: None,
             dedup,
+            group: wishes.group.clone(),
+            flow: wishes.flow.clone(),
             unfit: None,
         })
     }

@@ -14,6 +14,9 @@ mod commit;
 mod cursor;
 mod disk;
 mod error;
+mod file;
+mod flows;
+mod groups;
 mod jobs;
 mod keys;
 pub(crate) mod life;
@@ -28,6 +31,7 @@ mod spent;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod worker;
 
 use std::path::PathBuf;
@@ -48,6 +52,7 @@ use crate::broker::time::Wall;
 use books::{Books, Touched};
 use commit::{Buffers, Commit};
 use disk::Disk;
+use file::File;
 use life::Life;
 
 /// The format of the file: its tables, keys and values. Another one is refused.
@@ -77,7 +82,7 @@ pub enum Done {
 
 /// The one writer.
 pub struct Store {
-    database: Arc<Database>,
+    database: Arc<File>,
     reader: Reader,
     disk: Arc<Disk>,
     books: Books,
@@ -110,7 +115,7 @@ impl Store {
         disk: Disk,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
-        let (database, disk) = (Arc::new(database), Arc::new(disk));
+        let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
         let reader = Reader::new(database.clone(), disk.clone());
         let (books, running, spent, past) = reader.read(|txn| {
             let books = Books::read(txn)?;

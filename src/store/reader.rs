@@ -3,25 +3,28 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
+use super::file::File;
 use super::record::{Filter, JobRecord, Page};
-use super::{bodies, error, jobs, keys, list, tables};
-use crate::broker::job::{JobId, Priority, Seat, TargetId};
-use crate::broker::payload::{Answer, Request};
+use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::fair::Rank;
+use crate::broker::group::GroupKey;
+use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
 #[derive(Clone)]
 pub struct Reader {
-    database: Arc<Database>,
+    database: Arc<File>,
     disk: Arc<Disk>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<Database>, disk: Arc<Disk>) -> Reader {
+    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>) -> Reader {
         Reader { database, disk }
     }
 
@@ -37,6 +40,7 @@ impl Reader {
         self.read(|txn| bodies::answer(txn, id))
     }
 
+    /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
     }
@@ -60,17 +64,17 @@ impl Reader {
         self.read(|txn| list::list(txn, filter, after, limit, list::LOOKED_AT))
     }
 
-    /// How many queued jobs of a target and priority have a lower seat; `None` if more than `most`.
+    /// How many jobs in a line have a lower rank; `None` if more than `most`.
     pub fn ahead(
         &self,
         target: TargetId,
         priority: Priority,
-        seat: Seat,
+        rank: Rank,
         most: u64,
     ) -> Result<Option<u64>, StoreError> {
         self.read(|txn| {
-            let (first, own) =
-                (keys::ready(target, priority, Seat(0)), keys::ready(target, priority, seat));
+            let first = keys::ready(target, priority, Rank::default());
+            let own = keys::ready(target, priority, rank);
             let mut count = 0;
             for row in tables::read(txn, tables::READY)?.range::<&keys::ReadyKey>(&first..&own)? {
                 row?;
@@ -106,14 +110,33 @@ impl Reader {
         self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
     }
 
-    /// Jobs that have not ended and have a task token, by id.
-    pub fn tokens(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        self.read(|txn| list::ids(txn, tables::TOKENS, after, limit))
+    /// The task token of a job, while an answer is owed to it.
+    pub fn token(&self, id: JobId) -> Result<Option<TaskToken>, StoreError> {
+        self.read(|txn| tokens::token(txn, id))
+    }
+
+    /// Jobs that have not ended and have a task token, by id, with their tokens.
+    pub fn tokens(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
+        self.read(|txn| tokens::page(txn, after, limit))
     }
 
     /// How many of these there are.
     pub fn tokens_len(&self) -> Result<u64, StoreError> {
         self.read(|txn| Ok(tables::read(txn, tables::TOKENS)?.len()?))
+    }
+
+    /// Whose turn it is in a group; perhaps a dead job's, that holds it.
+    pub fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        self.read(|txn| groups::head(txn, group))
+    }
+
+    /// Dead jobs that hold their groups, some of them where there are more than `limit`.
+    pub fn holding(&self, target: TargetId, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| groups::held(txn, target, limit))
     }
 
     /// The size of the file, in bytes.

@@ -4,7 +4,11 @@
 //! `cargo test --release --test daemon -- --ignored --nocapture --test-threads=1` runs the long
 //! ones and prints what they measured.
 
+mod access;
 mod crash;
+mod dedup;
+mod fairness;
+mod groups;
 mod idle;
 mod limits;
 mod metronome;

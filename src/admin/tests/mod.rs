@@ -7,6 +7,7 @@ mod jobs;
 mod on_disk;
 mod pages;
 mod plan;
+mod step_functions;
 mod targets;
 mod world;
 

@@ -3,7 +3,8 @@
 //! The limits are played forward as if jobs were a liquid (`course`): from one bend of the curve
 //! to the next, not from job to job, so that a backlog of millions costs no more than one of
 //! hundreds. What is not foreseen: jobs that come later, refusals, retries, a target that answers
-//! faster or slower than it did, other targets' use of a shared limit.
+//! faster or slower than it did, other targets' use of a shared limit, and that jobs of a group go
+//! one after the other, or wait for a dead one.
 
 mod ceiling;
 mod course;

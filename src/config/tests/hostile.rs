@@ -103,6 +103,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
     let tables = [
         "server",
         "store",
+        "auth",
+        "tls",
         "telemetry",
         "step_functions",
         "limits",
@@ -115,10 +117,12 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "priority",
         "retry",
         "headers",
+        "fairness",
+        "weights",
     ];
-    let lists = ["share", "windows", "schedule"];
+    let lists = ["share", "windows", "schedule", "allowed_hosts"];
     let shares = ["reserve_high"];
-    let truths = ["check_before_dispatch", "finish_before_close"];
+    let truths = ["check_before_dispatch", "finish_before_close", "insecure_allow_anonymous"];
     let numbers =
         ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts", "failures"];
     for words in vocabulary::ALL {
@@ -132,7 +136,7 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
             let wrong: &[&str] = if tables.contains(key) {
                 &["5", "\"x\"", "[]", "true", "nan", "1979-05-27"]
             } else if lists.contains(key) {
-                &["5", "\"x\"", "[5]", "{}", "true", "1979-05-27"]
+                &["5", "\"x\"", "[5]", "[[]]", "{}", "true", "1979-05-27"]
             } else if shares.contains(key) {
                 &["5", "\"0.2\"", "1.0", "-0.1", "nan", "inf", "[0.2]", "true", "0.995"]
             } else if truths.contains(key) {

@@ -17,18 +17,16 @@ tls = {}
 [target.crm]
 "#;
     let errors = parse_with(text, &[]).unwrap_err();
-    let version = env!("CARGO_PKG_VERSION");
-    let expected = format!(
-        r#"config/tollgate.toml:2:7: targets.erp.url: "erp" is not a URL; write it whole, like "https://erp.example/api"
+    let expected = r#"config/tollgate.toml:2:7: targets.erp.url: "erp" is not a URL; write it whole, like "https://erp.example/api"
 config/tollgate.toml:3:1: targets.erp.timeut: unknown key; did you mean timeout?
 config/tollgate.toml:4:14: targets.erp.limit.rate: "10/fortnight" is not a rate; write it like "10/s", "1000/min", "5000/d" or "1/90s"
 config/tollgate.toml:7:17: server.drain_timeout: expected a duration in quotes, like "250ms", "30s", "5m" or "1d"; found the number 30
-config/tollgate.toml:8:1: server.tls: tollgate {version} does not support this yet, and nothing would obey it; remove it
+config/tollgate.toml:8:7: server.tls.cert_file: missing, and it has no default; add cert_file = "…", a certificate in PEM
+config/tollgate.toml:8:7: server.tls.key_file: missing, and it has no default; add key_file = "…", its private key in PEM
 config/tollgate.toml:10:2: target: unknown key; did you mean targets?
-6 errors in config/tollgate.toml"#
-    );
+7 errors in config/tollgate.toml"#;
     assert_eq!(errors.to_string(), expected);
-    assert_eq!(errors.len(), 6);
+    assert_eq!(errors.len(), 7);
 }
 
 #[test]
@@ -113,8 +111,7 @@ fn what_stands_for_a_table_is_one_error_not_three() {
 #[test]
 fn unknown_keys_find_their_neighbour_or_their_table() {
     let version = env!("CARGO_PKG_VERSION");
-    let fairness =
-        format!("did you mean fairness? But tollgate {version} does not support that yet");
+    let verify = format!("did you mean verify? But tollgate {version} does not support that yet");
     for (key, expected) in [
         ("timeout_", "did you mean timeout?"),
         ("Max-Queued", "did you mean max_queued?"),
@@ -124,7 +121,8 @@ fn unknown_keys_find_their_neighbour_or_their_table() {
         ("retention", "it belongs in [store]"),
         ("windows", "it belongs in [targets.erp.limit]"),
         ("max_concurency", "did you mean max_concurrent, in [targets.erp.limit]?"),
-        ("fairnes", &fairness),
+        ("fairnes", "did you mean fairness?"),
+        ("verfy", &verify),
         ("limit.windws", "did you mean windows?"),
         ("retry.colour", "known here: max_attempts, min_backoff, max_backoff, max_retry_duration"),
         ("\"a\\u001b[31m\"", "known here: url,"),

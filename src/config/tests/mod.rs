@@ -1,5 +1,6 @@
 //! The configuration from outside: text in, configuration or errors out.
 
+mod access;
 mod calendar;
 mod feedback;
 mod hostile;

@@ -61,8 +61,8 @@ fn the_defaults_are_those_that_users_were_promised() {
     );
     assert_eq!(
         shown,
-        "Server { listen: 127.0.0.1:7070, admin_listen: 127.0.0.1:7071, max_body: 262144, \
-         drain_timeout: 30s } Store { path: \"data/tollgate.redb\", cache: 67108864, \
+        "Server { listen: Tcp(127.0.0.1:7070), admin_listen: Tcp(127.0.0.1:7071), \
+         max_body: 262144, drain_timeout: 30s, tls: None } Store { path: \"data/tollgate.redb\", cache: 67108864, \
          retention: 86400s, min_free_disk: 268435456 } Telemetry { log: \"info\", \
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10, hold_after_timeout: 30s, \
@@ -71,7 +71,8 @@ fn the_defaults_are_those_that_users_were_promised() {
          breaker: Settings { failures: 10, probe_every: 10s }, adaptive: None }, \
          retry: Retry { max_attempts: 5, min_backoff: 1s, \
          max_backoff: 300s, max_retry_duration: 86400s }, max_deferrals: 20, \
-         max_queued: 1000000 }"
+         max_queued: 1000000, \
+         on_group_failure: Continue, weights: Weights({}) }"
     );
 }
 
@@ -93,11 +94,14 @@ fn the_shipped_configuration_shows_every_key() {
         }
     }
     let tables = [
+        "auth",
+        "tls",
         "targets",
         "limits",
         "limit",
         "priority",
         "retry",
+        "fairness",
         "server",
         "step_functions",
         "store",
@@ -121,8 +125,8 @@ fn the_shipped_configuration_shows_every_key() {
 #[test]
 fn the_demo_has_a_store_and_ports_of_its_own() {
     let demo = shipped("demo.toml");
-    assert_eq!(demo.server.listen.port(), 0);
-    assert_eq!(demo.server.admin_listen.port(), 0);
+    assert_eq!(demo.server.listen.port().unwrap().port(), 0);
+    assert_eq!(demo.server.admin_listen.port().unwrap().port(), 0);
     assert_ne!(demo.store.path, defaults::store().path);
     assert_eq!(demo.targets.keys().collect::<Vec<_>>(), ["erp"]);
 }

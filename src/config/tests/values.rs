@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::broker::policy::LimitName;
-use crate::config::LogFormat;
+use crate::config::{Listen, LogFormat};
 
 #[test]
 fn every_key_is_read_into_its_own_place() {
@@ -39,8 +39,8 @@ fn every_key_is_read_into_its_own_place() {
         log_format = "json"
     "#;
     let config = parse_with(text, &[("NAME", "five")]).unwrap();
-    assert_eq!(config.server.listen, "127.0.0.1:1".parse().unwrap());
-    assert_eq!(config.server.admin_listen, "[::1]:2".parse().unwrap());
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:1");
+    assert_eq!(config.server.admin_listen.to_string(), "[::1]:2");
     assert_eq!(config.server.max_body, 3 * 1024);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(4));
     assert_eq!(config.store.path, Path::new("/var/lib/tollgate/five.redb"));
@@ -55,7 +55,7 @@ fn every_key_is_read_into_its_own_place() {
     assert_eq!(erp.headers["x-one"], "1");
     assert_eq!(erp.headers["accept"], "text/xml");
     assert_eq!(erp.headers.len(), 2);
-    assert_eq!(erp.listen, Some("127.0.0.2:10".parse().unwrap()));
+    assert_eq!(erp.listen.as_ref().map(ToString::to_string).as_deref(), Some("127.0.0.2:10"));
     assert_eq!(erp.policy.max_queued, 11);
     assert_eq!(erp.policy.limit.rate.count(), number(12));
     assert_eq!(erp.policy.limit.rate.per(), Duration::from_secs(60));
@@ -201,20 +201,28 @@ fn targets_have_plain_names() {
 }
 
 #[test]
-fn listeners_stay_on_loopback() {
+fn listeners_stay_on_loopback_unless_they_ask_for_tokens() {
     for address in ["127.0.0.1:0", "127.8.9.10:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
         erp(&format!("listen = \"{address}\"\n"));
     }
     for address in ["0.0.0.0:80", "[::]:80", "192.0.2.7:80", "[::ffff:10.0.0.1]:80"] {
         let fault = erp_fault(&format!("listen = \"{address}\"\n"));
-        assert!(
-            fault.contains("can be reached from other machines, which needs [auth]"),
-            "{fault}"
-        );
+        assert!(fault.contains("can be reached from other machines, so it needs"), "{fault}");
+        assert!(fault.contains("auth.submit_tokens_file"), "{fault}");
+        good(&format!("[auth]\ninsecure_allow_anonymous = true\n{ERP}listen = \"{address}\"\n"));
     }
     for address in ["localhost:80", ":80", "80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", ""] {
         let fault = erp_fault(&format!("listen = \"{address}\"\n"));
         assert!(fault.contains("is not an address; write an IP address and a port"), "{fault}");
+    }
+    let sockets = good(
+        "[server]\nlisten = \"unix:/run/t.sock\"\n[targets.erp]\n\
+                        url = \"http://a.example\"\nlimit.rate = \"1/s\"\n",
+    );
+    assert_eq!(sockets.server.listen, Listen::Unix("/run/t.sock".into()));
+    for path in ["", "/", &"x".repeat(108)] {
+        let fault = erp_fault(&format!("listen = \"unix:{path}\"\n"));
+        assert!(fault.contains("is not the path of a socket"), "{fault}");
     }
 }
 

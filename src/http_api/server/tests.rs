@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +47,16 @@ async fn serve(change: impl FnOnce(&mut Limits)) -> Served {
         )
         .route("/big", any(|| async { "x".repeat(32 << 20) }))
         .fallback(not_found);
-    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).await.unwrap();
     let (stage, seen) = watch::channel(Stage::Open);
-    let address = bound.address();
-    Served { address, stage, task: bound.serve(router, limits, seen), hanging, let_go }
+    let address = bound.address().port().unwrap();
+    Served {
+        address,
+        stage,
+        task: bound.serve(router, limits, TlsInForce::default(), seen),
+        hanging,
+        let_go,
+    }
 }
 
 async fn plain() -> Served {

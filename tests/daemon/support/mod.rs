@@ -34,10 +34,25 @@ impl Daemon {
         daemon
     }
 
+    /// At addresses of the caller's choice; `data` and `admin` mean nothing then.
+    pub(crate) fn start_listening(listen: &str, targets: &str) -> Daemon {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (process, environment) = (None, Vec::new());
+        let mut daemon = Daemon { directory, process, environment, data: nowhere, admin: nowhere };
+        daemon.write(listen, targets);
+        daemon.restart();
+        daemon
+    }
+
     pub(crate) fn configure(&self, targets: &str) {
+        self.write("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n", targets);
+    }
+
+    fn write(&self, listen: &str, targets: &str) {
         let store = self.directory.path().join("tollgate.redb");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+            "[server]\n{listen}\
              [store]\npath = {:?}\nmin_free_disk = \"1MiB\"\n{targets}",
             store.display().to_string()
         );
@@ -62,8 +77,10 @@ impl Daemon {
                 let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
                 panic!("the daemon does not start: {log}")
             });
-            let address = line.strip_prefix("listening on http://").expect(&line);
-            address.strip_suffix(&format!(" ({which})")).expect(&line).parse().unwrap()
+            let address = line.strip_prefix("listening on ").expect(&line);
+            let address = address.strip_suffix(&format!(" ({which})")).expect(&line);
+            let port = address.strip_prefix("http://").or(address.strip_prefix("https://"));
+            port.map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |port| port.parse().unwrap())
         };
         self.data = address("data");
         self.admin = address("admin");
@@ -115,4 +132,10 @@ pub(crate) fn erp(api: SocketAddr, rate: &str, more: &str) -> String {
         "[targets.erp]\nurl = \"http://{api}\"\ntimeout = \"2s\"\n\
          [targets.erp.limit]\nrate = \"{rate}\"\n{more}"
     )
+}
+
+/// Between two questions to who tells nothing unasked.
+pub(crate) async fn nap() {
+    #[expect(clippy::disallowed_methods, reason = "between two questions, not instead of one")]
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
 }

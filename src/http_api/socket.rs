@@ -1,0 +1,94 @@
+//! A listening socket: a port, or a socket in the file system.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::Listen;
+
+/// For the owner and the group: who may connect is for the file system to say.
+const MODE: u32 = 0o660;
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, _own: OwnPath },
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Removes the file of a socket when nobody listens there any more.
+#[derive(Debug)]
+pub(super) struct OwnPath(PathBuf);
+
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        // Whoever took the name meanwhile has removed it already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Socket {
+    /// Also says where it listens: with the port that was chosen, where it was asked for as 0.
+    pub(super) async fn bind(listen: &Listen) -> io::Result<(Socket, Listen)> {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(*address).await?;
+                let address: SocketAddr = listener.local_addr()?;
+                Ok((Socket::Tcp(listener), Listen::Tcp(address)))
+            }
+            Listen::Unix(path) => {
+                clear(path)?;
+                let listener = UnixListener::bind(path)?;
+                let own = OwnPath(path.clone());
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+                Ok((Socket::Unix { listener, _own: own }, Listen::Unix(path.clone())))
+            }
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Socket::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are written whole; there is nothing to wait for.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted::Tcp(stream))
+            }
+            Socket::Unix { listener, .. } => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl Accepted {
+    /// As much as can be written without waiting.
+    pub(super) fn try_write(&self, bytes: &[u8]) {
+        let _ = match self {
+            Accepted::Tcp(stream) => stream.try_write(bytes),
+            Accepted::Unix(stream) => stream.try_write(bytes),
+        };
+    }
+}
+
+/// Takes away what a daemon that was killed left behind, and nothing else.
+fn clear(path: &Path) -> io::Result<()> {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        let why = format!("{} is there and is no socket", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        _ => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+    }
+}
