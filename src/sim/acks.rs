@@ -111,7 +111,9 @@ impl Acks {
             Change::Rewrite { .. }
             | Change::Paused { .. }
             | Change::Held { .. }
-            | Change::Flow { .. } => return,
+            | Change::Flow { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)

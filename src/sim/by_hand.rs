@@ -11,7 +11,7 @@ use crate::broker::io::{
 };
 use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::store::model::Model;
 
@@ -31,11 +31,8 @@ impl Bench {
     fn new() -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
-        let limit = Limit {
-            rate: Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap(),
-            burst: NonZeroU32::MIN,
-            max_concurrent: NonZeroU32::MIN,
-        };
+        let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
+        let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
         let retry = Retry {
             max_attempts: NonZeroU32::MIN,
             min_backoff: SECOND,
@@ -44,6 +41,8 @@ impl Bench {
         };
         let policy = Policy {
             limit,
+            share: Vec::new(),
+            tempo: Tempo::default(),
             retry,
             max_deferrals: NonZeroU32::MIN,
             max_queued: 1_000_000,
@@ -55,6 +54,7 @@ impl Bench {
         let start = Start {
             recovered: disk.recover(),
             targets: vec![(ERP, "erp".into(), policy)],
+            limits: Vec::new(),
             retention: 3_600 * SECOND,
             windows: Windows::default(),
         };
@@ -101,8 +101,10 @@ impl Bench {
             outcome,
             answer,
             retry_after: None,
+            hint: None,
             reason: None,
             took: SECOND,
+            close: Default::default(),
             follow: Default::default(),
         };
         self.feed(Input::Attempted { job, number, report });

@@ -11,6 +11,7 @@ mod deliveries;
 mod fairness;
 mod groups;
 mod idle;
+mod limits;
 mod metronome;
 mod orders;
 mod outcomes;

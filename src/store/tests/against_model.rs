@@ -87,7 +87,8 @@ fn same_after_opening(path: &Path, model: &Model) -> Recovered {
     }
     same_lists(&reader, model);
     same_tokens(&reader, model);
-    recovered
+    // What time it is the model does not know.
+    Recovered { lived: Default::default(), ..recovered }
 }
 
 /// With its token, as a start finds it.
