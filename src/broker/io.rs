@@ -255,7 +255,7 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Submitted(Vec<Submitted>),
-    Job(Result<(Header, Place), CommandError>),
+    Job(Result<Box<(Header, Place)>, CommandError>),
     /// How many dead jobs were redriven or purged.
     Swept(u64),
     Target(Result<(), UnknownTarget>),

@@ -139,7 +139,7 @@ impl Bench {
     fn command(&mut self, command: JobCommand) -> Result<JobState, CommandError> {
         self.feed(Input::Command { to: ReplyTo(2), command });
         match self.replies.pop() {
-            Some(Reply::Job(result)) => result.map(|(_, place)| place.state()),
+            Some(Reply::Job(result)) => result.map(|job| job.1.state()),
             other => panic!("{other:?}"),
         }
     }

@@ -43,7 +43,7 @@ const WHILE_AWAY: Retry = Retry {
 #[derive(Clone, Debug)]
 enum Cause {
     Start,
-    Report { job: JobId, number: u32, report: Report },
+    Report { job: JobId, number: u32, report: Box<Report> },
     Other,
 }
 
@@ -192,7 +192,7 @@ impl Checker {
         if !current || self.order.has(target, job) {
             return;
         }
-        self.cause = Cause::Report { job, number, report: report.clone() };
+        self.cause = Cause::Report { job, number, report: Box::new(report.clone()) };
         self.doubts.told(now, &entry.header, report);
         self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
@@ -393,7 +393,7 @@ impl Checker {
         let (outcome, status) = match &self.cause {
             Cause::Start => (Outcome::Unknown, None),
             Cause::Report { job, number, report } if *job == id && *number == header.number() => {
-                told = Some(report);
+                told = Some(&**report);
                 (report.outcome, report.answer.as_ref().map(|answer| answer.status))
             }
             cause => {
