@@ -286,6 +286,10 @@ pub enum Refusal {
         id: JobId,
     },
     DeadlinePassed,
+    /// With `reject_if_late`: by the limits in force it would start then, after its deadline.
+    TooLate {
+        estimated_start: Wall,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

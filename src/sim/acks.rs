@@ -260,6 +260,12 @@ impl Acks {
             Submitted::Refused(Refusal::Draining) => {
                 ensure!(self.draining, "{} is refused: not draining", job.id);
             }
+            Submitted::Refused(Refusal::TooLate { estimated_start }) => ensure!(
+                job.deadline
+                    .is_some_and(|deadline| deadline <= *estimated_start && deadline > wall),
+                "{} is refused: it would start in time, at {estimated_start}",
+                job.id
+            ),
             Submitted::Refused(Refusal::DeadlinePassed) => ensure!(
                 job.deadline.is_some_and(|deadline| deadline <= wall),
                 "{} is refused: its deadline is not over",

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load};
 use crate::broker::io::{
-    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission,
-    Submitted, Sweep, Windows,
+    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Refusal, Reply, ReplyTo, Start,
+    Submission, Submitted, Sweep, Windows,
 };
-use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
+use crate::broker::job::{End, JobId, JobState, Place, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
@@ -29,6 +29,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Policy)) -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
         let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
@@ -39,7 +43,7 @@ impl Bench {
             max_backoff: SECOND,
             max_retry_duration: SECOND,
         };
-        let policy = Policy {
+        let mut policy = Policy {
             limit,
             share: Vec::new(),
             tempo: Tempo::default(),
@@ -50,6 +54,7 @@ impl Bench {
             weights: Default::default(),
             outcomes: Default::default(),
         };
+        change(&mut policy);
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let start = Start {
             recovered: disk.recover(),
@@ -114,21 +119,10 @@ impl Bench {
     fn submit(&mut self, id: u128, dedup: Option<&str>) -> Submitted {
         let dedup =
             dedup.map(|name| Dedup { name: name.into(), digest: [7; 32], keep: 10 * SECOND });
-        let job = Submission {
-            source: Source::Api,
-            id: JobId(id),
-            target: ERP,
-            priority: Priority::Normal,
-            request: Default::default(),
-            not_before: None,
-            deadline: None,
-            max_attempts: None,
-            dedup,
-            group: None,
-            flow: None,
-            unfit: None,
-            delivery: None,
-        };
+        self.hand_in(Submission { dedup, ..job(id) })
+    }
+
+    fn hand_in(&mut self, job: Submission) -> Submitted {
         self.feed(Input::Submit { to: ReplyTo(1), jobs: vec![job] });
         match self.replies.pop() {
             Some(Reply::Submitted(mut results)) => results.remove(0),
@@ -151,6 +145,24 @@ impl Bench {
             Some(Reply::Swept(count)) => count,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn job(id: u128) -> Submission {
+    Submission {
+        source: Source::Api,
+        id: JobId(id),
+        target: ERP,
+        priority: Priority::Normal,
+        request: Default::default(),
+        not_before: None,
+        deadline: None,
+        max_attempts: None,
+        dedup: None,
+        group: None,
+        flow: None,
+        unfit: None,
+        delivery: None,
     }
 }
 
@@ -179,4 +191,33 @@ fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let purge = JobCommand::Purge { job: second };
     assert!(bench.command(purge).is_ok());
     assert_eq!(bench.command(redrive(first)), Ok(JobState::Queued));
+}
+
+#[test]
+fn a_job_that_cannot_make_its_deadline_is_refused_at_once() {
+    let mut bench = Bench::with(|policy| {
+        policy.limit.rate = Rate::new(NonZeroU32::MIN, SECOND).unwrap();
+        policy.limit.max_concurrent = NonZeroU32::new(100).unwrap();
+        policy.outcomes.reject_if_late = true;
+    });
+    for id in 1..=10 {
+        assert!(matches!(bench.submit(id, None), Submitted::Accepted { .. }));
+    }
+    let deadline = Some(bench.now.wall + 5 * SECOND);
+    let refused = bench.hand_in(Submission { deadline, ..job(11) });
+    let Submitted::Refused(Refusal::TooLate { estimated_start }) = refused else {
+        panic!("{refused:?}");
+    };
+    let after = estimated_start.since(bench.now.wall);
+    assert!(after > 8 * SECOND && after < 12 * SECOND, "{after:?}");
+    // What goes before the others makes it, and so does what may wait longer.
+    let high = Submission { deadline, priority: Priority::High, ..job(12) };
+    assert!(matches!(bench.hand_in(high), Submitted::Accepted { .. }));
+    let later = Some(bench.now.wall + 20 * SECOND);
+    let patient = Submission { deadline: later, ..job(13) };
+    assert!(matches!(bench.hand_in(patient), Submitted::Accepted { .. }));
+    // A message cannot be refused: it ends at once, and its workflow is told.
+    let message = Submission { deadline, source: Source::Sqs, ..job(14) };
+    let Submitted::Accepted { place, .. } = bench.hand_in(message) else { panic!("refused") };
+    assert!(matches!(place, Place::Ended { end: End::Expired, .. }), "{place:?}");
 }

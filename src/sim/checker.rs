@@ -22,7 +22,7 @@ use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
-use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
+use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
 use crate::broker::policy::{Bounds, Completion, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
@@ -338,6 +338,15 @@ impl Checker {
                     let asking = self.book.get(step.header.id);
                     let asking = asking.is_some_and(|entry| entry.header.course.is_asking());
                     ensure!(!asking, "{} is being asked for, and ends", step.header.id);
+                    let hopeless = step.events.iter().any(|event| match event.what {
+                        Happening::Hopeless { estimated_start } => {
+                            step.header.deadline.is_some_and(|deadline| deadline <= estimated_start)
+                        }
+                        _ => false,
+                    });
+                    if hopeless {
+                        return Ok(());
+                    }
                     let over = step.header.deadline.is_some_and(|deadline| deadline <= now.wall);
                     ensure!(over, "{:?} expires at {}", step.header, now.wall);
                     Ok(())

@@ -74,7 +74,7 @@ impl Told {
                 (&[Running], Running)
             }
             Happening::Verifying { .. } => (&[Running], Verifying),
-            Happening::Edited { .. } => return Ok(()),
+            Happening::Edited { .. } | Happening::Hopeless { .. } => return Ok(()),
             Happening::Waiting { .. } => (&[Running], Waiting),
             Happening::PriorityChanged { .. } => match self.state {
                 Some(state @ (Scheduled | Queued | Waiting | Verifying)) => {
