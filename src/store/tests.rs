@@ -4,6 +4,7 @@ mod against_model;
 mod figures;
 mod file;
 mod format;
+mod power;
 mod refusals;
 mod weather;
 mod worker;

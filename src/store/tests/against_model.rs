@@ -75,15 +75,19 @@ fn run(seed: u64, turns: u64) {
 
 fn same_after_opening(path: &Path, model: &Model) -> Recovered {
     let (store, recovered) = Store::open(&options(path), &[]).unwrap();
-    let reader = store.reader();
+    same(&store.reader(), model);
+    recovered
+}
+
+/// Every job, list and token is as it should be, and there is nothing else.
+pub(super) fn same(reader: &Reader, model: &Model) {
     for (id, job) in model.jobs() {
         assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
-        assert_eq!(request(&reader, id).as_ref(), Some(&*job.request));
+        assert_eq!(request(reader, id).as_ref(), Some(&*job.request));
         assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
     }
-    same_lists(&reader, model);
-    same_tokens(&reader, model);
-    recovered
+    same_lists(reader, model);
+    same_tokens(reader, model);
 }
 
 /// With its token, as a start finds it.
