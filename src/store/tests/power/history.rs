@@ -36,7 +36,6 @@ pub(super) enum Planted {
 pub(super) struct History {
     pub(super) tape: Tape,
     pub(super) states: Vec<State>,
-    pub(super) known: Vec<String>,
     pub(super) kills: usize,
     pub(super) closings: usize,
 }
@@ -65,7 +64,6 @@ impl History {
         History {
             tape: life.medium.into_tape(),
             states: life.states,
-            known: life.known,
             kills: life.kills,
             closings: life.closings,
         }

@@ -21,7 +21,8 @@ pub(super) enum Deed {
 pub(super) struct Fault {
     pub(super) deed: Deed,
     pub(super) nth: usize,
-    pub(super) error: io::ErrorKind,
+    /// The number that the system gives it (errno(3)).
+    pub(super) error: i32,
     pub(super) lasts: bool,
 }
 
@@ -43,7 +44,6 @@ struct Inner {
     syncs: usize,
     fault: Option<Fault>,
     faults: usize,
-    changes: usize,
 }
 
 impl Medium {
@@ -57,7 +57,6 @@ impl Medium {
             syncs: 0,
             fault: None,
             faults: 0,
-            changes: 0,
         })))
     }
 
@@ -105,11 +104,6 @@ impl Medium {
         self.inner().off = true;
     }
 
-    /// Writes, changes of the length and syncs so far.
-    pub(super) fn changes(&self) -> usize {
-        self.inner().changes
-    }
-
     pub(super) fn begun(&self, state: StateNo) {
         self.note(Entry::Begun(state));
     }
@@ -151,7 +145,6 @@ impl Medium {
                 Some(left) => *left -= 1,
                 None => {}
             }
-            inner.changes += 1;
         }
         Ok(inner)
     }
@@ -163,7 +156,7 @@ impl Inner {
         let nth = self.faults;
         self.faults += 1;
         if nth == fault.nth || (fault.lasts && nth > fault.nth) {
-            return Err(fault.error.into());
+            return Err(io::Error::from_raw_os_error(fault.error));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! points; `TOLLGATE_SEEDS=0..100` before it as many as one likes.
 
 mod crashes;
+mod failing;
 mod history;
 mod medium;
 mod rows;
@@ -66,6 +67,13 @@ fn crash(seed: u64, turns: u64, planted: Planted, effort: Effort) -> Result<Trie
     Crashes::of(&history, seed, effort).all()
 }
 
+/// `TOLLGATE_SEEDS`, or these.
+fn seeds(default: &str) -> std::ops::Range<u64> {
+    let seeds = std::env::var("TOLLGATE_SEEDS").unwrap_or_else(|_| default.into());
+    let (from, to) = seeds.split_once("..").unwrap();
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
 #[test]
 fn a_crash_leaves_what_was_acknowledged() {
     let effort = Effort { kills_one_in: 20, cuts_one_in: 20, again_one_in: 40 };
@@ -92,11 +100,9 @@ fn planted_faults_are_found() {
 #[test]
 #[ignore = "tens of thousands of crash points"]
 fn every_crash_leaves_what_was_acknowledged() {
-    let seeds = std::env::var("TOLLGATE_SEEDS").unwrap_or_else(|_| "0..10".into());
-    let (from, to) = seeds.split_once("..").unwrap();
     let effort = Effort { kills_one_in: 1, cuts_one_in: 2, again_one_in: 50 };
     let mut all = Tried::default();
-    for seed in from.parse().unwrap()..to.parse().unwrap() {
+    for seed in seeds("0..10") {
         let tried = crash(seed, 60, Planted::Nothing, effort);
         let tried = tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         println!("{tried:?}");
