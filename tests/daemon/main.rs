@@ -5,6 +5,7 @@
 //! ones and prints what they measured.
 
 mod access;
+mod broken_disk;
 mod crash;
 mod dedup;
 mod fairness;
