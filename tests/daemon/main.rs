@@ -6,6 +6,7 @@
 
 mod access;
 mod broken_disk;
+mod clocks;
 mod crash;
 mod dedup;
 mod fairness;
