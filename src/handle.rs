@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::broker::io::{
-    CommandError, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView, UnknownTarget,
+    CommandError, DeadFilter, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView,
+    UnknownTarget,
 };
 use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::payload::{Answer, Report};
@@ -30,12 +31,12 @@ pub(crate) enum Message {
     },
     Tell(Input),
     View(oneshot::Sender<View>),
-    /// An attempt has ended.
+    /// A request has ended.
     Attempted {
         job: JobId,
         target: TargetId,
         priority: Priority,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// A commit or a load is done; see the store's thread.
@@ -272,9 +273,14 @@ impl Handle {
         }
     }
 
-    /// Redrives or purges every job of `target` that is dead now; says how many.
-    pub async fn sweep(&self, target: TargetId, sweep: Sweep) -> Result<u64, Stopped> {
-        match self.ask(move |to| Input::Sweep { to, target, sweep }).await? {
+    /// Redrives or purges those jobs of `target` that are dead now; says how many.
+    pub async fn sweep(
+        &self,
+        target: TargetId,
+        sweep: Sweep,
+        which: DeadFilter,
+    ) -> Result<u64, Stopped> {
+        match self.ask(move |to| Input::Sweep { to, target, sweep, which }).await? {
             Reply::Swept(count) => Ok(count),
             other => unreachable!("a sweep is answered with {other:?}"),
         }

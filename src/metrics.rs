@@ -24,6 +24,7 @@ const ATTEMPTS: &str = "tollgate_attempts_total";
 const FINISHED: &str = "tollgate_jobs_finished_total";
 const QUEUE_WAIT: &str = "tollgate_queue_wait_seconds";
 const ATTEMPT_DURATION: &str = "tollgate_attempt_duration_seconds";
+const DEAD_DROPPED: &str = "tollgate_dead_jobs_dropped_total";
 const DEFERRALS: &str = "tollgate_deferrals_total";
 const COMMIT_SECONDS: &str = "tollgate_store_commit_seconds";
 const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
@@ -112,11 +113,12 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 9] = [
+        let described: [(&'static str, Unit, &'static str); 10] = [
             (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
             (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
             (FINISHED, Unit::Count, "Jobs that ended, by how."),
             (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
+            (DEAD_DROPPED, Unit::Count, "Dead jobs that were forgotten for `dead_retention`."),
             (CALLBACKS, Unit::Count, "Calls that answer a task token, by what became of them."),
             (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
             (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
@@ -295,6 +297,11 @@ impl Books {
         histogram.record(wait.as_secs_f64());
     }
 
+    pub(crate) fn dropped(&mut self, target: (TargetId, &str), jobs: u64) {
+        let key = key(DEAD_DROPPED, target.1, None, None);
+        self.metrics.0.recorder.register_counter(&key, &META).increment(jobs);
+    }
+
     pub(crate) fn passed_over(&mut self, target: (TargetId, &str), of: Priority) {
         let recorder = &self.metrics.0.recorder;
         let counter = self.deferrals.entry((target.0, of)).or_insert_with(|| {
@@ -345,12 +352,15 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         }
     }
     type Value = fn(&TargetView) -> f64;
-    let per_target: [(&str, &str, Value); 6] = [
+    let per_target: [(&str, &str, Value); 7] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),
         ("tollgate_jobs_waiting", "Jobs that wait for a retry.", |target| {
             target.counts.in_state(JobState::Waiting) as f64
+        }),
+        ("tollgate_jobs_verifying", "Jobs that wait for the next question about them.", |target| {
+            target.counts.in_state(JobState::Verifying) as f64
         }),
         ("tollgate_in_flight", "Attempts under way.", |target| f64::from(target.in_flight)),
         ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
@@ -372,6 +382,13 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         family(text, name, "gauge", help)?;
         for target in &view.targets {
             writeln!(text, "{name}{{target=\"{}\"}} {}", target.name, value(target))?;
+        }
+    }
+    let name = "tollgate_dead_retention_ratio";
+    family(text, name, "gauge", "How full dead_retention is; at 1 the oldest are forgotten.")?;
+    for target in &view.targets {
+        if let Some(fill) = target.dead_fill {
+            writeln!(text, "{name}{{target=\"{}\"}} {fill}", target.name)?;
         }
     }
     let name = "tollgate_blocked_seconds_total";

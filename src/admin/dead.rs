@@ -11,7 +11,8 @@ use super::answer::Json;
 use super::error::AdminError;
 use super::jobs::Purged;
 use super::pages::{self, JobPage};
-use super::params::{Nothing, Paging, Segment, Strict};
+use super::params::{Paging, Segment, Strict};
+use super::redrive::{PaceParams, Paced, Which, WhichParams};
 
 /// Which part of the list.
 #[derive(Debug, IntoParams)]
@@ -45,20 +46,20 @@ pub(super) async fn list(
 
 #[utoipa::path(
     delete, path = "/v1/targets/{target}/dead", tag = "dead jobs", operation_id = "purge_dead_jobs",
-    summary = "Forget every job of a target that is dead now",
-    params(("target" = String, Path, description = "The target's name")),
+    summary = "Forget the jobs of a target that are dead now",
+    params(("target" = String, Path, description = "The target's name"), WhichParams),
     responses((status = 200, body = Purged)),
 )]
 pub(super) async fn purge(
     State(state): State<AdminState>,
     Segment(name): Segment,
-    _: Strict<Nothing>,
+    Strict(Which(which)): Strict<Which>,
 ) -> Result<Json<Purged>, AdminError> {
     let target = state.target_id(&name)?;
-    Ok(Json(Purged { purged: state.handle.sweep(target, Sweep::Purge).await? }))
+    Ok(Json(Purged { purged: state.handle.sweep(target, Sweep::Purge, which).await? }))
 }
 
-/// How many dead jobs are queued again.
+/// How many dead jobs are queued again, or scheduled to be.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Redriven {
     redriven: u64,
@@ -66,15 +67,16 @@ pub(super) struct Redriven {
 
 #[utoipa::path(
     post, path = "/v1/targets/{target}/dead/redrive", tag = "dead jobs", operation_id = "redrive_dead_jobs",
-    summary = "Put every job of a target that is dead now at the end of its queue",
-    params(("target" = String, Path, description = "The target's name")),
+    summary = "Put the jobs of a target that are dead now at the end of its queue",
+    params(("target" = String, Path, description = "The target's name"), WhichParams, PaceParams),
     responses((status = 200, body = Redriven)),
 )]
 pub(super) async fn redrive(
     State(state): State<AdminState>,
     Segment(name): Segment,
-    _: Strict<Nothing>,
+    Strict(Paced { which, pace }): Strict<Paced>,
 ) -> Result<Json<Redriven>, AdminError> {
     let target = state.target_id(&name)?;
-    Ok(Json(Redriven { redriven: state.handle.sweep(target, Sweep::Redrive).await? }))
+    let redriven = state.handle.sweep(target, Sweep::Redrive { pace }, which).await?;
+    Ok(Json(Redriven { redriven }))
 }

@@ -18,6 +18,7 @@ mod params;
 mod rate;
 mod readiness;
 mod records;
+mod redrive;
 mod reload;
 mod request_json;
 mod step_functions_json;
@@ -93,7 +94,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/targets/{target}/dead/redrive", post(dead::redrive))
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
-        .route("/v1/jobs/{id}/redrive", post(jobs::redrive))
+        .route("/v1/jobs/{id}/redrive", post(redrive::one))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)

@@ -33,7 +33,7 @@ use super::params::{Nothing, Strict};
         super::jobs::show,
         super::jobs::patch,
         super::jobs::purge,
-        super::jobs::redrive,
+        super::redrive::one,
         super::jobs::cancel,
         super::reload::reload,
     ),

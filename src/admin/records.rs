@@ -3,7 +3,7 @@
 use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
+use crate::store::{Attempt, Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
 
 use super::AdminState;
 use super::error::AdminError;
@@ -30,6 +30,9 @@ pub(super) trait Records: Send + Sync {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError>;
     fn answer(&self, id: JobId) -> Result<Option<Answer>, ReadError>;
     fn request(&self, id: JobId) -> Result<Option<Request>, ReadError>;
+    /// Where somebody changed it since.
+    fn original(&self, id: JobId) -> Result<Option<Request>, ReadError>;
+    fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ReadError>;
     /// A part can be short, even empty, and still have a `next`.
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
@@ -81,6 +84,14 @@ impl Records for Reader {
 
     fn request(&self, id: JobId) -> Result<Option<Request>, ReadError> {
         Ok(Reader::request(self, id)?)
+    }
+
+    fn original(&self, id: JobId) -> Result<Option<Request>, ReadError> {
+        Ok(Reader::original(self, id)?)
+    }
+
+    fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ReadError> {
+        Ok(Reader::attempts(self, id)?)
     }
 
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {

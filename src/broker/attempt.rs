@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Turn};
+use super::clock::too_late;
+use super::course::Phase;
+use super::ending;
 use super::io::{BlockedOn, Output};
-use super::job::{End, Failure, Happening, Header, JobId, Owed, Place, Priority, TargetId};
+use super::job::{End, Failure, Happening, Header, JobId, Owed, Place, Priority, Says, TargetId};
 use super::lines::Next;
-use super::payload::{Outcome, Report};
-use super::retry::{self, Verdict};
+use super::payload::{Follow, Outcome, Report};
+use super::retry::{self, Rules, Verdict};
 use super::target::Armed;
 use super::time::{Mono, Now, Wall};
 use super::{Broker, Story};
@@ -22,7 +25,8 @@ use super::{Broker, Story};
 /// An attempt that was started in this life.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
-    pub(super) attempt: u32,
+    /// [`Header::number`] of the request that is under way.
+    pub(super) number: u32,
     pub(super) began: Mono,
 }
 
@@ -107,7 +111,7 @@ impl Broker {
         let next = target.lines.next(&target.counts, live.policy.max_deferrals.get());
         let Next::Job(priority, job) = next else { return Startable::Nobody };
         let header = self.jobs.in_window(job, |place| *place == Place::Queued);
-        if header.deadline.is_some_and(|deadline| deadline <= now.wall) {
+        if header.is_late(now.wall) {
             return Startable::TooLate(job);
         }
         if let Some((on, until)) = target.closed(now.mono, self.draining) {
@@ -136,25 +140,26 @@ impl Broker {
         let Some((header, place)) = self.jobs.get(job) else { return };
         let before = (header.clone(), *place);
         let mut header = before.0.clone();
-        header.attempts += 1;
-        header.first_sent_at.get_or_insert(now.wall);
-        let attempt = header.attempts;
         let waited = now.wall.since(header.ready_at);
         let Some(target) = self.targets.get_mut(&id) else { return };
+        let delivery = target.live.as_ref().map(|live| live.policy.outcomes.delivery);
+        let number = header.begin(delivery.unwrap_or_default());
+        header.first_sent_at.get_or_insert(now.wall);
         let outputs = &mut self.outputs;
         let passed_over = target.lines.go(priority, |of| {
             outputs.push_back(Output::PassedOver { target: id, of });
         });
-        if attempt == 1 {
+        if number == 1 {
             outputs.push_back(Output::Waited { target: id, priority, wait: waited });
         }
         let began = now.mono;
         let turn = self.turn;
         target.armed.push(Armed { job, priority, turn, at: began, durable: false, passed_over });
         self.arming.insert((self.turn, id));
-        self.flights.insert(job, Flight { attempt, began });
+        self.flights.insert(job, Flight { number, began });
         let to = Place::Running { started: now.wall };
-        self.shift(now, before, header, to, Happening::Sent { attempt, passed_over }.into());
+        let event = header.sent(passed_over);
+        self.shift(now, before, header, to, event.into());
     }
 
     /// Lets go those whose start is on disk, highest first, as tokens allow: a HIGH job that came
@@ -175,8 +180,11 @@ impl Broker {
                     earlier.passed_over = earlier.passed_over.saturating_add(1);
                 }
             }
-            let attempt = self.flights.get(&job).map_or(0, |flight| flight.attempt);
-            self.outputs.push_back(Output::Send { job, target: id, priority, attempt });
+            let number = self.flights.get(&job).map_or(0, |flight| flight.number);
+            let Some((header, _)) = self.jobs.get(job) else { continue };
+            let (attempt, aim) = (header.attempts, header.aim());
+            let send = Output::Send { job, target: id, priority, number, attempt, aim };
+            self.outputs.push_back(send);
         }
     }
 
@@ -232,10 +240,8 @@ impl Broker {
     /// Ends those that were armed and whose deadline has passed since.
     fn give_up_late(&mut self, id: TargetId, now: Now) {
         let (jobs, Some(target)) = (&self.jobs, self.targets.get_mut(&id)) else { return };
-        let is_late = |armed: &mut Armed| {
-            let deadline = jobs.get(armed.job).and_then(|(header, _)| header.deadline);
-            deadline.is_some_and(|deadline| deadline <= now.wall)
-        };
+        let is_late =
+            |armed: &mut Armed| jobs.get(armed.job).is_some_and(|(job, _)| job.is_late(now.wall));
         let late: Vec<Armed> = target.armed.extract_if(.., is_late).collect();
         for armed in late {
             self.call_back(armed, now);
@@ -248,9 +254,8 @@ impl Broker {
         let Some((header, place)) = self.jobs.get(job) else { return };
         let before = (header.clone(), *place);
         let mut header = before.0.clone();
-        let attempt = header.attempts;
-        header.attempts -= 1;
-        if header.spent == 0 && header.refusals == 0 {
+        let event = header.take_back();
+        if header.spent == 0 && header.refusals == 0 && header.course.in_vain == 0 {
             header.first_sent_at = None;
         }
         if let Some(target) = self.targets.get_mut(&header.target) {
@@ -262,7 +267,7 @@ impl Broker {
             // Its request comes with the commit that is under way.
             self.called_back.insert((turn, job));
         }
-        self.shift(now, before, header, Place::Queued, Happening::NotSent { attempt }.into());
+        self.shift(now, before, header, Place::Queued, event.into());
     }
 
     /// A job that was under way when the last life ended.
@@ -272,28 +277,45 @@ impl Broker {
             target.in_flight += 1;
         }
         self.jobs.put(header.clone(), place);
+        let reason = "the broker stopped while this attempt was under way";
+        if header.course.is_asking() {
+            self.ask_again(now, (header, place), reason);
+            return;
+        }
         let report = Report {
             outcome: Outcome::Unknown,
             answer: None,
             retry_after: None,
-            reason: Some("the broker stopped while this attempt was under way".into()),
+            reason: Some(reason.into()),
             took: now.wall.since(started),
+            follow: Follow::Nothing,
         };
         self.end_attempt(now, (header, place), now.mono, report);
     }
 
+    /// A question did no work: it is asked once more, whatever became of it.
+    fn ask_again(&mut self, now: Now, from: (Header, Place), reason: &str) {
+        let header = from.0.clone();
+        let question = header.course.questions;
+        let reason = Some(reason.to_owned());
+        let answered = Happening::Answered { question, says: Says::Unknown, status: None, reason };
+        let to = Place::Verifying { due: now.wall };
+        let events = vec![answered, Happening::Verifying { until: now.wall }];
+        self.shift(now, from, header, to, Story { events, answer: None });
+    }
+
     /// It was let go, and found before its request left that no workflow waits for it any more.
-    pub(super) fn not_sent(&mut self, now: Now, job: JobId, attempt: u32, reason: String) {
-        if self.flights.get(&job).is_none_or(|flight| flight.attempt != attempt) {
+    pub(super) fn not_sent(&mut self, now: Now, job: JobId, number: u32, reason: String) {
+        if self.flights.get(&job).is_none_or(|flight| flight.number != number) {
             return;
         }
         let Some((header, place)) = self.jobs.get(job) else { return };
         let before = (header.clone(), *place);
         let mut header = Header { owed: Owed::Nothing, ..before.0.clone() };
-        header.attempts -= 1;
+        let not_sent = header.take_back();
         self.lookups.cancelled(job);
         let events = vec![
-            Happening::NotSent { attempt },
+            not_sent,
             Happening::TokenLate { reason: reason.clone() },
             Happening::Cancelled { reason: Some(reason) },
         ];
@@ -301,9 +323,9 @@ impl Broker {
         self.shift(now, before, header, to, Story { events, answer: None });
     }
 
-    pub(super) fn attempted(&mut self, now: Now, job: JobId, attempt: u32, report: Report) {
+    pub(super) fn attempted(&mut self, now: Now, job: JobId, number: u32, report: Report) {
         let Some(flight) = self.flights.get(&job).copied() else { return };
-        if flight.attempt != attempt {
+        if flight.number != number {
             return;
         }
         let Some((header, place)) = self.jobs.get(job) else { return };
@@ -313,51 +335,44 @@ impl Broker {
 
     fn end_attempt(&mut self, now: Now, from: (Header, Place), began: Mono, report: Report) {
         let mut header = from.0.clone();
-        let attempt = header.attempts;
-        let status = report.answer.as_ref().map(|answer| answer.status);
         // A target that left the configuration keeps its jobs; they wait as long as it is away.
-        let retry = self.targets.get(&header.target).and_then(|t| t.live.as_ref());
-        let retry = retry.map_or(retry::WHILE_AWAY, |live| live.policy.retry);
-        let verdict = retry::verdict(&report, &header, &retry, now.wall);
-        let held = self.hold_target(now, &header, began, &report, &retry);
-        let reason = report.reason;
-        let mut story = Story { events: Vec::new(), answer: report.answer.map(Arc::new) };
-        match report.outcome {
-            Outcome::Done => {
-                story.events.push(Happening::Done { attempt, status: status.unwrap_or(0) });
-            }
-            Outcome::Rejected => {
-                story.events.push(Happening::Rejected { attempt, status: status.unwrap_or(0) });
-            }
-            Outcome::Refused => {
-                header.refusals += 1;
-                let until = now.wall + held;
-                story.events.push(Happening::Refused { attempt, status, reason, until });
-            }
-            Outcome::Unknown => {
-                header.spent += 1;
-                story.events.push(Happening::Unknown { attempt, status, reason });
-            }
-        }
+        let live = self.targets.get(&header.target).and_then(|t| t.live.as_ref());
+        let rules = live.map_or(Rules::WHILE_AWAY, |live| Rules::of(&live.policy));
+        let verdict = retry::verdict(&report, &header, &rules, now.wall);
+        let held = self.hold_target(now, &header, began, &report, &rules.retry);
+        let event = ending::note(&mut header, &report, now.wall + held);
+        let mut story = Story { events: vec![event], answer: report.answer.map(Arc::new) };
         let to = match verdict {
             Verdict::Succeed => Place::Ended { end: End::Succeeded, at: now.wall },
             Verdict::Fail(failure) => {
-                if failure == Failure::RetriesExhausted {
+                if !matches!(failure, Failure::Rejected { .. }) {
                     let code = End::Failed(failure).code().unwrap_or_default();
                     story.events.push(Happening::Failed { code });
                 }
                 Place::Ended { end: End::Failed(failure), at: now.wall }
             }
-            Verdict::Wait(_) if header.deadline.is_some_and(|at| at <= now.wall) => {
-                story.events.push(Happening::Expired);
-                Place::Ended { end: End::Expired, at: now.wall }
-            }
             Verdict::Wait(delay) => {
+                header.course.phase = Phase::Work;
+                if header.is_late(now.wall) {
+                    let (end, event) = too_late(&header);
+                    story.events.push(event);
+                    Place::Ended { end, at: now.wall }
+                } else {
+                    let due = now.wall + delay.max(held);
+                    story.events.push(Happening::Waiting { until: due });
+                    Place::Waiting { due }
+                }
+            }
+            Verdict::Ask(phase, delay) => {
+                header.course.phase = phase;
                 let due = now.wall + delay.max(held);
-                story.events.push(Happening::Waiting { until: due });
-                Place::Waiting { due }
+                story.events.push(Happening::Verifying { until: due });
+                Place::Verifying { due }
             }
         };
+        if to.is_ended() {
+            header.course.phase = Phase::Work;
+        }
         self.shift(now, from, header, to, story);
     }
 

@@ -7,6 +7,7 @@ use super::fair::{Clocks, FlowId, Rank, Tag};
 use super::group::{GroupKey, Stand};
 use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
+use super::policy::DeadRetention;
 use super::time::Wall;
 
 /// Orders turns. Turn n is durable before turn n+1.
@@ -44,6 +45,12 @@ pub enum Change {
         place: Place,
         /// One that held its group holds it no more.
         stand: Stand,
+    },
+    /// A dead job gets another request. The first one that it had is kept beside it.
+    Rewrite {
+        id: JobId,
+        target: TargetId,
+        request: Arc<Request>,
     },
     Paused {
         target: TargetId,
@@ -121,6 +128,9 @@ pub enum Load {
     /// Jobs that ended before then and are not dead, oldest first: what retention lets go. Not
     /// those whose task token is still to be answered.
     Finished { before: Wall, limit: usize },
+    /// What of a target's dead jobs `keep` lets go at `now`, the oldest first. Not those whose task
+    /// token is still to be answered.
+    Graves { target: TargetId, keep: DeadRetention, now: Wall, limit: usize },
 }
 
 /// Ties an answer of the store to what the core wanted it for.
@@ -184,6 +194,23 @@ pub enum Loaded {
         rows: Vec<(JobId, TargetId, Priority, Place)>,
         next: Option<Wall>,
     },
+    /// `buried`: all dead jobs of the target. `next`: when the oldest that is left died.
+    Graves {
+        target: TargetId,
+        rows: Vec<(Header, Place)>,
+        buried: Buried,
+        next: Option<Wall>,
+    },
+}
+
+/// The dead jobs of a target, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buried {
+    pub count: u64,
+    /// Of requests and answers as they are on disk, in bytes.
+    pub size: u64,
+    /// When the first of them died.
+    pub oldest: Option<Wall>,
 }
 
 /// A job that may be redriven.
@@ -233,6 +260,7 @@ impl Change {
             Change::Insert(insert) => insert.header.target,
             Change::Move(step) => step.header.target,
             Change::Delete { target, .. }
+            | Change::Rewrite { target, .. }
             | Change::Paused { target, .. }
             | Change::Held { target, .. } => *target,
             Change::Flow { flow, .. } => flow.target,

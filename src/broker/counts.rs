@@ -115,7 +115,10 @@ impl Counts {
             Change::Delete { priority, place, stand, .. } => {
                 self.leave(*priority, place, *stand)?;
             }
-            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => {}
+            Change::Rewrite { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::course::{Aim, Delivery};
 use super::fair::FlowKey;
 use super::group::GroupName;
 use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
@@ -29,11 +30,12 @@ pub enum Input {
         to: ReplyTo,
         command: JobCommand,
     },
-    /// Every dead job of a target. Answered with `Reply::Swept`.
+    /// Dead jobs of a target. Answered with `Reply::Swept`.
     Sweep {
         to: ReplyTo,
         target: TargetId,
         sweep: Sweep,
+        which: DeadFilter,
     },
     /// Answered with `Reply::Target`.
     Pause {
@@ -60,13 +62,13 @@ pub enum Input {
     /// gone. The job is cancelled.
     NotSent {
         job: JobId,
-        attempt: u32,
+        number: u32,
         reason: String,
     },
-    /// The attempt that `Output::Send` let go has ended.
+    /// The request that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// This turn and all before it are on disk.
@@ -98,6 +100,8 @@ pub struct Submission {
     /// Not to be sent after then.
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
+    /// The target's where there is none.
+    pub delivery: Option<Delivery>,
     pub dedup: Option<Dedup>,
     /// Goes after all that came before it in this group, one at a time.
     pub group: Option<GroupName>,
@@ -145,6 +149,7 @@ pub enum JobCommand {
     /// A dead one goes to the end of its queue, with all its attempts before it.
     Redrive {
         job: JobId,
+        edit: Option<Box<Edit>>,
     },
     /// A dead one is forgotten.
     Purge {
@@ -157,16 +162,60 @@ impl JobCommand {
         match self {
             JobCommand::Cancel { job, .. }
             | JobCommand::Reprioritize { job, .. }
-            | JobCommand::Redrive { job }
+            | JobCommand::Redrive { job, .. }
             | JobCommand::Purge { job } => *job,
         }
     }
 }
 
+/// What is changed of a dead job before it is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub priority: Option<Priority>,
+    pub request: Option<Arc<Request>>,
+    /// Which parts differ; for its history.
+    pub parts: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    Redrive,
+    /// `pace`: so long from one job to the next. They are scheduled all at once, so that a restart
+    /// changes nothing about it.
+    Redrive {
+        pace: Option<Duration>,
+    },
     Purge,
+}
+
+/// Which dead jobs; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// As in [`super::job::End::code`].
+    pub code: Option<String>,
+    pub priority: Option<Priority>,
+    pub died_before: Option<Wall>,
+    /// Or then.
+    pub died_after: Option<Wall>,
+}
+
+impl DeadFilter {
+    pub(crate) fn fits(&self, header: &Header, place: &Place) -> bool {
+        let Place::Ended { end, at } = place else { return false };
+        self.code.as_ref().is_none_or(|code| end.code().as_ref() == Some(code))
+            && self.priority.is_none_or(|priority| header.priority == priority)
+            && self.died_before.is_none_or(|before| *at < before)
+            && self.died_after.is_none_or(|after| *at >= after)
+    }
+}
+
+/// How full `dead_retention` is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeadFill {
+    pub target: TargetId,
+    /// 1 where it is full.
+    pub fill: f64,
+    /// Dead jobs that were forgotten just now.
+    pub dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -178,13 +227,16 @@ pub enum Output {
     /// To be asked of the store after the turn is durable.
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
-    Send { job: JobId, target: TargetId, priority: Priority, attempt: u32 },
+    /// `number` names it among the job's requests, `attempt` among those for its work.
+    Send { job: JobId, target: TargetId, priority: Priority, number: u32, attempt: u32, aim: Aim },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.
     PassedOver { target: TargetId, of: Priority },
     /// For the books: how long a job waited from when it could be sent to its start.
     Waited { target: TargetId, priority: Priority, wait: Duration },
+    /// For people: `dead_retention` is nearly full, or dead jobs were forgotten for it.
+    DeadFill(DeadFill),
     /// After `Input::Drain`: nothing is under way any more.
     Drained,
 }
@@ -281,6 +333,8 @@ pub struct TargetView {
     /// `None`: it has jobs, but the configuration does not name it any more.
     pub policy: Option<Policy>,
     pub counts: super::change::Counts,
+    /// How full its `dead_retention` is, up to 1; `None` where dead jobs are kept for ever.
+    pub dead_fill: Option<f64>,
     /// Of what could be sent now, by priority.
     pub oldest: [Option<Wall>; 3],
     pub in_flight: u32,

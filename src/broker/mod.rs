@@ -7,21 +7,24 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `job`, `payload`, `policy`, `time` | the words |
+//! | `job`, `course`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `counts` | how many jobs are where |
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
-//! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `rivals`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
+//! | `submit`, `command`, `rivals`, `attempt`, `clock`, `graves` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
 mod clock;
 mod command;
 pub mod counts;
+pub mod course;
+mod ending;
 pub mod fair;
 mod flows;
+mod graves;
 pub mod group;
 pub mod io;
 pub mod job;
@@ -46,7 +49,7 @@ use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
 use fair::Rank;
 use group::Stand;
 use io::{Input, Output, Start, TargetView, Windows};
-use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use job::{Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
 use payload::Answer;
 use policy::Policy;
@@ -71,6 +74,7 @@ pub struct Broker {
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
+    graves: graves::Graves,
     lead: attempt::Lead,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
@@ -102,6 +106,7 @@ impl Broker {
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
+            graves: graves::Graves::default(),
             lead: attempt::Lead::default(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -130,13 +135,13 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
+            Input::Sweep { to, target, sweep, which } => self.sweep(now, to, target, sweep, which),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
             Input::Settled { job, how } => self.settled(now, job, how),
-            Input::NotSent { job, attempt, reason } => self.not_sent(now, job, attempt, reason),
-            Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
+            Input::NotSent { job, number, reason } => self.not_sent(now, job, number, reason),
+            Input::Attempted { job, number, report } => self.attempted(now, job, number, report),
             Input::Committed { turn } => self.committed(now, turn),
             Input::Loaded(loaded) => self.loaded(now, loaded),
             Input::Configure { targets } => self.configure(targets, now),
@@ -172,7 +177,8 @@ impl Broker {
             let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
             Some(header.enqueued_at)
         });
-        target.view(oldest, now.mono)
+        let dead_fill = self.graves.fill(target.id, now.wall);
+        TargetView { dead_fill, ..target.view(oldest, now.mono) }
     }
 
     fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
@@ -195,7 +201,10 @@ impl Broker {
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in ids {
             if let Some(target) = self.targets.get_mut(&id) {
-                target.configure(policies.remove(&id), now.mono);
+                let policy = policies.remove(&id);
+                let keep = policy.as_ref().map(|policy| policy.outcomes.dead_retention);
+                self.graves.configure(id, keep);
+                target.configure(policy, now.mono);
                 if target.live.is_none() {
                     self.disarm(id, now);
                 }
@@ -252,6 +261,9 @@ impl Broker {
             Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
             Loaded::Dead { ticket, rows, exhausted } => self.swept(ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
+            Loaded::Graves { target, rows, buried, next } => {
+                self.let_graves_go(now, target, rows, buried, next);
+            }
         }
     }
 
@@ -269,6 +281,7 @@ impl Broker {
             self.pump(target, now);
         }
         self.refill_timers();
+        self.look_at_graves(now);
         if self.draining && !self.drained && self.flights.is_empty() {
             self.drained = true;
             self.outputs.push_back(Output::Drained);
@@ -324,7 +337,9 @@ impl Broker {
                     target.lines.line(before.priority).window.remove(before.rank());
                 }
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.remove((due, id));
+            }
             Place::Running { .. } => {
                 self.flights.remove(&id);
                 // Its place is free for another, wherever this one goes.
@@ -342,6 +357,9 @@ impl Broker {
             && let Some(deadline) = header.deadline
         {
             self.deadlines.insert((deadline, id), id);
+        }
+        if matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            self.graves.changed(header.target);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline
@@ -380,7 +398,9 @@ impl Broker {
                 let target = self.targets.get_mut(&target_id);
                 target.and_then(|target| target.lines.line(priority).window.insert(rank, id))
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.insert((due, id), id),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.insert((due, id), id)
+            }
             Place::Running { .. } => {
                 if let Some(target) = self.targets.get_mut(&target_id) {
                     target.in_flight += 1;
@@ -436,7 +456,7 @@ impl From<Happening> for Story {
 
 fn due(place: &Place) -> Option<Wall> {
     match place {
-        Place::Scheduled { due } | Place::Waiting { due } => Some(*due),
+        Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => Some(*due),
         Place::Queued | Place::Running { .. } | Place::Ended { .. } | Place::Behind { .. } => None,
     }
 }
@@ -461,7 +481,11 @@ fn fill<K: Copy + Ord>(
     }
 }
 
-/// Whether a job in this state can still be called back.
-fn is_pending(state: JobState) -> bool {
-    matches!(state, JobState::Scheduled | JobState::Queued | JobState::Waiting)
+/// Whether a job can still be called back.
+fn is_pending(place: &Place) -> bool {
+    match place {
+        Place::Scheduled { .. } | Place::Queued | Place::Waiting { .. } => true,
+        Place::Verifying { .. } | Place::Behind { .. } => true,
+        Place::Running { .. } | Place::Ended { .. } => false,
+    }
 }

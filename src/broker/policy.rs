@@ -5,6 +5,8 @@ use super::group::OnGroupFailure;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::course::Delivery;
+
 /// So many in so long, e.g. 10 a second. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -69,6 +71,46 @@ pub struct Policy {
     pub on_group_failure: OnGroupFailure,
     /// Of flows that share a queue.
     pub weights: Weights,
+    pub outcomes: Outcomes,
+}
+
+/// What follows from what is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Of jobs that name none.
+    pub delivery: Delivery,
+    pub completion: Completion,
+    /// How many dead jobs are kept; all of them by default.
+    pub dead_retention: DeadRetention,
+}
+
+/// How work that the target took on is asked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub every: Duration,
+    /// From the answer that took it on.
+    pub timeout: Duration,
+}
+
+impl Default for Completion {
+    fn default() -> Completion {
+        Completion { every: Duration::from_secs(10), timeout: Duration::from_secs(3_600) }
+    }
+}
+
+/// What is let go of the dead jobs of a target, the oldest first. `None`: no limit of that kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadRetention {
+    pub age: Option<Duration>,
+    pub count: Option<u64>,
+    /// Of their requests and answers as they are on disk, in bytes.
+    pub size: Option<u64>,
+}
+
+impl DeadRetention {
+    pub fn keeps_all(&self) -> bool {
+        *self == DeadRetention::default()
+    }
 }
 
 #[cfg(test)]

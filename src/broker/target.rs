@@ -172,6 +172,7 @@ impl Target {
             name: self.name.clone(),
             policy: self.live.as_ref().map(|live| live.policy.clone()),
             counts: self.counts.clone(),
+            dead_fill: None,
             oldest,
             in_flight: self.in_flight,
             paused: self.paused,

@@ -10,6 +10,7 @@ mod client;
 mod control;
 mod dead;
 mod error;
+mod explain;
 mod jobs;
 mod problem;
 mod submit;
@@ -22,7 +23,7 @@ mod wire;
 
 use clap::CommandFactory;
 
-use args::{CheckArgs, Cli, Command, CompletionsArgs};
+use args::{Cli, Command, CompletionsArgs};
 use client::{Client, Token};
 use terminal::Terminal;
 use values::Address;
@@ -59,7 +60,7 @@ pub fn run(command: &Command) -> Exit {
 fn try_run(command: &Command) -> Result<(), CliError> {
     let mut terminal = Terminal::outside();
     match command {
-        Command::Check(CheckArgs { config, json }) => check::check(config, *json, &mut terminal),
+        Command::Check(args) => check::check(args, &mut terminal),
         Command::Completions(args) => completions(args, &mut terminal),
         asking => {
             let mut outside = Outside { terminal, token: Token::from_outside()? };

@@ -52,6 +52,15 @@ pub(super) const HOST_NAME: usize = 253;
 pub(super) const TOKENS_FILE: usize = 1 << 20;
 /// In bytes.
 pub(super) const PEM_FILE: usize = 1 << 20;
+/// Of an answer that is kept, in bytes.
+pub(super) const ANSWER_BODY: RangeInclusive<u64> = 1..=8 * MIB;
+pub(super) const POLL: RangeInclusive<Duration> = millis(1)..=secs(DAY);
+pub(super) const DEAD_AGE: RangeInclusive<Duration> = secs(1)..=secs(3_660 * DAY);
+pub(super) const DEAD_COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
+/// In bytes.
+pub(super) const DEAD_SIZE: RangeInclusive<u64> = 1..=1024 * GIB;
+/// A JSON Schema, in bytes.
+pub(super) const SCHEMA: usize = 1 << 20;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

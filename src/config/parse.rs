@@ -13,11 +13,11 @@ use super::headers::headers;
 use super::item::{Item, Text, quoted};
 use super::listen::{Listeners, Role, address};
 use super::source::Source;
-use super::table::{Context, Table, nearest, not_yet};
+use super::table::{Context, Table, nearest};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
-use super::{auth, bounds, defaults, sources, step_functions, syntax, tls, vocabulary};
+use super::{auth, bounds, defaults, outcomes, sources, step_functions, syntax, tls, vocabulary};
 use crate::auth::Hosts;
 use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
@@ -142,7 +142,7 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
     let timeout = table.get_or("timeout", defaults::TIMEOUT, duration(bounds::TIMEOUT));
     let headers = headers(&table.table("headers"));
     let listen = table.get("listen", address);
-    table.get("delivery", delivery);
+    let (outcomes, asking) = outcomes::read(table);
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
     let on_group_failure =
@@ -158,9 +158,16 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
         listeners.call(table, "url", url.clone());
     }
     table.finish(vocabulary::TARGET.later);
-    let policy =
-        Policy { limit: limit?, retry, max_deferrals, max_queued, on_group_failure, weights };
-    Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
+    let policy = Policy {
+        limit: limit?,
+        retry,
+        max_deferrals,
+        max_queued,
+        on_group_failure,
+        weights,
+        outcomes,
+    };
+    Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy, asking })
 }
 
 fn limit(table: &Table<'_>) -> Option<Limit> {
@@ -235,15 +242,6 @@ fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {
         ));
     }
     Ok(PathBuf::from(path))
-}
-
-fn delivery(item: &Item<'_>) -> Result<(), String> {
-    let text = item.text("\"at-least-once\"")?;
-    match text.value.as_str() {
-        "at-least-once" => Ok(()),
-        "at-most-once" | "verify" => Err(not_yet(&text.to_string())),
-        _ => Err(choice(&text, &["at-least-once"])),
-    }
 }
 
 fn on_group_failure(item: &Item<'_>) -> Result<OnGroupFailure, String> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outcomes::Asking;
 use crate::auth::Rules;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Policy, Rate};
@@ -159,4 +160,6 @@ pub struct Target {
     /// The sidecar port.
     pub listen: Option<Listen>,
     pub policy: Policy,
+    /// What its answers mean, and how it is asked.
+    pub asking: Asking,
 }

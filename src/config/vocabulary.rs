@@ -52,6 +52,11 @@ pub(super) const TARGET: Words = Words {
         "headers",
         "listen",
         "delivery",
+        "verify",
+        "response",
+        "completion",
+        "dead_retention",
+        "request_schema",
         "max_queued",
         "on_group_failure",
         "limit",
@@ -59,19 +64,7 @@ pub(super) const TARGET: Words = Words {
         "retry",
         "fairness",
     ],
-    later: &[
-        "breaker",
-        "completion",
-        "dead_retention",
-        "finish_before_close",
-        "pull",
-        "reject_if_late",
-        "request_schema",
-        "response",
-        "schedule",
-        "share",
-        "verify",
-    ],
+    later: &["breaker", "finish_before_close", "pull", "reject_if_late", "schedule", "share"],
 };
 
 pub(super) const LIMIT: Words = Words {
@@ -89,13 +82,27 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const VERIFY: Words = Words {
+    table: "targets.NAME.verify",
+    known: &["method", "path", "done", "not_done"],
+    later: &[],
+};
+
+pub(super) const RESPONSE: Words =
+    Words { table: "targets.NAME.response", known: &["rules", "max_body"], later: &[] };
+
+pub(super) const COMPLETION: Words = Words {
+    table: "targets.NAME.completion",
+    known: &["poll", "every", "done", "failed", "timeout"],
+    later: &[],
+};
 pub(super) const FAIRNESS: Words =
     Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
 
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 13] = [
+pub(super) const ALL: [&Words; 16] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -107,6 +114,9 @@ pub(super) const ALL: [&Words; 13] = [
     &LIMIT,
     &PRIORITY,
     &RETRY,
+    &VERIFY,
+    &RESPONSE,
+    &COMPLETION,
     &FAIRNESS,
     &SOURCES,
 ];

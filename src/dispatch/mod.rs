@@ -28,11 +28,17 @@
 
 mod answer;
 mod connection;
+pub(crate) mod explain;
 mod hop;
+pub(crate) mod meaning;
+pub(crate) mod pointer;
 mod pool;
+mod question;
 mod reason;
 mod request;
 mod retry_after;
+mod status_address;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 
@@ -46,10 +52,13 @@ use tokio::time::Instant;
 
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
+use self::meaning::{Because, Seen};
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
+use self::question::Judged;
 use self::request::Prepared;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
-use crate::broker::payload::{Answer, Outcome, Report, Request};
+use crate::broker::payload::{Answer, Follow, Outcome, Report, Request};
 use crate::config::Target;
 
 /// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
@@ -72,6 +81,10 @@ pub struct Outgoing<'a> {
     pub attempt: u32,
     pub priority: Priority,
     pub request: &'a Request,
+    /// Whether the request itself is sent, or a question about it.
+    pub aim: &'a Aim,
+    /// Among all requests of the job, from 1.
+    pub number: u32,
 }
 
 /// Makes the requests. Cheap to clone; clones share their connections.
@@ -115,22 +128,36 @@ impl Dispatcher {
         Dispatcher { pool: Pool::new(connector) }
     }
 
-    /// Sends `job` to `target` once, within the target's timeout, and reports what came of it.
+    /// Sends `job`, or a question about it, to `target` once, within the target's timeout, and
+    /// reports what came of it.
     ///
     /// Dropping the future half-way closes the connection; what the target has received by then
     /// cannot be known.
     ///
-    /// A job that no request can be made of is reported as `Rejected` without an answer.
+    /// A job that no request can be made of is reported as `Rejected` without an answer; a question
+    /// that none can be made of as `Unknown`.
     pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
         let started = Instant::now();
-        let request = match Prepared::new(target, &job) {
+        let unfit = |outcome, reason| Failed { outcome, reason }.report(started.elapsed());
+        let question = match job.aim {
+            Aim::Work => None,
+            Aim::Verify => match question::verify(target, job.id, job.request) {
+                Ok(request) => Some(request),
+                Err(reason) => return unfit(Outcome::Unknown, reason),
+            },
+            Aim::Poll { path } => Some(question::poll(job.id, job.request, path)),
+        };
+        let sent = question.as_ref().unwrap_or(job.request);
+        let request = match Prepared::new(target, &Outgoing { request: sent, ..job }) {
             Ok(request) => request,
-            Err(unfit) => {
-                return Failed { outcome: Outcome::Rejected, reason: unfit.to_string() }
-                    .report(started.elapsed());
+            Err(error) => {
+                let asks = question.is_some();
+                let outcome = if asks { Outcome::Unknown } else { Outcome::Rejected };
+                return unfit(outcome, error.to_string());
             }
         };
-        let cap = if job.request.live { Answer::LIVE } else { Answer::KEPT };
+        let keep = target.asking.max_body;
+        let cap = if job.request.live { Answer::LIVE.max(keep) } else { keep };
         let mut course = Course::default();
         let exchange = self.exchange(&request, cap, &mut course);
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
@@ -140,7 +167,7 @@ impl Dispatcher {
             Err(_) => (course.timed_out(target.timeout, &request), None),
         };
         let report = match (result, course.arriving) {
-            (Ok(end), Some(arriving)) => answered(arriving, &end, started.elapsed()),
+            (Ok(end), Some(arriving)) => answered(target, &job, arriving, &end, started.elapsed()),
             (Ok(_), None) => Failed { outcome: Outcome::Unknown, reason: "no answer".to_owned() }
                 .report(started.elapsed()),
             (Err(failed), _) => failed.report(started.elapsed()),
@@ -219,7 +246,14 @@ struct Failed {
 impl Failed {
     fn report(self, took: Duration) -> Report {
         let Failed { outcome, reason } = self;
-        Report { outcome, answer: None, retry_after: None, reason: Some(reason), took }
+        Report {
+            outcome,
+            answer: None,
+            retry_after: None,
+            reason: Some(reason),
+            took,
+            follow: Follow::Nothing,
+        }
     }
 }
 
@@ -262,14 +296,52 @@ impl Course {
     }
 }
 
-fn answered(arriving: Arriving, end: &BodyEnd, took: Duration) -> Report {
-    let outcome = answer::outcome(arriving.status(), end);
-    let retry_after = (outcome == Outcome::Refused)
+fn answered(
+    target: &Target,
+    job: &Outgoing<'_>,
+    arriving: Arriving,
+    end: &BodyEnd,
+    took: Duration,
+) -> Report {
+    let asking = &target.asking;
+    let seen = arriving.seen(end, asking.max_body);
+    let Judged { outcome, follow, reason } = match (job.aim, &asking.verify) {
+        (Aim::Work, _) => judged(target, &job.request.path, &seen),
+        (Aim::Poll { .. }, _) => question::polled(asking.completion.as_deref(), &seen),
+        (Aim::Verify, Some(verify)) => question::verified(verify, &seen),
+        (Aim::Verify, None) => unreachable!("without a verify nothing was asked"),
+    };
+    let goes_on = matches!(follow, Follow::Accepted { .. } | Follow::Pending);
+    let retry_after = (outcome == Outcome::Refused || goes_on)
         .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
         .flatten();
-    let reason = match end {
+    let answer = Some(arriving.into_answer(end, asking.max_body));
+    Report { outcome, answer, retry_after, reason, took, follow }
+}
+
+/// What the answer to an attempt comes to.
+fn judged(target: &Target, path: &str, seen: &Seen<'_>) -> Judged {
+    let (outcome, because) = meaning::outcome(&target.asking.rules, seen);
+    let broken = match seen.end {
         BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
         BodyEnd::Whole | BodyEnd::Capped => None,
     };
-    Report { outcome, answer: Some(arriving.into_answer(end)), retry_after, reason, took }
+    let reason = match because {
+        Because::Default => broken,
+        Because::Rule(index) if outcome == target.asking.rules[index].outcome => {
+            Some(format!("by rule {} of response.rules", index + 1))
+        }
+        // It says done, and its answer is not whole.
+        Because::Rule(_) => broken,
+        Because::Undecided(index) => Some(format!(
+            "rule {} of response.rules cannot be told to hold or not: the answer is longer than \
+             response.max_body, or not whole, and half a JSON text is none",
+            index + 1
+        )),
+    };
+    let follow = match outcome {
+        Outcome::Done => question::accepted(target, path, seen),
+        Outcome::Refused | Outcome::Rejected | Outcome::Unknown => Follow::Nothing,
+    };
+    Judged { outcome, follow, reason }
 }

@@ -8,7 +8,9 @@ pub mod reply;
 pub mod server;
 pub mod tls;
 
+pub(crate) mod edit;
 pub(crate) mod fields;
+pub(crate) mod fit;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load};
 use crate::broker::io::{
-    CommandError, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission, Submitted,
-    Sweep, Windows,
+    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission,
+    Submitted, Sweep, Windows,
 };
 use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
@@ -49,6 +49,7 @@ impl Bench {
             max_queued: 1_000_000,
             on_group_failure: Default::default(),
             weights: Default::default(),
+            outcomes: Default::default(),
         };
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let start = Start {
@@ -70,7 +71,7 @@ impl Bench {
                     Output::Change(change) => changes.push(change),
                     Output::Load(load) => loads.push(load),
                     Output::Reply { reply, .. } => self.replies.push(reply),
-                    Output::Send { job, attempt, .. } => self.sent.push((job, attempt)),
+                    Output::Send { job, number, .. } => self.sent.push((job, number)),
                     _ => {}
                 }
             }
@@ -94,10 +95,17 @@ impl Bench {
 
     /// Ends what is under way; returns what it was.
     fn report(&mut self, outcome: Outcome) -> JobId {
-        let (job, attempt) = self.sent.pop().expect("something is under way");
+        let (job, number) = self.sent.pop().expect("something is under way");
         let answer = Some(Answer { status: 400, ..Answer::default() });
-        let report = Report { outcome, answer, retry_after: None, reason: None, took: SECOND };
-        self.feed(Input::Attempted { job, attempt, report });
+        let report = Report {
+            outcome,
+            answer,
+            retry_after: None,
+            reason: None,
+            took: SECOND,
+            follow: Default::default(),
+        };
+        self.feed(Input::Attempted { job, number, report });
         job
     }
 
@@ -117,6 +125,7 @@ impl Bench {
             group: None,
             flow: None,
             unfit: None,
+            delivery: None,
         };
         self.feed(Input::Submit { to: ReplyTo(1), jobs: vec![job] });
         match self.replies.pop() {
@@ -134,7 +143,8 @@ impl Bench {
     }
 
     fn redrive_all(&mut self) -> u64 {
-        self.feed(Input::Sweep { to: ReplyTo(3), target: ERP, sweep: Sweep::Redrive });
+        let (sweep, which) = (Sweep::Redrive { pace: None }, DeadFilter::default());
+        self.feed(Input::Sweep { to: ReplyTo(3), target: ERP, sweep, which });
         match self.replies.pop() {
             Some(Reply::Swept(count)) => count,
             other => panic!("{other:?}"),
@@ -146,7 +156,7 @@ impl Bench {
 fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let mut bench = Bench::new();
     let (first, second) = (JobId(1), JobId(2));
-    let redrive = |job| JobCommand::Redrive { job };
+    let redrive = |job| JobCommand::Redrive { job, edit: None };
     assert!(matches!(bench.submit(1, Some("d")), Submitted::Accepted { .. }));
     bench.pass(SECOND);
     assert_eq!(bench.report(Outcome::Rejected), first);

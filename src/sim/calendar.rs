@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
-use super::workflows::Errand;
+use super::workflows::Act;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
 
@@ -17,7 +18,26 @@ pub(super) struct Parcel {
     pub(super) life: Life,
     pub(super) target: TargetId,
     pub(super) job: JobId,
-    pub(super) attempt: u32,
+    pub(super) number: u32,
+    pub(super) what: What,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Work,
+    Verify,
+    Poll,
+}
+
+impl What {
+    pub(super) fn of(aim: &Aim) -> What {
+        match aim {
+            Aim::Work => What::Work,
+            Aim::Verify => What::Verify,
+            Aim::Poll { .. } => What::Poll,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +67,7 @@ pub(super) enum Event {
     Exit(Life),
     /// No more faults, and nobody wants anything any more.
     Calm,
-    Workflow(Errand),
+    Workflow(Act),
 }
 
 impl Event {
@@ -60,7 +80,7 @@ impl Event {
             | Event::CallAgain
             | Event::Reload
             | Event::Drain => true,
-            Event::Workflow(errand) => errand.is_for_process(),
+            Event::Workflow(aim) => aim.is_for_process(),
             Event::Arrival(_)
             | Event::Mood(_)
             | Event::Crash

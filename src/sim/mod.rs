@@ -14,10 +14,10 @@
 //! | --- | --- |
 //! | `rng`, `clocks`, `calendar`, `shape` | chance, time, what is to happen, what kind of world it is |
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
-//! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
+//! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
 //! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of unknown outcomes, of histories, of waking up, of tasks |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -32,6 +32,7 @@ mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod doubts;
 mod fairness;
 mod groups;
 mod history;
@@ -53,4 +54,5 @@ mod trace;
 mod violation;
 mod words;
 mod workflows;
+mod works;
 mod world;

@@ -43,6 +43,7 @@ fn quiet(rate: u32, commits: Duration) -> World {
         },
         max_deferrals: NonZeroU32::new(DEFERRALS).expect("a number"),
         max_queued: u64::MAX,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
     };

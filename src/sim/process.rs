@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::calendar::{Event, Parcel};
+use super::calendar::{Event, Parcel, What};
 use super::disk::Done;
 use super::planted::Planted;
 use super::shell::Shell;
@@ -12,13 +12,24 @@ use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Loaded};
 use crate::broker::io::{Input, Output, Start};
-use crate::broker::job::{Place, Priority, TargetId};
+use crate::broker::job::{Header, Owed, Place, Priority, TargetId};
 use crate::broker::time::Mono;
 
 /// Between sending and arrival.
 const JITTER: Duration = Duration::from_millis(1);
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
+
+fn sending(header: &Header) -> Output {
+    Output::Send {
+        job: header.id,
+        target: header.target,
+        priority: header.priority,
+        number: header.number(),
+        attempt: header.attempts,
+        aim: header.aim(),
+    }
+}
 
 impl World {
     pub(super) fn start(&mut self) -> Checked {
@@ -128,7 +139,7 @@ impl World {
         self.trace.note(self.at, || format!("> {}", words::input(&input)));
         self.census.input(&input);
         self.checker.input(self.at, now, &input)?;
-        shell.broker.handle(now, input);
+        shell.broker.handle(now, self.planted.map_or(input.clone(), |fault| fault.spoil(input)));
         self.take_outputs()
     }
 
@@ -145,6 +156,9 @@ impl World {
             }
             self.census.output(&output, &self.checker.book);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
+            if let Output::Change(change) = &output {
+                self.works.check(change)?;
+            }
             self.gather(output)?;
         }
         self.checker.handled()?;
@@ -165,9 +179,7 @@ impl World {
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
-                    let (target, priority) = (header.target, header.priority);
-                    let (job, attempt) = (header.id, header.attempts);
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&header));
                 }
             }
             Output::Reply { to, reply } => {
@@ -177,14 +189,16 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, attempt } => {
+            Output::Send { job, target, priority, number, attempt, aim } => {
                 let request = shell.requests.remove(&job);
                 ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
                 self.departures.push((self.at, job, priority));
-                let parcel = Parcel { life: self.life, target, job, attempt };
+                let what = What::of(&aim);
+                let parcel = Parcel { life: self.life, target, job, number, what };
                 self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    let again = Output::Send { job, target, priority, number, attempt, aim };
+                    return self.send_again(&again);
                 }
             }
             Output::Unsend { job } => {
@@ -192,16 +206,13 @@ impl World {
                 if self.planted == Some(Planted::SendUncalled)
                     && let Some(entry) = self.checker.book.get(job)
                 {
-                    let header = entry.header.clone();
-                    let (target, priority) = (header.target, header.priority);
-                    let attempt = header.attempts;
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&entry.header.clone()));
                 }
             }
             Output::Drained => {
                 shell.drained = true;
             }
-            Output::PassedOver { .. } | Output::Waited { .. } => {}
+            Output::PassedOver { .. } | Output::Waited { .. } | Output::DeadFill(_) => {}
         }
         Ok(())
     }
@@ -210,8 +221,9 @@ impl World {
     fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
         self.checker.output(self.at, now, send, &self.disk.model)?;
-        if let Output::Send { job, target, attempt, .. } = *send {
-            self.depart(Parcel { life: self.life, target, job, attempt });
+        if let Output::Send { job, target, number, aim, .. } = send {
+            let (job, target, number, what) = (*job, *target, *number, What::of(aim));
+            self.depart(Parcel { life: self.life, target, job, number, what });
         }
         Ok(())
     }
@@ -229,7 +241,7 @@ impl World {
         }
         match done {
             None => Ok(()),
-            Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+            Some(Done::Loaded(loaded)) => match (self.planted, *loaded) {
                 (Some(Planted::ForgottenFlows), Loaded::Flow { ticket, .. }) => {
                     self.feed(Input::Loaded(Loaded::Flow { ticket, done: None }))
                 }
@@ -320,8 +332,8 @@ impl World {
             self.checker.sleeps(self.at, now, asked)?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
-        self.checker.tokens.are_let_go(&self.checker.book)?;
         self.checker.book.groups.are_led()?;
+        self.checker.tokens.are_let_go(&self.checker.book)?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))
@@ -356,6 +368,14 @@ impl World {
                 view.counts,
                 stored.counts
             );
+            let most = view.policy.as_ref().and_then(|p| p.outcomes.dead_retention.count);
+            // One whose answer is still owed to a workflow stays until that is given.
+            let owes = |job: &Header| job.target == id && job.owed != Owed::Nothing;
+            let jobs = self.disk.model.jobs().map(|(_, job)| &job.record);
+            let dead = |place| matches!(place, Place::Ended { end, .. } if end.is_dead());
+            let owing = jobs.filter(|job| owes(&job.header) && dead(job.place)).count();
+            let dead = view.counts.dead() - owing as u64;
+            ensure!(most.is_none_or(|most| dead <= most), "{dead} dead at {id:?}, not {most:?}");
             ensure!(view.paused == stored.paused, "{id:?} is paused, or not: {}", view.paused);
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::disk::Pace;
 use super::rng::Rng;
+use crate::broker::course::Delivery;
 use crate::broker::fair::{FlowKey, Weights};
 use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Completion, DeadRetention, Limit, Outcomes, Policy, Rate, Retry};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,6 +45,10 @@ pub(super) struct Shape {
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
     pub(super) fast: bool,
+    /// Of every job; `None`: of each its own.
+    pub(super) delivery: Option<Delivery>,
+    /// Targets take work on with 202.
+    pub(super) asynchronous: bool,
 }
 
 impl Shape {
@@ -100,6 +105,13 @@ impl Shape {
             groups: if rng.one_in(2) { rng.pick(&[1, 3, 20]) } else { 0 },
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
+            delivery: match rng.below(6) {
+                0 | 1 => None,
+                2 => Some(Delivery::AtLeastOnce),
+                3 => Some(Delivery::AtMostOnce),
+                _ => Some(Delivery::Verify),
+            },
+            asynchronous: rng.one_in(3),
         }
     }
 
@@ -126,6 +138,8 @@ impl Shape {
             flows: 0,
             lateness: Duration::ZERO,
             fast: true,
+            delivery: Some(Delivery::AtLeastOnce),
+            asynchronous: false,
         }
     }
 
@@ -158,6 +172,18 @@ impl Shape {
             },
             max_deferrals: some(rng.pick(&[1, 2, 5, 20])),
             max_queued: rng.pick(&[10, 100, 1_000_000, 1_000_000]),
+            outcomes: Outcomes {
+                delivery: self.delivery.unwrap_or_else(|| rng.pick(&Delivery::ALL)),
+                completion: Completion {
+                    every: rng.pick(&[100 * MS, 2 * SECOND]),
+                    timeout: rng.pick(&[5 * SECOND, 600 * SECOND]),
+                },
+                dead_retention: DeadRetention {
+                    age: rng.one_in(6).then(|| rng.pick(&[2 * SECOND, 60 * SECOND])),
+                    count: rng.one_in(6).then(|| rng.pick(&[1, 5, 50])),
+                    size: rng.one_in(6).then(|| rng.pick(&[10, 200])),
+                },
+            },
             on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
             weights: Weights::new(weight),
         }

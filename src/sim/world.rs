@@ -17,8 +17,10 @@ use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
 use super::workflows::Workflows;
+use super::works::Works;
 use crate::broker::io::Input;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
+use crate::broker::payload::Follow;
 use crate::broker::policy::Policy;
 use crate::store::model::Model;
 
@@ -35,6 +37,7 @@ pub(super) struct World {
     pub(super) clocks: Clocks,
     pub(super) disk: Disk,
     pub(super) checker: Checker,
+    pub(super) works: Works,
     pub(super) callers: Callers,
     pub(super) workflows: Workflows,
     pub(super) trace: Trace,
@@ -71,6 +74,7 @@ impl World {
 
     pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
         let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
+        let lies = planted == Some(Planted::LyingVerify);
         let workflows = Workflows::new(&rng, &shape);
         let mut world = World {
             planted,
@@ -80,6 +84,7 @@ impl World {
             clocks: Clocks::new(),
             disk: Disk::new(Model::default(), shape.pace, keeps_previous),
             checker: Checker::new(),
+            works: Works::new(shape.delivery, shape.asynchronous),
             callers: Callers::new(),
             workflows,
             trace,
@@ -100,6 +105,7 @@ impl World {
             departures: Vec::new(),
             shape,
         };
+        world.works.lies = lies;
         for _ in 0..world.shape.targets {
             world.add_target();
         }
@@ -198,14 +204,18 @@ impl World {
                 if self.planted == Some(Planted::LostReports) && self.rng.one_in(20) {
                     return Ok(());
                 }
-                let Parcel { job, attempt, .. } = parcel;
-                self.feed(Input::Attempted { job, attempt, report })
+                let Parcel { job, number, .. } = parcel;
+                let mut report = report;
+                if self.planted == Some(Planted::FalseDone) {
+                    report.follow = Follow::Nothing;
+                }
+                self.feed(Input::Attempted { job, number, report })
             }
             Event::Disk(_) | Event::Report(..) => Ok(()),
             Event::Arrival(parcel) => {
                 self.checker.limits.arrive(at, parcel.target)?;
                 let mood = self.moods.get(&parcel.target).copied().unwrap_or(Mood::Fast);
-                let (after, report) = mood.answer(&mut self.rng);
+                let (after, report) = self.works.receive(at, parcel, mood, &mut self.rng)?;
                 // What is told twice is to be heard once.
                 if self.rng.one_in(30) {
                     let again = after + self.rng.span(Duration::from_millis(1), after * 8);
@@ -239,7 +249,7 @@ impl World {
             Event::Drain => self.drain(),
             Event::Exit(life) => self.exit(life),
             Event::Calm => self.calm_down(),
-            Event::Workflow(errand) => self.run_errand(errand),
+            Event::Workflow(aim) => self.run_act(aim),
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn directory() -> Directory {
         },
         max_deferrals: one,
         max_queued: 10,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
     };
@@ -52,6 +53,7 @@ pub(crate) fn directory() -> Directory {
             headers: http::HeaderMap::new(),
             listen: None,
             policy: policy.clone(),
+            asking: Default::default(),
         })
     };
     Directory::new([
@@ -229,6 +231,7 @@ fn view(alive: u64) -> View {
         paused: false,
         blocked: None,
         blocked_for: Default::default(),
+        dead_fill: None,
     };
     View { now: Default::default(), targets: vec![target] }
 }
@@ -282,6 +285,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             first_sent_at: None,
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            course: Default::default(),
             group: None,
             flow: None,
             tag: Default::default(),

@@ -40,7 +40,7 @@ use redb::{Database, ReadableTable};
 pub use cursor::{Cursor, NotACursor};
 pub use error::StoreError;
 pub use reader::Reader;
-pub use record::{Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
+pub use record::{Attempt, Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
 pub use worker::{AnswerTargets, Work, spawn};
 
 use crate::broker::change::{Change, Load, Loaded, Recovered, Turn};

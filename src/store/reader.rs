@@ -9,7 +9,7 @@ use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::file::File;
-use super::record::{Filter, JobRecord, Page};
+use super::record::{Attempt, Filter, JobRecord, Page};
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
 use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
@@ -40,6 +40,16 @@ impl Reader {
     }
 
     /// Less its task token.
+    /// The request that a job came with, where it was given another.
+    pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
+        self.read(|txn| bodies::original(txn, id))
+    }
+
+    /// The last answers of a job that has not succeeded, oldest first.
+    pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        self.read(|txn| bodies::attempts(txn, id))
+    }
+
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
     }

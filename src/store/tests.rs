@@ -92,6 +92,7 @@ fn header(id: u128) -> Header {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
         group: None,
         flow: None,
         tag: Default::default(),

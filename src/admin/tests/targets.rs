@@ -131,5 +131,5 @@ async fn all_dead_jobs_of_a_target_are_redriven_or_purged() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(sweeps, [(1, Sweep::Redrive), (1, Sweep::Purge)]);
+    assert_eq!(sweeps, [(1, Sweep::Redrive { pace: None }), (1, Sweep::Purge)]);
 }

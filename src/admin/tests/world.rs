@@ -62,6 +62,7 @@ fn policy() -> Policy {
         },
         max_deferrals: few(20),
         max_queued: 1_000,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
     }
@@ -87,6 +88,7 @@ pub(in crate::admin) fn target_view() -> TargetView {
         id: ERP,
         name: "erp".into(),
         policy: Some(policy()),
+        dead_fill: None,
         counts,
         oldest: [ago(1), ago(30), ago(3_600)],
         in_flight: 4,
@@ -131,6 +133,7 @@ fn directory() -> Directory {
             headers: HeaderMap::new(),
             listen: None,
             policy: policy(),
+            asking: Default::default(),
         }))
     };
     Directory::new([
@@ -160,6 +163,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
         group: None,
         flow: None,
         tag: Default::default(),
@@ -263,10 +267,18 @@ impl Records for Shelf {
         Ok(self.requests.lock().unwrap().get(&id).cloned())
     }
 
+    fn original(&self, _: JobId) -> Result<Option<payload::Request>, ReadError> {
+        Ok(None)
+    }
+
+    fn attempts(&self, _: JobId) -> Result<Vec<crate::store::Attempt>, ReadError> {
+        Ok(Vec::new())
+    }
+
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
         self.walk(false, after, limit, |job| {
             filter.target.is_none_or(|target| target == job.header.target)
-                && filter.state.is_none_or(|state| state == job.place.state())
+                && filter.state.is_none_or(|state| state == job.header.state_in(&job.place))
                 && filter.priority.is_none_or(|priority| priority == job.header.priority)
         })
     }

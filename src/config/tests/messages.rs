@@ -145,10 +145,6 @@ fn no_key_of_a_later_version_is_ignored() {
             assert!(error.message.contains("does not support this yet"), "{error}");
         }
     }
-    for mode in ["at-most-once", "verify"] {
-        let fault = erp_fault(&format!("delivery = \"{mode}\"\n"));
-        assert!(fault.contains(&format!("does not support \"{mode}\" yet")), "{fault}");
-    }
 }
 
 /// An unknown key lists what its table reads: the same as the vocabulary says it can have.
