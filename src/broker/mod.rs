@@ -35,6 +35,7 @@ pub mod payload;
 pub mod policy;
 mod retry;
 mod rivals;
+mod set_back;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub struct Broker {
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
+    lookout: set_back::Lookout,
     graves: graves::Graves,
     lead: attempt::Lead,
     /// To be looked at before the next output.
@@ -106,6 +108,7 @@ impl Broker {
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
+            lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),
             lead: attempt::Lead::default(),
             dirty: BTreeSet::new(),
@@ -247,6 +250,7 @@ impl Broker {
                     .filter_map(|(row, place)| Some(((due(place)?, row.id), row.id)))
                     .collect();
                 fill(&mut self.timers, &mut self.jobs, self.turn, keys, rows, exhausted);
+                self.lookout.look_again();
             }
             Loaded::Deadlines { rows, exhausted } => {
                 let rows = rows.into_iter().map(|(at, id)| ((at, id), id));
@@ -270,6 +274,7 @@ impl Broker {
     /// What follows from what was just handled: timers that are due, jobs that can be started,
     /// windows that run low.
     fn settle(&mut self, now: Now) {
+        self.bring_near(now);
         self.fire(now);
         while let Some((at, target)) = self.wakes.first().copied()
             && at <= now.mono

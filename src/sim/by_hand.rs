@@ -27,38 +27,42 @@ struct Bench {
     sent: Vec<(JobId, u32)>,
 }
 
+/// A life of the core with what is on this disk.
+fn start(disk: &Model) -> Start {
+    let limit = Limit {
+        rate: Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap(),
+        burst: NonZeroU32::MIN,
+        max_concurrent: NonZeroU32::MIN,
+    };
+    let retry = Retry {
+        max_attempts: NonZeroU32::MIN,
+        min_backoff: SECOND,
+        max_backoff: SECOND,
+        max_retry_duration: SECOND,
+    };
+    let policy = Policy {
+        limit,
+        retry,
+        max_deferrals: NonZeroU32::MIN,
+        max_queued: 1_000_000,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
+        outcomes: Default::default(),
+    };
+    Start {
+        recovered: disk.recover(),
+        targets: vec![(ERP, "erp".into(), policy)],
+        retention: 3_600 * SECOND,
+        windows: Windows::default(),
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
-        let limit = Limit {
-            rate: Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap(),
-            burst: NonZeroU32::MIN,
-            max_concurrent: NonZeroU32::MIN,
-        };
-        let retry = Retry {
-            max_attempts: NonZeroU32::MIN,
-            min_backoff: SECOND,
-            max_backoff: SECOND,
-            max_retry_duration: SECOND,
-        };
-        let policy = Policy {
-            limit,
-            retry,
-            max_deferrals: NonZeroU32::MIN,
-            max_queued: 1_000_000,
-            on_group_failure: Default::default(),
-            weights: Default::default(),
-            outcomes: Default::default(),
-        };
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
-        let start = Start {
-            recovered: disk.recover(),
-            targets: vec![(ERP, "erp".into(), policy)],
-            retention: 3_600 * SECOND,
-            windows: Windows::default(),
-        };
-        let broker = Broker::new(start, now);
+        let broker = Broker::new(start(&disk), now);
         Bench { broker, disk, now, replies: Vec::new(), sent: Vec::new() }
     }
 
@@ -110,6 +114,10 @@ impl Bench {
     }
 
     fn submit(&mut self, id: u128, dedup: Option<&str>) -> Submitted {
+        self.submit_at(id, dedup, None)
+    }
+
+    fn submit_at(&mut self, id: u128, dedup: Option<&str>, not_before: Option<Wall>) -> Submitted {
         let dedup =
             dedup.map(|name| Dedup { name: name.into(), digest: [7; 32], keep: 10 * SECOND });
         let job = Submission {
@@ -118,7 +126,7 @@ impl Bench {
             target: ERP,
             priority: Priority::Normal,
             request: Default::default(),
-            not_before: None,
+            not_before,
             deadline: None,
             max_attempts: None,
             dedup,
@@ -177,4 +185,40 @@ fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let purge = JobCommand::Purge { job: second };
     assert!(bench.command(purge).is_ok());
     assert_eq!(bench.command(redrive(first)), Ok(JobState::Queued));
+}
+
+/// Were it left where it stands in the calendar, it would wait until the clock is there again.
+#[test]
+fn a_retry_comes_though_the_clock_was_set_back() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new();
+        bench.submit(1, None);
+        bench.pass(SECOND);
+        assert_eq!(bench.report(Outcome::Refused), JobId(1));
+        assert!(bench.sent.is_empty());
+        bench.now.wall = Wall::from_millis(7);
+        if restarted {
+            bench.broker = Broker::new(start(&bench.disk), bench.now);
+        }
+        bench.feed(Input::Tick);
+        assert!(bench.sent.is_empty(), "not sooner than it may");
+        // Back into line, and then off.
+        bench.pass(SECOND);
+        bench.pass(SECOND);
+        assert_eq!(bench.sent, [(JobId(1), 2)], "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn what_is_in_the_calendar_waits_for_it() {
+    let mut bench = Bench::new();
+    let due = bench.now.wall + 2 * SECOND;
+    bench.submit_at(1, None, Some(due));
+    bench.now.wall = Wall::from_millis(7);
+    bench.pass(10 * SECOND);
+    assert!(bench.sent.is_empty());
+    bench.now.wall = due;
+    bench.pass(Duration::ZERO);
+    bench.pass(SECOND);
+    assert_eq!(bench.sent, [(JobId(1), 1)]);
 }
