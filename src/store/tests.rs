@@ -3,6 +3,7 @@
 mod against_model;
 mod figures;
 mod file;
+mod fixture;
 mod format;
 mod power;
 mod refusals;

@@ -7,7 +7,8 @@ use serde_json::json;
 use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
-use crate::support::{Client, Daemon, Saboteur, SmallDisk, erp};
+use crate::support::broken_disk::{Saboteur, SmallDisk};
+use crate::support::{Client, Daemon, erp, nap};
 
 /// Jobs that were acknowledged, and the first answer that was not 202.
 struct Taken {
@@ -75,7 +76,7 @@ async fn too_little_room_is_507_until_there_is_room_again() {
             break;
         }
         assert_eq!(answer.status, 507);
-        crate::support::nap().await;
+        nap().await;
     }
     all_end(&client, &daemon, &ids, &api).await;
     assert_eq!(client.get(daemon.admin, "/readyz").await.status, 200);

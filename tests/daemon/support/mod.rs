@@ -1,13 +1,12 @@
 //! A daemon as a process of its own, and a client that trusts nothing but what it was told.
 
-mod broken_disk;
+pub(crate) mod broken_disk;
 mod client;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-pub(crate) use broken_disk::{Saboteur, SmallDisk};
 pub(crate) use client::Client;
 
 /// The daemon's directory outlives its processes.

@@ -131,7 +131,7 @@ fn faults(seed: u64, one_in: [usize; 4]) -> Vec<(Deed, usize)> {
     for (deed, one_in) in DEEDS.into_iter().zip(one_in) {
         let mut count = 0_usize;
         for nth in (0..).step_by(one_in) {
-            let error = if deed == Deed::Read || count % 2 == 0 { EIO } else { ENOSPC };
+            let error = if deed == Deed::Read || count.is_multiple_of(2) { EIO } else { ENOSPC };
             let lasts = (count / 2).is_multiple_of(2);
             if !check(seed, Fault { deed, nth, error, lasts }) {
                 break;

@@ -109,7 +109,7 @@ impl Life {
                 // About as many as a commit makes.
                 let changes = self.weather.dice.roll(30) as usize;
                 self.medium.kill_after(Some(changes));
-                if self.turn().is_err() {
+                if self.turn().is_err() || self.medium.is_off() {
                     self.kill();
                 }
                 self.medium.kill_after(None);
@@ -133,7 +133,14 @@ impl Life {
         } else {
             assert_eq!(store.commit(turn, &changes)?, expected);
         }
-        self.acknowledge(next);
+        self.medium.kill_after(None);
+        if self.medium.is_off() {
+            // What redb does behind a commit was cut off, and cannot be read any more.
+            self.medium.acknowledged(next);
+            self.now = next;
+        } else {
+            self.acknowledge(next);
+        }
         Ok(())
     }
 

@@ -100,6 +100,10 @@ impl Medium {
         self.inner().fuse = changes;
     }
 
+    pub(super) fn is_off(&self) -> bool {
+        self.inner().off
+    }
+
     pub(super) fn off(&self) {
         self.inner().off = true;
     }
