@@ -217,7 +217,7 @@ fn same_lists(reader: &Reader, model: &Model) {
         listed.sort_by_key(|job| job.header.id);
         let fits = |job: &&JobRecord| {
             target.is_none_or(|target| target == job.header.target)
-                && state.is_none_or(|state| state == job.place.state())
+                && state.is_none_or(|state| state == job.header.state_in(&job.place))
                 && job.header.group.as_ref().map(|group| &group.name) == group.as_ref()
         };
         let records = model.jobs().map(|(_, job)| &job.record).filter(fits);
