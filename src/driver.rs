@@ -15,10 +15,10 @@ use crate::broker::change::{Change, Load, Turn};
 use crate::broker::course::Aim;
 use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
-use crate::broker::payload::{Follow, Outcome, Report, Request};
+use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
-use crate::dispatch::{Dispatcher, Outgoing};
+use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
 use crate::metrics::Books;
 use crate::step_functions::{StepFunctions, Wanted};
@@ -205,19 +205,20 @@ impl Driver {
             Message::View(answer) => {
                 let now = self.now();
                 // Whoever asked may have hung up.
-                let _ = answer.send(View { now, targets: self.broker.view(now) });
+                let (targets, limits) = (self.broker.view(now), self.broker.limits(now));
+                let _ = answer.send(View { now, targets, limits });
             }
-            Message::Configure { targets, retention } => {
+            Message::Configure { targets, limits, retention } => {
                 self.targets = targets.iter().map(|(id, t)| (*id, t.clone())).collect();
                 let targets = targets
                     .into_iter()
                     .map(|(id, target)| (id, target.name.clone(), target.policy.clone()))
                     .collect();
                 self.feed(Input::Retention { keep: retention });
-                self.feed(Input::Configure { targets });
+                self.feed(Input::Configure { targets, limits });
             }
             Message::Store(Done::Committed { turn, requests }) => self.committed(turn, requests),
-            Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(*loaded)),
             Message::Store(Done::Failed(failure)) => return Err(failure),
             Message::Drain(done) => {
                 self.draining.push(done);
@@ -354,8 +355,10 @@ impl Driver {
                 outcome: Outcome::Refused,
                 answer: None,
                 retry_after: None,
+                hint: None,
                 reason: Some("the broker had no request at hand to send".into()),
                 took: Duration::ZERO,
+                close: Close::Whole,
                 follow: Follow::Nothing,
             };
             let message = Message::Attempted { job, target, priority, number, report };
@@ -368,7 +371,17 @@ impl Driver {
         let asks = self.step_functions.clone().filter(StepFunctions::checks_before_dispatch);
         let handle = self.handle.clone();
         self.runtime.spawn(async move {
+            let (to_loop, clock) = (outbox.clone(), handle.clone());
+            let departure = Departure::new(move || {
+                let at = clock.mono_now();
+                // A loop that has stopped lets nothing go.
+                let _ = to_loop.send(Message::Tell(Input::Left { job, number, at }));
+            });
             if let Some(step_functions) = asks {
+                // What Step Functions takes to answer is not for the next request to wait for.
+                if aim == Aim::Work && request.task_token.is_some() {
+                    departure.tell();
+                }
                 // Whether somebody waits does not change what the work did.
                 if aim == Aim::Work
                     && let Some(reason) = gone(&step_functions, &request).await
@@ -376,15 +389,15 @@ impl Driver {
                     let _ = outbox.send(Message::Tell(Input::NotSent { job, number, reason }));
                     return;
                 }
-                let limit = config.policy.limit;
-                while let Some(at) = step_functions.leave(target, limit, handle.mono_now()) {
+                let pace = config.policy.limit.pace();
+                while let Some(at) = step_functions.leave(target, pace, handle.mono_now()) {
                     let patience = at.since(handle.mono_now());
                     tokio::time::sleep_until(tokio::time::Instant::now() + patience).await;
                 }
             }
             let (request, aim) = (&*request, &aim);
             let outgoing = Outgoing { id: job, attempt, priority, request, aim, number };
-            let report = dispatcher.attempt(&config, outgoing).await;
+            let report = dispatcher.attempt_telling(&config, outgoing, &departure).await;
             let message = Message::Attempted { job, target, priority, number, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.
             let _ = outbox.send(message);

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::broker::io::{
-    CommandError, DeadFilter, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView,
-    UnknownTarget,
+    CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,
+    TargetView, UnknownTarget,
 };
 use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::payload::{Answer, Report};
+use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
 use crate::store::Reader;
@@ -44,6 +45,8 @@ pub(crate) enum Message {
     /// The targets there are from now on, and how long ended jobs are kept.
     Configure {
         targets: Vec<(TargetId, Arc<Target>)>,
+        /// Those that targets share.
+        limits: Vec<(LimitName, Bounds)>,
         retention: Duration,
     },
     /// Take nothing new, finish what is under way, and say so.
@@ -60,6 +63,7 @@ pub(crate) type MakeInput = Box<dyn FnOnce(crate::broker::io::ReplyTo) -> Input 
 pub struct View {
     pub now: crate::broker::time::Now,
     pub targets: Vec<TargetView>,
+    pub limits: Vec<LimitView>,
 }
 
 /// The targets by name and by number, as configured now. Swapped whole on a reload.
@@ -268,7 +272,7 @@ impl Handle {
         command: JobCommand,
     ) -> Result<Result<(Header, Place), CommandError>, Stopped> {
         match self.ask(|to| Input::Command { to, command }).await? {
-            Reply::Job(result) => Ok(result),
+            Reply::Job(result) => Ok(result.map(|job| *job)),
             other => unreachable!("a command is answered with {other:?}"),
         }
     }

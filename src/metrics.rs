@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{
 use crate::broker::io::{BlockedOn, TargetView};
 use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
+use crate::broker::policy::LimitId;
 use crate::handle::View;
 
 const ENQUEUED: &str = "tollgate_jobs_enqueued_total";
@@ -352,7 +353,7 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         }
     }
     type Value = fn(&TargetView) -> f64;
-    let per_target: [(&str, &str, Value); 7] = [
+    let per_target: [(&str, &str, Value); 8] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),
@@ -371,11 +372,15 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
             "Groups that wait for a dead job to be redriven or purged.",
             |t| t.counts.held_groups() as f64,
         ),
-        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| match &target
-            .policy
-        {
-            Some(policy) if !target.paused => policy.limit.rate.per_second(),
-            _ => 0.0,
+        ("tollgate_rate_per_second", "The rate in force; 0 while nothing may be sent.", |target| {
+            let shut = matches!(target.blocked, Some((BlockedOn::Closed, _)));
+            match target.rate {
+                Some(rate) if !target.paused && !shut => rate.per_second(),
+                _ => 0.0,
+            }
+        }),
+        ("tollgate_breaker_open", "1 while one job at a time probes a target that fails.", |t| {
+            f64::from(u8::from(t.breaker_open))
         }),
     ];
     for (name, help, value) in per_target {
@@ -400,8 +405,32 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
             writeln!(text, "{name}{{target=\"{target}\",reason=\"{reason}\"}} {seconds}")?;
         }
     }
+    write_limits(text, view)?;
     family(text, "tollgate_store_bytes", "gauge", "Size of the store's file.")?;
     writeln!(text, "tollgate_store_bytes {store_bytes}")
+}
+
+fn write_limits(text: &mut String, view: &View) -> std::fmt::Result {
+    let name = "tollgate_limit_remaining";
+    family(text, name, "gauge", "Requests that may still start within a window or quota.")?;
+    for limit in &view.limits {
+        let id = match &limit.id {
+            LimitId::Shared(name) => name.as_str(),
+            LimitId::Target(id) => {
+                let target = view.targets.iter().find(|target| target.id == *id);
+                target.map_or("?", |target| target.name.as_str())
+            }
+        };
+        for window in &limit.windows {
+            let width = humantime::format_duration(window.rate.per()).to_string().replace(' ', "");
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{width}\"}} {}", window.left)?;
+        }
+        if let Some((quota, left)) = &limit.quota {
+            let per = quota.per.as_str();
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{per}\"}} {left}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_pending(text: &mut String, pending: u64) -> std::fmt::Result {
@@ -425,7 +454,7 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
-        let view = View { now: Default::default(), targets: Vec::new() };
+        let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
         let text = metrics.render(&view, 4_096);
         for line in [
             r#"tollgate_attempts_total{target="erp",priority="HIGH",outcome="done"} 1"#,

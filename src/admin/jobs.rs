@@ -9,6 +9,7 @@ use crate::broker::group::GroupName;
 use crate::broker::io::{CommandError, JobCommand};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority};
 use crate::http_api::json::{JobJson, ResultJson};
+use crate::http_api::standing;
 use crate::store::{Attempt, Filter, JobRecord};
 
 use super::AdminState;
@@ -168,7 +169,9 @@ pub(super) async fn show(
         })
         .await?;
     let record = record.ok_or(AdminError::NoSuchJob(id))?;
-    let mut job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let position = standing::of(&state.handle, &record).await;
+    let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let mut job = job.standing(position);
     job.behind = ahead.map(|id| id.to_string());
     Ok(Json(JobDetail {
         job,

@@ -15,6 +15,7 @@ mod jobs;
 mod openapi;
 mod pages;
 mod params;
+mod plan;
 mod rate;
 mod readiness;
 mod records;
@@ -88,6 +89,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/v1/targets", get(targets::list))
         .route("/v1/targets/{target}", get(targets::show))
+        .route("/v1/targets/{target}/plan", get(plan::plan))
         .route("/v1/targets/{target}/pause", post(targets::pause))
         .route("/v1/targets/{target}/resume", post(targets::resume))
         .route("/v1/targets/{target}/dead", get(dead::list).delete(dead::purge))

@@ -24,6 +24,7 @@ use super::params::{Nothing, Strict};
         document,
         super::targets::list,
         super::targets::show,
+        super::plan::plan,
         super::targets::pause,
         super::targets::resume,
         super::dead::list,

@@ -37,9 +37,9 @@ impl AdminState {
         let directory = self.handle.directory();
         let mut all: Vec<_> = view.targets.iter().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        let shown = all
-            .into_iter()
-            .map(|target| TargetJson::new(target, view.now, &since, directory.target(target.id)));
+        let shown = all.into_iter().map(|target| {
+            TargetJson::new(target, view.now, &since, &view.limits, directory.target(target.id))
+        });
         Ok(shown.collect())
     }
 
@@ -58,7 +58,7 @@ impl AdminState {
     }
 }
 
-fn no_such_target(name: &str, directory: &Directory) -> AdminError {
+pub(super) fn no_such_target(name: &str, directory: &Directory) -> AdminError {
     let known = directory.configured_names().map(str::to_owned).collect();
     AdminError::NoSuchTarget { name: name.to_owned(), known }
 }

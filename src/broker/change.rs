@@ -1,14 +1,15 @@
 //! What a turn of the core changes in the store, and what it asks of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use super::counts::Counts;
 use super::fair::{Clocks, FlowId, Rank, Tag};
 use super::group::{GroupKey, Stand};
 use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
-use super::policy::DeadRetention;
-use super::time::Wall;
+use super::policy::{DeadRetention, LimitId};
+use super::time::{Lived, Wall};
 
 /// Orders turns. Turn n is durable before turn n+1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,32 @@ pub enum Change {
         target: TargetId,
         until: Wall,
     },
+    /// So much of a limit is spent; nought: what was said of it is over.
+    Spent(Spent),
+    /// What the store has lived when the wall clock said so. With every turn that says what is
+    /// spent.
+    Lived {
+        lived: Lived,
+        wall: Wall,
+    },
+}
+
+/// What a limit remembers, over restarts. Absolute: the last word counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent {
+    pub limit: LimitId,
+    pub account: Account,
+    pub count: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// Attempts that ended in the step that ends then, of a window of this width.
+    Window { per: Duration, end: Lived },
+    /// Places that are held until then.
+    Place { until: Lived },
+    /// Attempts that ended in the period that began then, and is not over before `until`.
+    Quota { since: Wall, until: Lived },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -242,6 +269,10 @@ pub struct Recovered {
     pub running: Vec<(Header, Wall)>,
     /// The highest that was ever given.
     pub last_seat: Seat,
+    /// What the limits have spent, in order.
+    pub spent: Vec<Spent>,
+    /// What the store has lived up to now.
+    pub lived: Lived,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,15 +286,17 @@ pub struct RecoveredTarget {
 }
 
 impl Change {
-    pub fn target(&self) -> TargetId {
+    /// `None`: it is about a limit, or about time.
+    pub fn target(&self) -> Option<TargetId> {
         match self {
-            Change::Insert(insert) => insert.header.target,
-            Change::Move(step) => step.header.target,
+            Change::Insert(insert) => Some(insert.header.target),
+            Change::Move(step) => Some(step.header.target),
             Change::Delete { target, .. }
             | Change::Rewrite { target, .. }
             | Change::Paused { target, .. }
-            | Change::Held { target, .. } => *target,
-            Change::Flow { flow, .. } => flow.target,
+            | Change::Held { target, .. } => Some(*target),
+            Change::Flow { flow, .. } => Some(flow.target),
+            Change::Spent(_) | Change::Lived { .. } => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{Broker, Story};
 const AT_ONCE: usize = 1_024;
 /// The wall clock may be set while the broker sleeps: it looks again at least this often while
 /// something waits for a time of day.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long ended jobs are kept, and when the next one goes.
 #[derive(Debug)]

@@ -100,6 +100,9 @@ pub struct Course {
     /// The work may have been done, and nothing has shown that it was not; perhaps before the job was
     /// redriven.
     pub doubt: bool,
+    /// Until then the target may still be about to do the work of an attempt that was given up
+    /// (`hold_after_timeout`): if it says meanwhile that the work is not done, it may be yet.
+    pub runs_until: Option<Wall>,
     pub phase: Phase,
     /// Questions sent in all.
     pub questions: u32,
@@ -110,6 +113,10 @@ pub struct Course {
 impl Course {
     pub fn new(wanted: Option<Delivery>) -> Course {
         Course { wanted, ..Course::default() }
+    }
+
+    pub fn may_run_on(&self, now: Wall) -> bool {
+        self.runs_until.is_some_and(|until| now < until)
     }
 
     pub fn is_asking(&self) -> bool {

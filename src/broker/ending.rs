@@ -1,15 +1,26 @@
 //! What the end of a request adds to its job: to its history, and to what its header counts.
 
+use super::course::Delivery;
 use super::job::{Happening, Header, Says};
 use super::payload::{Follow, Outcome, Report};
 use super::time::Wall;
+use std::time::Duration;
 
 /// Counts the request that `report` ends, and returns what the history says of it. `until`: how
-/// long the target is left alone, where it refused.
-pub(super) fn note(header: &mut Header, report: &Report, until: Wall) -> Happening {
+/// long the target is left alone, where it refused. `hold`: how long the request may still be about
+/// to do its work, where nobody knows what became of it.
+pub(super) fn note(
+    header: &mut Header,
+    report: &Report,
+    until: Wall,
+    hold: Duration,
+    now: Wall,
+) -> Happening {
     if header.course.is_asking() {
-        answered(header, report)
+        answered(header, report, now)
     } else {
+        let asked = header.course.sent_under == Delivery::Verify && report.may_run_on();
+        header.course.runs_until = asked.then(|| now + hold);
         attempted(header, report, until)
     }
 }
@@ -48,7 +59,7 @@ fn attempted(header: &mut Header, report: &Report, until: Wall) -> Happening {
     }
 }
 
-fn answered(header: &mut Header, report: &Report) -> Happening {
+fn answered(header: &mut Header, report: &Report, now: Wall) -> Happening {
     let says = match (report.outcome, &report.follow) {
         (_, Follow::NotDone) => Says::NotDone,
         (_, Follow::Pending) => Says::Pending,
@@ -58,9 +69,14 @@ fn answered(header: &mut Header, report: &Report) -> Happening {
         (Outcome::Unknown, _) => Says::Unknown,
     };
     let course = &mut header.course;
+    let mut reason = report.reason.clone();
     match says {
         Says::Unknown => course.in_vain = course.in_vain.saturating_add(1),
         Says::Refused => header.refusals += 1,
+        Says::NotDone if course.may_run_on(now) => {
+            course.in_vain = 0;
+            reason = Some("not done yet; the request may still be on its way".into());
+        }
         Says::Done | Says::NotDone | Says::Failed => {
             course.in_vain = 0;
             course.doubt = false;
@@ -71,6 +87,6 @@ fn answered(header: &mut Header, report: &Report) -> Happening {
         question: course.questions,
         says,
         status: report.answer.as_ref().map(|answer| answer.status),
-        reason: report.reason.clone(),
+        reason,
     }
 }

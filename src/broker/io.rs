@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::calendar::Quota;
 use super::change::{Change, Load, Loaded, Recovered, Turn};
 use super::course::{Aim, Delivery};
 use super::fair::FlowKey;
+use super::forecast;
 use super::group::GroupName;
 use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
-use super::policy::Policy;
+use super::policy::{Bounds, LimitId, LimitName, Policy, Rate};
 use super::time::{Mono, Wall};
 
 /// Whom an answer is for; the shell knows.
@@ -65,6 +67,13 @@ pub enum Input {
         number: u32,
         reason: String,
     },
+    /// The request that `Output::Send` let go is on its way to its target; said once at most, and
+    /// not at all where `Input::Attempted` says more.
+    Left {
+        job: JobId,
+        number: u32,
+        at: Mono,
+    },
     /// The request that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
@@ -79,6 +88,8 @@ pub enum Input {
     /// The targets that there are from now on; a target that is missing keeps its jobs.
     Configure {
         targets: Vec<(TargetId, String, Policy)>,
+        /// Those that targets share.
+        limits: Vec<(LimitName, Bounds)>,
     },
     /// How long ended jobs can be looked up.
     Retention {
@@ -244,7 +255,7 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Submitted(Vec<Submitted>),
-    Job(Result<(Header, Place), CommandError>),
+    Job(Result<Box<(Header, Place)>, CommandError>),
     /// How many dead jobs were redriven or purged.
     Swept(u64),
     Target(Result<(), UnknownTarget>),
@@ -299,18 +310,30 @@ pub struct UnknownTarget;
 pub enum BlockedOn {
     Rate,
     Concurrency,
+    /// A hard window has no slot left.
+    Window,
+    /// A calendar quota is used up.
+    Quota,
+    /// Too many attempts in a row failed.
+    Breaker,
     /// The target asked for a pause, or could not be reached.
     Refused,
     Paused,
+    /// By its schedule.
+    Closed,
     Draining,
 }
 
 impl BlockedOn {
-    pub const ALL: [BlockedOn; 5] = [
+    pub const ALL: [BlockedOn; 9] = [
         BlockedOn::Rate,
         BlockedOn::Concurrency,
+        BlockedOn::Window,
+        BlockedOn::Quota,
+        BlockedOn::Breaker,
         BlockedOn::Refused,
         BlockedOn::Paused,
+        BlockedOn::Closed,
         BlockedOn::Draining,
     ];
 
@@ -318,8 +341,12 @@ impl BlockedOn {
         match self {
             BlockedOn::Rate => "rate",
             BlockedOn::Concurrency => "concurrency",
+            BlockedOn::Window => "window",
+            BlockedOn::Quota => "quota",
+            BlockedOn::Breaker => "breaker",
             BlockedOn::Refused => "refused",
             BlockedOn::Paused => "paused",
+            BlockedOn::Closed => "closed",
             BlockedOn::Draining => "draining",
         }
     }
@@ -340,8 +367,41 @@ pub struct TargetView {
     pub in_flight: u32,
     pub paused: bool,
     pub blocked: Option<(BlockedOn, Option<Mono>)>,
+    /// The shared limit that does it; `None`: the target's own, or no limit at all.
+    pub blocked_by: Option<LimitName>,
+    /// The window that does it.
+    pub blocked_window: Option<Rate>,
+    /// In force, by configuration, schedule, and what the target's answers say; `None`: nothing may
+    /// be sent at all.
+    pub rate: Option<Rate>,
+    pub breaker_open: bool,
+    /// For estimates.
+    pub forecast: Arc<forecast::Limits>,
     /// How long jobs were ready and this held them back, by [`BlockedOn::ALL`].
     pub blocked_for: [Duration; BlockedOn::ALL.len()],
+}
+
+/// One limit as it is now.
+#[derive(Clone, Debug)]
+pub struct LimitView {
+    pub id: LimitId,
+    pub bounds: Bounds,
+    /// Attempts that are armed or sent.
+    pub under_way: u32,
+    /// Places of requests that timed out and may still run.
+    pub held: u64,
+    pub windows: Vec<WindowView>,
+    /// The quota, and what is left of it for HIGH.
+    pub quota: Option<(Quota, u64)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WindowView {
+    pub rate: Rate,
+    /// How many may still start, if HIGH.
+    pub left: u64,
+    /// Slots of attempts that have ended: so many are free again after so long. In order.
+    pub taken: Vec<(Duration, u64)>,
 }
 
 /// How much of the backlog memory holds. Each at least 1.
@@ -367,6 +427,8 @@ impl Default for Windows {
 pub struct Start {
     pub recovered: Recovered,
     pub targets: Vec<(TargetId, String, Policy)>,
+    /// Those that targets share.
+    pub limits: Vec<(LimitName, Bounds)>,
     pub retention: Duration,
     pub windows: Windows,
 }

@@ -13,29 +13,42 @@
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `rivals`, `attempt`, `clock`, `graves` | what the broker does, by occasion |
+//! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
+//! | `calendar` | the clock of a place: schedules, quotas |
+//! | `forecast` | estimates of when jobs start |
+//! | `submit`, `command`, `rivals`, `start`, `leave`, `flight`, `attempt`, `estimate`, `clock`, `graves` | what the broker does, by occasion |
 
+pub mod adaptive;
 mod attempt;
+pub mod breaker;
+pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
 pub mod counts;
 pub mod course;
 mod ending;
+mod estimate;
 pub mod fair;
+mod flight;
 mod flows;
+pub mod forecast;
 mod graves;
 pub mod group;
+pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
+mod leave;
 mod limit;
 mod lines;
 pub mod payload;
 pub mod policy;
+pub mod pressure;
 mod retry;
 mod rivals;
 mod set_back;
+mod start;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -49,11 +62,12 @@ use std::sync::Arc;
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
 use fair::Rank;
 use group::Stand;
-use io::{Input, Output, Start, TargetView, Windows};
+use io::{Input, LimitView, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
+use limit::Limits;
 use payload::Answer;
-use policy::Policy;
+use policy::{Bounds, LimitName, Policy};
 use target::Target;
 use time::{Mono, Now, Wall};
 use window::Window;
@@ -65,7 +79,7 @@ pub struct Broker {
     jobs: Jobs,
     timers: Window<(Wall, JobId), JobId>,
     deadlines: Window<(Wall, JobId), JobId>,
-    flights: BTreeMap<JobId, attempt::Flight>,
+    flights: BTreeMap<JobId, flight::Flight>,
     /// Where something was armed in a turn that is not on disk yet.
     arming: BTreeSet<(Turn, TargetId)>,
     /// Starts that were called back before the turn that armed them is on disk.
@@ -77,7 +91,10 @@ pub struct Broker {
     retention: clock::Retention,
     lookout: set_back::Lookout,
     graves: graves::Graves,
-    lead: attempt::Lead,
+    lead: flight::Lead,
+    limits: Limits,
+    /// Counts turns among targets that share limits.
+    servings: u64,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
     wakes: BTreeSet<(Mono, TargetId)>,
@@ -94,7 +111,7 @@ pub struct Broker {
 impl Broker {
     /// What was under way when the last life ended counts as an attempt of unknown outcome.
     pub fn new(start: Start, now: Now) -> Broker {
-        let Start { recovered, targets, retention, windows } = start;
+        let Start { recovered, targets, limits, retention, windows } = start;
         let mut broker = Broker {
             targets: BTreeMap::new(),
             jobs: Jobs::default(),
@@ -110,7 +127,9 @@ impl Broker {
             retention: clock::Retention::new(retention),
             lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),
-            lead: attempt::Lead::default(),
+            lead: flight::Lead::default(),
+            limits: Limits::new(recovered.lived, recovered.spent, now.mono),
+            servings: 0,
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -124,7 +143,7 @@ impl Broker {
         for found in recovered.targets {
             broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
-        broker.configure(targets, now);
+        broker.configure(targets, limits, now);
         broker.ask_vacant(None);
         for (header, started) in recovered.running {
             broker.resume(header, started, now);
@@ -147,7 +166,8 @@ impl Broker {
             Input::Attempted { job, number, report } => self.attempted(now, job, number, report),
             Input::Committed { turn } => self.committed(now, turn),
             Input::Loaded(loaded) => self.loaded(now, loaded),
-            Input::Configure { targets } => self.configure(targets, now),
+            Input::Configure { targets, limits } => self.configure(targets, limits, now),
+            Input::Left { job, number, at } => self.left(job, number, at),
             Input::Retention { keep } => self.retention.keep(keep),
             Input::Drain => self.drain(now),
         }
@@ -170,6 +190,11 @@ impl Broker {
         self.targets.values().map(|target| self.view_of(target, now)).collect()
     }
 
+    /// Every limit that is configured: each target's own, and those that are shared.
+    pub fn limits(&self, now: Now) -> Vec<LimitView> {
+        self.limits.view(now.mono)
+    }
+
     /// How many job headers memory holds: bounded by windows and what is under way.
     pub fn known_jobs(&self) -> usize {
         self.jobs.len()
@@ -181,10 +206,28 @@ impl Broker {
             Some(header.enqueued_at)
         });
         let dead_fill = self.graves.fill(target.id, now.wall);
-        TargetView { dead_fill, ..target.view(oldest, now.mono) }
+        let rate = self.limits.pace(target.id).map(|pace| pace.rate);
+        let forecast = Arc::new(self.forecast(target, now));
+        TargetView { dead_fill, ..target.view(oldest, rate, forecast, now.mono) }
     }
 
-    fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+    fn configure(
+        &mut self,
+        targets: Vec<(TargetId, String, Policy)>,
+        limits: Vec<(LimitName, Bounds)>,
+        now: Now,
+    ) {
+        let own = targets
+            .iter()
+            .map(|(id, _, policy)| (*id, (policy.limit.bounds(), policy.share.clone())));
+        let (spent, changed) =
+            self.limits.configure(own.collect(), limits.into_iter().collect(), now);
+        self.write_spent(spent, now);
+        // What was chosen under other limits is chosen anew.
+        for id in changed {
+            self.disarm(id, now);
+        }
+        self.adopt_limits();
         let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {
@@ -346,7 +389,7 @@ impl Broker {
                 self.timers.remove((due, id));
             }
             Place::Running { .. } => {
-                self.flights.remove(&id);
+                self.land(id, header.target, now);
                 // Its place is free for another, wherever this one goes.
                 self.dirty.insert(header.target);
                 if let Some(target) = self.targets.get_mut(&header.target) {
@@ -428,7 +471,7 @@ impl Broker {
     }
 
     fn change(&mut self, change: Change) {
-        if let Some(target) = self.targets.get_mut(&change.target()) {
+        if let Some(target) = change.target().and_then(|id| self.targets.get_mut(&id)) {
             target.counts.apply(&change);
             target.clocks.apply(&change);
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::hint::Hint;
+
 /// One header, in the order and with the bytes that it came with; the name is in lower case.
 pub type HeaderLine = (String, Bytes);
 
@@ -134,11 +136,27 @@ pub struct Report {
     /// What the target asked for with `Retry-After`, from the time of its answer: where it refused,
     /// or where work goes on there.
     pub retry_after: Option<Duration>,
+    /// What the target said of how much it will still take.
+    pub hint: Option<Hint>,
     /// In a few words, why there is no answer, or what made of it the outcome; for people.
     pub reason: Option<String>,
     /// From the sending to the end of the answer.
     pub took: Duration,
+    pub close: Close,
     pub follow: Follow,
+}
+
+/// How the exchange of a request and its answer ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Close {
+    /// With the answer; or before anything was sent.
+    #[default]
+    Whole,
+    /// Its connection ended before, by the target or on the way: that the request has arrived by
+    /// now is not certain.
+    Cut,
+    /// The broker waited no longer, or died: the target may still be at work on it.
+    GivenUp,
 }
 
 /// What an answer says of the work beyond its outcome.
@@ -156,4 +174,11 @@ pub enum Follow {
     NotDone,
     /// To a question: the work is under way.
     Pending,
+}
+
+impl Report {
+    /// Whether nobody knows that the target is through with the request.
+    pub fn may_run_on(&self) -> bool {
+        self.close != Close::Whole
+    }
 }

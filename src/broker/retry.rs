@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::course::{Delivery, Phase, Poll};
 use super::job::{Failure, Header};
 use super::payload::{Follow, Outcome, Report};
-use super::policy::{Completion, Policy, Retry};
+use super::policy::{Completion, HOLD_AFTER_TIMEOUT, Policy, Retry};
 use super::time::Wall;
 
 /// What decides about a job of this target.
@@ -14,6 +14,8 @@ use super::time::Wall;
 pub(super) struct Rules {
     pub(super) retry: Retry,
     pub(super) completion: Completion,
+    /// `hold_after_timeout`.
+    pub(super) hold: Duration,
 }
 
 impl Rules {
@@ -29,10 +31,12 @@ impl Rules {
             every: Duration::from_secs(10),
             timeout: Duration::from_secs(3_600),
         },
+        hold: HOLD_AFTER_TIMEOUT,
     };
 
     pub(super) fn of(policy: &Policy) -> Rules {
-        Rules { retry: policy.retry, completion: policy.outcomes.completion }
+        let hold = policy.limit.hold_after_timeout;
+        Rules { retry: policy.retry, completion: policy.outcomes.completion, hold }
     }
 }
 
@@ -112,6 +116,11 @@ fn try_again(header: &Header, spent: u32, retry: &Retry, now: Wall) -> Verdict {
 
 fn after_verify(report: &Report, header: &Header, retry: &Retry, now: Wall) -> Verdict {
     match (report.outcome, &report.follow) {
+        // Not yet, as far as anybody knows: the request may be about to do it.
+        (_, Follow::NotDone) if header.course.may_run_on(now) => {
+            let until = header.course.runs_until.unwrap_or(now);
+            Verdict::Ask(Phase::Verify, until.since(now))
+        }
         (_, Follow::NotDone) => try_again(header, header.spent, retry, now),
         (Outcome::Done, _) => Verdict::Succeed,
         _ if is_late(header, retry, now) => Verdict::Fail(Failure::OutcomeUnknown),

@@ -1,5 +1,7 @@
 //! The words of the command line (CONTRACT: "Command line"), as clap reads them.
 
+mod plan;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use super::values::{
 };
 use crate::broker::course::Delivery;
 use crate::broker::job::{JobId, JobState, Priority};
+
+pub use plan::PlanArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 the thing asked about failed, 2 usage, 3 the daemon is not reachable.
@@ -47,6 +51,8 @@ pub enum Command {
     Dead(DeadArgs),
     /// Limits, depths, ages, state and estimated time to drain of each target
     Targets(TargetsArgs),
+    /// When so many more jobs would be done, and what would wait, without doing it
+    Plan(PlanArgs),
     /// Send nothing more to a target; its jobs wait
     #[command(after_help = "\
 What is under way ends as it would. A pause outlives a restart of the daemon.

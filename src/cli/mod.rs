@@ -12,6 +12,7 @@ mod dead;
 mod error;
 mod explain;
 mod jobs;
+mod plan;
 mod problem;
 mod submit;
 mod table;
@@ -19,6 +20,7 @@ mod targets;
 mod terminal;
 mod timeline;
 mod values;
+mod when;
 mod wire;
 
 use clap::CommandFactory;
@@ -80,6 +82,7 @@ async fn ask(command: &Command, outside: &mut Outside) -> Result<(), CliError> {
         Command::Jobs(args) => jobs::jobs(args, outside).await,
         Command::Dead(args) => dead::dead(args, outside).await,
         Command::Targets(args) => targets::targets(args, outside).await,
+        Command::Plan(args) => plan::plan(args, outside).await,
         Command::Pause(args) => control::pause(args, true, outside).await,
         Command::Resume(args) => control::pause(args, false, outside).await,
         Command::Reload(args) => control::reload(args, outside).await,

@@ -224,6 +224,10 @@ pub(super) struct Queue {
 pub(super) struct Blocked {
     pub(super) on: String,
     pub(super) until: Option<When>,
+    /// The shared limit that does it.
+    pub(super) limit: Option<String>,
+    /// The window that does it.
+    pub(super) window: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,12 +6,16 @@
 
 pub mod defaults;
 
+mod adaptive;
 mod auth;
 mod bounds;
+mod breaker;
+mod calendar;
 mod error;
 mod fairness;
 mod headers;
 mod item;
+mod limits;
 mod listen;
 mod outcomes;
 mod parse;

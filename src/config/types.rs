@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::outcomes::Asking;
 use crate::auth::Rules;
 use crate::broker::job::Priority;
-use crate::broker::policy::{Policy, Rate};
+use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `None`: no job can have a task token.
     pub step_functions: Option<StepFunctions>,
+    /// Those that targets share.
+    pub limits: BTreeMap<LimitName, Bounds>,
     pub targets: BTreeMap<String, Arc<Target>>,
     pub sources: Sources,
 }

@@ -28,12 +28,14 @@
 
 mod answer;
 mod connection;
+mod departure;
 pub(crate) mod explain;
 mod hop;
 pub(crate) mod meaning;
 pub(crate) mod pointer;
 mod pool;
 mod question;
+pub mod rate_headers;
 mod reason;
 mod request;
 mod retry_after;
@@ -52,13 +54,14 @@ use tokio::time::Instant;
 
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
+pub use self::departure::Departure;
 use self::meaning::{Because, Seen};
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
 use self::question::Judged;
 use self::request::Prepared;
 use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
-use crate::broker::payload::{Answer, Follow, Outcome, Report, Request};
+use crate::broker::payload::{Answer, Close, Follow, Outcome, Report, Request};
 use crate::config::Target;
 
 /// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
@@ -137,8 +140,22 @@ impl Dispatcher {
     /// A job that no request can be made of is reported as `Rejected` without an answer; a question
     /// that none can be made of as `Unknown`.
     pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
+        self.attempt_telling(target, job, &Departure::default()).await
+    }
+
+    /// The same; `departure` is told when the request is on its way: its first bytes are handed to
+    /// the socket, or a new connection is being made, which takes as long as the network takes.
+    pub async fn attempt_telling(
+        &self,
+        target: &Target,
+        job: Outgoing<'_>,
+        departure: &Departure,
+    ) -> Report {
         let started = Instant::now();
-        let unfit = |outcome, reason| Failed { outcome, reason }.report(started.elapsed());
+        let unfit = |outcome, reason| Report {
+            close: Close::Whole,
+            ..Failed { outcome, reason }.report(started.elapsed())
+        };
         let question = match job.aim {
             Aim::Work => None,
             Aim::Verify => match question::verify(target, job.id, job.request) {
@@ -159,19 +176,26 @@ impl Dispatcher {
         let keep = target.asking.max_body;
         let cap = if job.request.live { Answer::LIVE.max(keep) } else { keep };
         let mut course = Course::default();
-        let exchange = self.exchange(&request, cap, &mut course);
+        let exchange = self.exchange(&request, cap, &mut course, departure);
+        let mut gave_up = false;
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
             Ok(Ok((end, lease))) => (Ok(end), lease),
             Ok(Err(failed)) => (Err(failed), None),
             // What `exchange` held is dropped by now, and with it the connection.
-            Err(_) => (course.timed_out(target.timeout, &request), None),
+            Err(_) => {
+                gave_up = true;
+                (course.timed_out(target.timeout, &request), None)
+            }
         };
-        let report = match (result, course.arriving) {
+        let mut report = match (result, course.arriving) {
             (Ok(end), Some(arriving)) => answered(target, &job, arriving, &end, started.elapsed()),
             (Ok(_), None) => Failed { outcome: Outcome::Unknown, reason: "no answer".to_owned() }
                 .report(started.elapsed()),
             (Err(failed), _) => failed.report(started.elapsed()),
         };
+        if gave_up && report.close == Close::Cut {
+            report.close = Close::GivenUp;
+        }
         if let Some(lease) = lease {
             lease.finish().await;
         }
@@ -184,6 +208,7 @@ impl Dispatcher {
         request: &Prepared,
         cap: usize,
         course: &mut Course,
+        departure: &Departure,
     ) -> Result<(BodyEnd, Option<Lease>), Failed> {
         let refused = |reason| Failed { outcome: Outcome::Refused, reason };
         let origin = &request.origin;
@@ -193,11 +218,14 @@ impl Dispatcher {
             let kept = if tried == 0 { self.pool.kept(origin) } else { None };
             let mut lease = match kept {
                 Some(lease) => lease,
-                None => self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?,
+                None => {
+                    departure.tell();
+                    self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?
+                }
             };
             tried += 1;
             course.stage = lease.wire().map_or(Stage::Shared, Stage::Alone);
-            let response = match lease.send(request).await {
+            let response = match lease.send(request, departure).await {
                 Ok(response) => response,
                 Err(NoAnswer::NotSent(_)) if lease.is_kept() && tried < CONNECTIONS => continue,
                 Err(NoAnswer::NotSent(why)) => {
@@ -246,10 +274,16 @@ struct Failed {
 impl Failed {
     fn report(self, took: Duration) -> Report {
         let Failed { outcome, reason } = self;
+        let close = match outcome {
+            Outcome::Unknown => Close::Cut,
+            Outcome::Done | Outcome::Refused | Outcome::Rejected => Close::Whole,
+        };
         Report {
+            close,
             outcome,
             answer: None,
             retry_after: None,
+            hint: None,
             reason: Some(reason),
             took,
             follow: Follow::Nothing,
@@ -312,11 +346,19 @@ fn answered(
         (Aim::Verify, None) => unreachable!("without a verify nothing was asked"),
     };
     let goes_on = matches!(follow, Follow::Accepted { .. } | Follow::Pending);
-    let retry_after = (outcome == Outcome::Refused || goes_on)
-        .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
-        .flatten();
+    let now = SystemTime::now();
+    let retry_after = match outcome {
+        Outcome::Refused => rate_headers::pause(arriving.headers(), now),
+        _ if goes_on => retry_after::retry_after(arriving.headers(), now),
+        _ => None,
+    };
+    let hint = rate_headers::hint(arriving.headers(), now);
+    let close = match end {
+        BodyEnd::Whole | BodyEnd::Capped => Close::Whole,
+        BodyEnd::Broken(_) => Close::Cut,
+    };
     let answer = Some(arriving.into_answer(end, asking.max_body));
-    Report { outcome, answer, retry_after, reason, took, follow }
+    Report { outcome, answer, retry_after, hint, reason, took, close, follow }
 }
 
 /// What the answer to an attempt comes to.

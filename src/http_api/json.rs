@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::broker::counts::holds;
 use crate::broker::course::Delivery;
+use crate::broker::forecast::Position;
 use crate::broker::job::{End, Event, Failure, Happening, Place, Says};
 use crate::broker::payload::Answer;
 use crate::handle::Directory;
@@ -51,6 +52,12 @@ pub struct JobJson {
     pub deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Of a `queued` job: its place among those of its target, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// The same: when it would be sent, by the limits in force, if nothing comes between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Of a `queued` job that waits for those before it in its group: whose turn it is there. Told
@@ -147,6 +154,15 @@ pub struct EventJson {
 }
 
 impl JobJson {
+    /// The same, with where it stands in its queue.
+    #[must_use]
+    pub fn standing(mut self, position: Option<Position>) -> JobJson {
+        self.position = position.map(|position| position.position);
+        let start = position.and_then(|position| position.estimated_start);
+        self.estimated_start = start.map(|start| start.to_string());
+        self
+    }
+
     /// `answer`: what the store kept of the last one; shown once the job has ended.
     pub fn new(record: &JobRecord, directory: &Directory, answer: Option<&Answer>) -> JobJson {
         let header = &record.header;
@@ -164,6 +180,8 @@ impl JobJson {
             next_question_at: None,
             deadline: header.deadline.map(|at| at.to_string()),
             finished_at: None,
+            position: None,
+            estimated_start: None,
             group: header.group.as_ref().map(|group| group.name.to_string()),
             behind: None,
             holds_group: holds(&record.place, header.stand()),

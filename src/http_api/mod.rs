@@ -6,6 +6,7 @@ pub mod json;
 pub mod problem;
 pub mod reply;
 pub mod server;
+pub(crate) mod standing;
 pub mod tls;
 
 pub(crate) mod edit;

@@ -164,7 +164,8 @@ impl Book {
                 let dead = matches!(place, Some(Place::Ended { end, .. }) if end.is_dead());
                 ensure!(dead, "{id} is given another request, and it is {place:?}");
             }
-            Change::Held { .. } | Change::Flow { .. } => {}
+            Change::Held { .. } | Change::Flow { .. } | Change::Spent(_) | Change::Lived { .. } => {
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::broker::io::{
 };
 use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::store::model::Model;
 
@@ -29,11 +29,8 @@ struct Bench {
 
 /// A life of the core with what is on this disk.
 fn start(disk: &Model) -> Start {
-    let limit = Limit {
-        rate: Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap(),
-        burst: NonZeroU32::MIN,
-        max_concurrent: NonZeroU32::MIN,
-    };
+    let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
+    let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
     let retry = Retry {
         max_attempts: NonZeroU32::MIN,
         min_backoff: SECOND,
@@ -42,6 +39,8 @@ fn start(disk: &Model) -> Start {
     };
     let policy = Policy {
         limit,
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry,
         max_deferrals: NonZeroU32::MIN,
         max_queued: 1_000_000,
@@ -52,6 +51,7 @@ fn start(disk: &Model) -> Start {
     Start {
         recovered: disk.recover(),
         targets: vec![(ERP, "erp".into(), policy)],
+        limits: Vec::new(),
         retention: 3_600 * SECOND,
         windows: Windows::default(),
     }
@@ -105,8 +105,10 @@ impl Bench {
             outcome,
             answer,
             retry_after: None,
+            hint: None,
             reason: None,
             took: SECOND,
+            close: Default::default(),
             follow: Default::default(),
         };
         self.feed(Input::Attempted { job, number, report });
@@ -145,7 +147,7 @@ impl Bench {
     fn command(&mut self, command: JobCommand) -> Result<JobState, CommandError> {
         self.feed(Input::Command { to: ReplyTo(2), command });
         match self.replies.pop() {
-            Some(Reply::Job(result)) => result.map(|(_, place)| place.state()),
+            Some(Reply::Job(result)) => result.map(|job| job.1.state()),
             other => panic!("{other:?}"),
         }
     }

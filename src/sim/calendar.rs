@@ -20,6 +20,8 @@ pub(super) struct Parcel {
     pub(super) job: JobId,
     pub(super) number: u32,
     pub(super) what: What,
+    /// When it was let go.
+    pub(super) sent: Moment,
 }
 
 /// What a request is for.
@@ -44,6 +46,10 @@ impl What {
 pub(super) enum Event {
     /// The store has done the first thing in its queue.
     Disk(Life),
+    /// A request leaves the process.
+    Left(Parcel),
+    /// A fault: the process says so, and it is not true.
+    SaysLeft(Parcel),
     /// A request is at its target.
     Arrival(Parcel),
     /// An attempt has ended, as the dispatcher sees it.
@@ -75,6 +81,8 @@ impl Event {
     pub(super) fn is_for_process(&self) -> bool {
         match self {
             Event::Disk(_)
+            | Event::Left(_)
+            | Event::SaysLeft(_)
             | Event::Report(..)
             | Event::Call
             | Event::CallAgain

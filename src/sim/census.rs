@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::book::Book;
-use crate::broker::change::{Change, Loaded};
+use crate::broker::change::{Account, Change, Loaded, Spent};
 use crate::broker::counts;
 use crate::broker::group::Stand;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
@@ -14,7 +14,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 80] = [
+    const EXPECTED: [&'static str; 90] = [
         "a flow asked for",
         "a flow goes on",
         "a flow that is known to the store alone",
@@ -49,6 +49,12 @@ impl Census {
         "a duplicate",
         "a full queue",
         "a hold",
+        "a period of a quota that is over",
+        "a place that is held",
+        "a quota that is spent",
+        "a restart of the machine",
+        "a slot that is spent",
+        "a step of a window that is over",
         "a jump back",
         "a jump forward",
         "a new priority",
@@ -76,10 +82,14 @@ impl Census {
         "an abandoned job",
         "an end with the process undrained",
         "an unknown job",
+        "an arrival after the end of its attempt",
         "an unknown target",
         "accepted",
         "an unknown outcome",
         "attempts used up",
+        "held back by a breaker",
+        "held back by a shared limit",
+        "held back by a window",
         "done",
         "drained",
         "due",
@@ -196,7 +206,22 @@ impl Census {
             Change::Rewrite { .. } => return self.count("another request"),
             Change::Held { .. } => return self.count("a hold"),
             Change::Flow { .. } => return self.count("a flow goes on"),
-            Change::Paused { .. } => return,
+            Change::Spent(Spent { account: Account::Window { .. }, count: 0, .. }) => {
+                return self.count("a step of a window that is over");
+            }
+            Change::Spent(Spent { account: Account::Window { .. }, .. }) => {
+                return self.count("a slot that is spent");
+            }
+            Change::Spent(Spent { account: Account::Quota { .. }, count, .. }) => {
+                return self.count(match count {
+                    0 => "a period of a quota that is over",
+                    _ => "a quota that is spent",
+                });
+            }
+            Change::Spent(Spent { account: Account::Place { .. }, .. }) => {
+                return self.count("a place that is held");
+            }
+            Change::Paused { .. } | Change::Lived { .. } => return,
         };
         for event in events {
             let what = match event.what {

@@ -18,12 +18,13 @@ use super::order::Order;
 use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
 use super::works;
+use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
-use crate::broker::policy::{Completion, Policy, Retry};
+use crate::broker::policy::{Bounds, Completion, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
@@ -42,7 +43,7 @@ const WHILE_AWAY: Retry = Retry {
 #[derive(Clone, Debug)]
 enum Cause {
     Start,
-    Report { job: JobId, number: u32, report: Report },
+    Report { job: JobId, number: u32, report: Box<Report> },
     Other,
 }
 
@@ -104,6 +105,7 @@ impl Checker {
         now: Now,
         model: &Model,
         policies: &BTreeMap<TargetId, Policy>,
+        shared: &BTreeMap<LimitName, Bounds>,
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
@@ -125,10 +127,12 @@ impl Checker {
             .collect();
         self.holds.restart(at, &held);
         for (id, policy) in policies {
-            self.holds.returned(at, *id, policy.retry.max_backoff);
+            self.holds.configured(at, *id, policy.retry.max_backoff);
         }
-        self.limits.configure(at, policies);
-        self.limits.restart(at);
+        self.limits.configure(at, policies, shared);
+        let running = model.recover().running;
+        let running: Vec<TargetId> = running.iter().map(|(header, _)| header.target).collect();
+        self.limits.restart(at, &running);
         self.acks.nothing_is_lost(model)
     }
 
@@ -141,7 +145,7 @@ impl Checker {
         match input {
             Input::Submit { jobs, .. } => self.doubts.submitted(jobs),
             Input::Attempted { job, number, report } => {
-                self.report(at, *job, *number, report);
+                self.report(at, now, *job, *number, report);
             }
             Input::Loaded(loaded) => {
                 if let Loaded::Finished { rows, next } = loaded {
@@ -151,19 +155,22 @@ impl Checker {
                 }
                 self.order.answered(loaded);
             }
-            Input::Configure { targets } => {
+            Input::Configure { targets, limits } => {
                 let policies: BTreeMap<TargetId, Policy> =
                     targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
                 for (id, policy) in &policies {
-                    if self.limits.policy(*id).is_none() {
-                        self.holds.returned(at, *id, policy.retry.max_backoff);
-                    }
+                    self.holds.configured(at, *id, policy.retry.max_backoff);
                 }
-                self.limits.configure(at, &policies);
+                self.limits.configure(at, &policies, &limits.iter().cloned().collect());
+            }
+            Input::Left { job, number, .. } => {
+                if let Some(target) = self.book.get(*job).map(|entry| entry.header.target) {
+                    self.limits.left(at, *job, *number, target);
+                }
             }
             Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
                 if let Some(entry) = self.book.get(*job) {
-                    self.limits.ended(entry.header.target, *job);
+                    self.limits.disarmed(entry.header.target, *job);
                 }
             }
             Input::Retention { keep } => self.retention = *keep,
@@ -177,7 +184,7 @@ impl Checker {
         Ok(())
     }
 
-    fn report(&mut self, at: Moment, job: JobId, number: u32, report: &Report) {
+    fn report(&mut self, at: Moment, now: Now, job: JobId, number: u32, report: &Report) {
         let Some(entry) = self.book.get(job) else { return };
         let target = entry.header.target;
         let current =
@@ -185,12 +192,13 @@ impl Checker {
         if !current || self.order.has(target, job) {
             return;
         }
-        self.cause = Cause::Report { job, number, report: report.clone() };
-        self.doubts.told(&entry.header, report);
-        self.limits.ended(target, job);
+        self.cause = Cause::Report { job, number, report: Box::new(report.clone()) };
+        self.doubts.told(now, &entry.header, report);
+        self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
             let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
-            self.holds.refused(at, self.turn, target, report, &retry);
+            let probes = self.limits.may_probe(target);
+            self.holds.refused(at, self.turn, target, report, &retry, probes);
         }
     }
 
@@ -211,7 +219,7 @@ impl Checker {
             Output::Change(change) => {
                 self.change(now, change)?;
                 // What is not configured is treated as it last was.
-                let policy = self.limits.policy(change.target());
+                let policy = change.target().and_then(|target| self.limits.policy(target));
                 let on_failure = policy.map(|policy| policy.on_group_failure);
                 self.turns.change(change, &self.book, on_failure)?;
                 self.fairness.change(change, &self.book, policy)?;
@@ -239,7 +247,7 @@ impl Checker {
                     ensure!(*path == works::path(*job), "{job} is polled at {path}");
                 }
                 let (life, target, job, number) = (Default::default(), *target, *job, *number);
-                let parcel = Parcel { life, target, job, number, what: What::of(aim) };
+                let parcel = Parcel { life, target, job, number, what: What::of(aim), sent: at };
                 self.send(at, now, parcel, model)
             }
             Output::PassedOver { target, of } => self.order.reported(*target, *of),
@@ -274,6 +282,7 @@ impl Checker {
             Change::Move(step) => match (step.from, step.to) {
                 (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
+                    self.limits.disarmed(step.header.target, step.header.id);
                     self.order.disarm(step.header.target, step.header.id)
                 }
                 (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
@@ -363,12 +372,17 @@ impl Checker {
         let room = policy.limit.max_concurrent.get();
         let busy = self.book.running(target);
         ensure!(busy < room, "{id} is started, and {busy} of {room} are under way");
-        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)?;
+        let max_deferrals = policy.max_deferrals.get();
+        let reserves = self.limits.keep_some_for_high(target);
+        self.order.arm(&self.book, header, self.turn, max_deferrals, room, reserves)?;
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
-        let most = policy.limit.burst.get() as usize + early + 2;
+        // And while those before them have not left this process.
+        let most = policy.limit.burst.get() as usize + early + 4;
         let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
-        ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
+        let foreseen = armed <= most || self.limits.tempo;
+        ensure!(foreseen, "{armed} are chosen in advance at {target:?}, not {most}");
+        self.limits.armed(target, id);
         Ok(())
     }
 
@@ -379,7 +393,7 @@ impl Checker {
         let (outcome, status) = match &self.cause {
             Cause::Start => (Outcome::Unknown, None),
             Cause::Report { job, number, report } if *job == id && *number == header.number() => {
-                told = Some(report);
+                told = Some(&**report);
                 (report.outcome, report.answer.as_ref().map(|answer| answer.status))
             }
             cause => {
@@ -506,8 +520,11 @@ impl Checker {
         );
         let room = policy.limit.max_concurrent.get();
         let armed_with = self.order.send(target, id, policy.max_deferrals.get())?;
-        self.holds.send(at, target)?;
-        self.limits.send(at, target, id, room.max(armed_with))
+        self.holds.send(at, target, self.limits.may_probe(target))?;
+        let schedule = &policy.tempo.schedule;
+        let closed = schedule.at(super::limits::wall(at)).rule == Rule::Closed;
+        ensure!(!(closed && self.limits.steady), "{id} leaves, and {target:?} is closed");
+        self.limits.send(at, target, id, number, room.max(armed_with))
     }
 
     /// An answer goes out.

@@ -62,7 +62,7 @@ impl Doubts {
     }
 
     /// The end of a request is told. `before`: its job as it was then.
-    pub(super) fn told(&mut self, before: &Header, report: &Report) {
+    pub(super) fn told(&mut self, now: Now, before: &Header, report: &Report) {
         let asking = before.course.is_asking();
         if !asking {
             self.was_sent(before.id);
@@ -72,7 +72,8 @@ impl Doubts {
         }
         let settled = asking
             && (matches!(report.outcome, Outcome::Done | Outcome::Rejected)
-                && report.follow != Follow::Pending);
+                && report.follow != Follow::Pending)
+            && !(report.follow == Follow::NotDone && before.course.may_run_on(now.wall));
         let doubtful = !asking
             && (report.outcome == Outcome::Unknown
                 || matches!(report.follow, Follow::Accepted { .. } | Follow::Astray { .. }));
@@ -173,6 +174,10 @@ impl Doubts {
         };
         let Course { phase, .. } = &before.course;
         let fits = match (report.outcome, &report.follow, step.to) {
+            // The request may do it yet.
+            (_, Follow::NotDone, to) if before.course.may_run_on(now.wall) => {
+                matches!(to, Place::Verifying { .. })
+            }
             (_, Follow::NotDone, Place::Waiting { .. }) => !late,
             (_, Follow::NotDone, Place::Ended { end: End::Expired, .. }) => {
                 header.deadline.is_some_and(|deadline| deadline <= now.wall)

@@ -64,7 +64,9 @@ impl Fairness {
             Change::Move(step) => self.step(&step.header, step.from, step.to, book)?,
             _ => {}
         }
-        self.clocks.entry(change.target()).or_default().apply(change);
+        if let Some(target) = change.target() {
+            self.clocks.entry(target).or_default().apply(change);
+        }
         Ok(())
     }
 

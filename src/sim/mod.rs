@@ -17,7 +17,7 @@
 //! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
 //! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of unknown outcomes, of histories, of waking up, of tasks |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `kept`, `holds`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of limits, of each of them, of refusals, of unknown outcomes, of histories, of waking up, of task tokens |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -37,6 +37,7 @@ mod fairness;
 mod groups;
 mod history;
 mod holds;
+mod kept;
 mod limits;
 mod order;
 mod pace;

@@ -40,6 +40,17 @@ pub(super) enum Planted {
     LyingVerify,
     /// The broker hears of work that was not done that it was.
     FalseDone,
+    /// The core hears the end of an attempt when its request leaves: what it held is free before
+    /// the request has arrived.
+    FreedAtSending,
+    /// A request whose outcome is unknown is sent again behind the core's back.
+    RetriedWithoutToken,
+    /// The core is told that nothing runs on after it timed out.
+    FreedAtTimeout,
+    /// What windows have spent is forgotten at a restart.
+    ForgottenWindows,
+    /// The core is told that a request has left while it has not.
+    SaysLeft,
     /// A task token is said to be answered as soon as the answer is on its way.
     EarlySettlement,
     /// That a task token was answered is never told.
@@ -66,7 +77,7 @@ impl Planted {
     }
 
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 22] = [
+    pub(super) const ALL: [(Planted, &'static str); 27] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -84,6 +95,11 @@ impl Planted {
         (Planted::ForgottenDelivery, "an unknown outcome under"),
         (Planted::LyingVerify, "does its work twice"),
         (Planted::FalseDone, "its work was never begun"),
+        (Planted::FreedAtSending, "in a window of"),
+        (Planted::RetriedWithoutToken, "in a window of"),
+        (Planted::FreedAtTimeout, "are under way and"),
+        (Planted::ForgottenWindows, "in a window of"),
+        (Planted::SaysLeft, "in a second, not"),
         (Planted::EarlySettlement, "Step Functions has no answer"),
         (Planted::LostSettlements, "nothing will ever happen again"),
         (Planted::DeafToGone, "is gone, and it still waits"),

@@ -6,17 +6,16 @@ use super::calendar::{Event, Parcel, What};
 use super::disk::Done;
 use super::planted::Planted;
 use super::shell::Shell;
-use super::violation::{Checked, ensure};
+use super::violation::{Checked, Violation, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Loaded};
-use crate::broker::io::{Input, Output, Start};
+use crate::broker::io::{BlockedOn, Input, Output, Start};
 use crate::broker::job::{Header, Owed, Place, Priority, TargetId};
-use crate::broker::time::Mono;
+use crate::broker::time::{Lived, Mono};
+use crate::store::life::{Past, Run};
 
-/// Between sending and arrival.
-const JITTER: Duration = Duration::from_millis(1);
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
 
@@ -44,10 +43,29 @@ impl World {
         }
         let now = self.clocks.now(self.at);
         self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
-        self.checker.start(self.at, now, &self.disk.model, &self.config, self.shape.retention)?;
+        let limits = &mut self.checker.limits;
+        limits.even = self.shape.travel <= Duration::from_millis(1);
+        limits.shared_even = limits.even;
+        if self.workflows.checks() {
+            // At the exit the rates of shared limits are not known, nor when a request has left.
+            limits.even &= self.shape.stutter <= Duration::from_micros(200);
+            limits.shared_even = false;
+        }
+        self.checker.limits.steady = self.shape.jumps.is_none();
+        self.checker.limits.tempo = self.shape.tempo;
+        let retention = self.shape.retention;
+        let model = &self.disk.model;
+        self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
+        let mut recovered = self.disk.model.recover();
+        if self.planted == Some(Planted::ForgottenWindows) {
+            recovered.spent.clear();
+        }
+        recovered.lived = self.lived();
+        let (targets, limits) = self.configured();
         let start = Start {
-            recovered: self.disk.model.recover(),
-            targets: self.configured(),
+            recovered,
+            targets,
+            limits,
             retention: self.shape.retention,
             windows: self.shape.windows,
         };
@@ -88,6 +106,10 @@ impl World {
         }
         self.wake = None;
         self.stopped_until = self.at;
+        if self.shape.reboots && self.rng.one_in(2) {
+            self.census.count("a restart of the machine");
+            self.boot += 1;
+        }
         let down = self.rng.span(Duration::from_millis(1), Duration::from_secs(3));
         self.calendar.add(self.at + down, Event::Start);
         Ok(())
@@ -176,6 +198,9 @@ impl World {
                     _ => None,
                 };
                 shell.gathered.changes.push(change);
+                if let Some(header) = &early {
+                    self.stop_at_the_last_moment(header);
+                }
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
@@ -192,9 +217,10 @@ impl World {
             Output::Send { job, target, priority, number, attempt, aim } => {
                 let request = shell.requests.remove(&job);
                 ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
+                shell.leaving.insert((target, job));
                 self.departures.push((self.at, job, priority));
-                let what = What::of(&aim);
-                let parcel = Parcel { life: self.life, target, job, number, what };
+                let (what, sent) = (What::of(&aim), self.at);
+                let parcel = Parcel { life: self.life, target, job, number, what, sent };
                 self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
                     let again = Output::Send { job, target, priority, number, attempt, aim };
@@ -223,14 +249,70 @@ impl World {
         self.checker.output(self.at, now, send, &self.disk.model)?;
         if let Output::Send { job, target, number, aim, .. } = send {
             let (job, target, number, what) = (*job, *target, *number, What::of(aim));
-            self.depart(Parcel { life: self.life, target, job, number, what });
+            let (life, sent) = (self.life, self.at);
+            self.depart(Parcel { life, target, job, number, what, sent });
         }
         Ok(())
     }
 
     pub(super) fn depart(&mut self, parcel: Parcel) {
-        let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
-        self.calendar.add(self.at + travels, Event::Arrival(parcel));
+        let parcel = Parcel { sent: self.at, ..parcel };
+        // Most of the time at once, and now and then everything stands still.
+        if self.rng.one_in(40) {
+            let for_ = self.rng.below(self.shape.stutter.as_nanos() as u64 + 1);
+            self.stalled_until = self.stalled_until.max(self.at + Duration::from_nanos(for_));
+        }
+        let usual = self.shape.stutter.min(Duration::from_micros(200));
+        let after = Duration::from_nanos(self.rng.below(usual.as_nanos() as u64 + 1));
+        let leaves = (self.at + after).max(self.stalled_until);
+        if self.planted == Some(Planted::SaysLeft) {
+            self.calendar.add(self.at, Event::SaysLeft(parcel));
+        }
+        self.calendar.add(leaves, Event::Left(parcel));
+    }
+
+    /// A request leaves the process, and is on its way.
+    pub(super) fn leave(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { sent, .. } = parcel;
+        let travels = Duration::from_nanos(self.rng.below(self.shape.travel.as_nanos() as u64));
+        let arrives = self.at + travels;
+        self.calendar.add(arrives, Event::Arrival(parcel));
+        let given_up = (sent + self.shape.timeout).max(self.at);
+        if self.planted == Some(Planted::FreedAtSending) {
+            let (after, report) = super::target::Mood::Fast.answer(&mut self.rng);
+            self.calendar.add((self.at + after).min(arrives), Event::Report(parcel, report));
+        } else if arrives >= given_up {
+            let report = super::target::timed_out(self.shape.timeout);
+            self.calendar.add(given_up, Event::Report(parcel, report));
+        }
+        if self.planted == Some(Planted::SaysLeft) {
+            return Ok(());
+        }
+        self.says_left(parcel)
+    }
+
+    pub(super) fn says_left(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { target, job, number, .. } = parcel;
+        let Some(shell) = &mut self.shell else { return Ok(()) };
+        // Said once.
+        if !shell.leaving.remove(&(target, job)) {
+            return Ok(());
+        }
+        let at = self.clocks.now(self.at).mono;
+        self.feed(Input::Left { job, number, at })
+    }
+
+    /// What the store has lived, as far as this machine can tell.
+    fn lived(&mut self) -> Lived {
+        let now = self.clocks.now(self.at);
+        let run = Run { boot: self.boot, uptime: self.at.since(super::clocks::Moment::START) };
+        let past = Past { life: self.life_began, last: self.disk.model.last };
+        let lived = past.lived(Some(run), now.wall);
+        // Written with the first commit; until then the one before does as well.
+        if past.life.is_none_or(|(old, _)| old.boot != run.boot) {
+            self.life_began = Some((run, lived));
+        }
+        lived
     }
 
     pub(super) fn disk_done(&mut self) -> Checked {
@@ -329,7 +411,12 @@ impl World {
         // The core may have been left uncalled while the process was stopped.
         let overdue = self.wake.is_some_and(|(asked, _)| asked < self.at);
         if !overdue {
-            self.checker.sleeps(self.at, now, asked)?;
+            let leaving = shell.leaving.iter().map(|(target, _)| *target).collect();
+            self.checker.sleeps(self.at, now, asked, &leaving).map_err(|broken| {
+                let views = shell.broker.view(now).into_iter();
+                let blocked = views.map(|view| format!("{:?} {:?}", view.id, view.blocked));
+                Violation(format!("{broken}; {}", blocked.collect::<Vec<_>>().join(", ")))
+            })?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
         self.checker.book.groups.are_led()?;
@@ -351,7 +438,26 @@ impl World {
             self.next_audit = self.steps + 64 + jobs;
             self.compare_views()?;
         }
+        if self.steps.is_multiple_of(16) {
+            self.count_blocked();
+        }
         Ok(())
+    }
+
+    fn count_blocked(&mut self) {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return };
+        for view in shell.broker.view(now) {
+            if view.blocked_by.is_some() {
+                self.census.count("held back by a shared limit");
+            }
+            if matches!(view.blocked, Some((BlockedOn::Breaker, _))) {
+                self.census.count("held back by a breaker");
+            }
+            if view.blocked_window.is_some() {
+                self.census.count("held back by a window");
+            }
+        }
     }
 
     /// The core's own books are those of the store.
@@ -380,7 +486,8 @@ impl World {
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
             ensure!(
-                view.policy.as_ref() == self.checker.limits.policy(id),
+                self.planted == Some(Planted::FreedAtTimeout)
+                    || view.policy.as_ref() == self.checker.limits.policy(id),
                 "{id:?} has another policy: {:?}",
                 view.policy
             );

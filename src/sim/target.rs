@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::rng::Rng;
-use crate::broker::payload::{Answer, Follow, Outcome, Report};
+use crate::broker::payload::{Answer, Close, Follow, Outcome, Report};
 
-/// The dispatcher gives an attempt up after this.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than anybody waits for an answer.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -72,7 +72,7 @@ impl Mood {
                 (quick, report)
             }
             Mood::Gone => (quick, report(Outcome::Refused, None, quick)),
-            Mood::Hangs => (TIMEOUT, report(Outcome::Unknown, None, TIMEOUT)),
+            Mood::Hangs => (NEVER, timed_out(NEVER)),
             Mood::Breaks => (slow, report(Outcome::Unknown, None, slow)),
             Mood::Rejects => {
                 (quick, report(Outcome::Rejected, Some(rng.pick(&[301, 400, 404, 422])), quick))
@@ -82,8 +82,18 @@ impl Mood {
     }
 }
 
+/// The dispatcher gave the attempt up.
+pub(super) fn timed_out(after: Duration) -> Report {
+    Report { close: Close::GivenUp, ..report(Outcome::Unknown, None, after) }
+}
+
 pub(super) fn report(outcome: Outcome, status: Option<u16>, took: Duration) -> Report {
     let answer = status.map(|status| Answer { status, ..Answer::default() });
     let reason = answer.is_none().then(|| "no answer".to_owned());
-    Report { outcome, answer, retry_after: None, reason, took, follow: Follow::Nothing }
+    let (retry_after, hint, follow) = (None, None, Follow::Nothing);
+    let close = match (outcome, &answer) {
+        (Outcome::Unknown, None) => Close::Cut,
+        _ => Close::Whole,
+    };
+    Report { outcome, answer, retry_after, hint, reason, took, close, follow }
 }

@@ -16,7 +16,7 @@ use super::shape::Shape;
 use super::violation::Checked;
 use super::world::World;
 use crate::broker::io::{Input, Settlement};
-use crate::broker::job::{JobId, Owed};
+use crate::broker::job::{Header, JobId, Owed};
 use crate::broker::payload::{Request, TaskToken};
 use crate::step_functions::exits::Exits;
 
@@ -119,6 +119,11 @@ impl Workflows {
         }
     }
 
+    /// Whether requests wait for what Step Functions says of them.
+    pub(super) fn checks(&self) -> bool {
+        self.on && self.checks
+    }
+
     pub(super) fn begin(&mut self, calendar: &mut Calendar) {
         for act in [Act::Weather, Act::StopExecution] {
             self.again(Moment::START, act, calendar);
@@ -200,7 +205,7 @@ impl World {
             }
             Act::Told(call, says) if call.life == self.life => self.hear(call, says),
             Act::Leave(parcel) if parcel.life == self.life => {
-                self.leave(parcel);
+                self.pass_exit(parcel);
                 Ok(())
             }
             Act::Look(_) | Act::Told(..) | Act::Leave(_) => Ok(()),
@@ -224,6 +229,20 @@ impl World {
                 self.workflows.again(self.at, Act::StopExecution, &mut self.calendar);
                 Ok(())
             }
+        }
+    }
+
+    /// A start is being written: now and then its execution is stopped meanwhile, and a heartbeat
+    /// under way hears of it.
+    pub(super) fn stop_at_the_last_moment(&mut self, header: &Header) {
+        let job = header.id;
+        let Workflows { on, calm, rng, closed, .. } = &mut self.workflows;
+        let stops = *on && !*calm && header.owed == Owed::TaskToken && rng.one_in(20);
+        if stops && closed.insert(job) {
+            self.checker.tokens.stopped(job);
+            let call = Call { life: self.life, job, what: What::Heartbeat };
+            let at = self.at + self.workflows.rng.span(Duration::ZERO, 2 * MS);
+            self.calendar.add(at, Event::Workflow(Act::Told(call, Says::Gone)));
         }
     }
 
@@ -325,7 +344,7 @@ impl World {
                 self.feed(Input::NotSent { job, number, reason: reason() })
             }
             (What::Check(parcel), Says::Accepted | Says::Later) => {
-                self.leave(parcel);
+                self.pass_exit(parcel);
                 Ok(())
             }
         }
@@ -333,7 +352,7 @@ impl World {
 
     /// The core let a job go: its workflow is asked first, as the driver does it.
     pub(super) fn set_off(&mut self, parcel: Parcel, request: &Request) -> Checked {
-        if !self.workflows.on || !self.workflows.checks {
+        if !self.workflows.checks() {
             self.depart(parcel);
             return Ok(());
         }
@@ -347,18 +366,20 @@ impl World {
         }
         // Whether somebody waits does not change what the work did.
         if has_token && parcel.what == super::calendar::What::Work {
+            // What Step Functions takes to answer is not for the next request to wait for.
+            self.says_left(parcel)?;
             self.ask(parcel.job, What::Check(parcel))
         } else {
-            self.leave(parcel);
+            self.pass_exit(parcel);
             Ok(())
         }
     }
 
-    fn leave(&mut self, parcel: Parcel) {
-        let limit = self.config.get(&parcel.target).map(|policy| policy.limit);
+    fn pass_exit(&mut self, parcel: Parcel) {
+        let pace = self.config.get(&parcel.target).map(|policy| policy.limit.pace());
         let now = self.clocks.now(self.at).mono;
         let later =
-            limit.and_then(|limit| self.workflows.memory.exits.leave(parcel.target, limit, now));
+            pace.and_then(|pace| self.workflows.memory.exits.leave(parcel.target, pace, now));
         match later.filter(|_| self.planted != Some(Planted::NoExit)) {
             None => self.depart(parcel),
             Some(later) => {

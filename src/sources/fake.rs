@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::records::Records;
 use crate::broker::change::Counts;
+use crate::broker::forecast::{self, Bucket, Concurrency, Gate};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted, TargetView,
@@ -18,7 +19,7 @@ use crate::broker::job::{
     End, Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::Answer;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
 use crate::handle::{Directory, Ended, Handle, Message, View};
@@ -28,11 +29,9 @@ use crate::store::{JobRecord, Options, Store, StoreError};
 pub(crate) fn directory() -> Directory {
     let one = NonZeroU32::MIN;
     let policy = Policy {
-        limit: Limit {
-            rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-            burst: one,
-            max_concurrent: one,
-        },
+        limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: one,
             min_backoff: Duration::from_secs(1),
@@ -221,10 +220,16 @@ fn view(alive: u64) -> View {
     let mut counts = Counts::default();
     counts.set(Priority::Normal, JobState::Queued, alive);
     let targets = directory();
+    let policy = targets.configured("erp").map(|(_, target)| target.policy.clone()).unwrap();
     let target = TargetView {
         id: TargetId(1),
         name: "erp".to_owned(),
-        policy: targets.configured("erp").map(|(_, target)| target.policy.clone()),
+        rate: Some(policy.limit.rate),
+        breaker_open: false,
+        forecast: Arc::new(forecast(&policy)),
+        blocked_by: None,
+        blocked_window: None,
+        policy: Some(policy),
         counts,
         oldest: [None; 3],
         in_flight: 0,
@@ -233,7 +238,23 @@ fn view(alive: u64) -> View {
         blocked_for: Default::default(),
         dead_fill: None,
     };
-    View { now: Default::default(), targets: vec![target] }
+    View { now: Default::default(), targets: vec![target], limits: Vec::new() }
+}
+
+fn forecast(policy: &Policy) -> forecast::Limits {
+    let Policy { limit, max_deferrals, .. } = policy;
+    forecast::Limits {
+        now: Wall::EPOCH,
+        gate: Gate::Open,
+        bucket: Bucket { rate: limit.rate, burst: limit.burst, tokens: 0.0 },
+        shared: Vec::new(),
+        windows: Vec::new(),
+        quotas: Vec::new(),
+        concurrency: Concurrency { max: limit.max_concurrent, in_flight: 0, mean: None },
+        schedule: Default::default(),
+        lasting: Duration::ZERO,
+        max_deferrals: *max_deferrals,
+    }
 }
 
 fn reply(input: &Input, shelf: &Shelf, script: &Script) -> Reply {
@@ -249,7 +270,7 @@ fn reply(input: &Input, shelf: &Shelf, script: &Script) -> Reply {
                     let at = Wall::from_millis(3);
                     let cancelled = record(*job, Place::Ended { end: End::Cancelled, at });
                     shelf.put(cancelled.clone(), None);
-                    Ok((cancelled.header, cancelled.place))
+                    Ok(Box::new((cancelled.header, cancelled.place)))
                 }
                 Ok(Some(found)) => Err(CommandError::Conflict { state: found.place.state() }),
                 _ => Err(CommandError::NoSuchJob),

@@ -119,7 +119,12 @@ impl Books {
             counts: target.counts.clone(),
             clocks: target.clocks.clone(),
         });
-        Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
+        Recovered {
+            targets: targets.collect(),
+            running,
+            last_seat: self.last_seat,
+            ..Recovered::default()
+        }
     }
 
     /// By number.
@@ -167,7 +172,7 @@ impl Books {
     }
 
     pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
-        let id = change.target();
+        let Some(id) = change.target() else { return Ok(()) };
         let target = self.target(id)?;
         let seat = match change {
             Change::Insert(insert) => Some(insert.header.seat),
@@ -188,6 +193,7 @@ impl Books {
                 touched.targets.push(id);
                 return Ok(());
             }
+            Change::Spent(_) | Change::Lived { .. } => return Ok(()),
         };
         let before = || (target.counts.clone(), target.clocks.clone());
         touched.counts.entry(id).or_insert_with(before);

@@ -94,7 +94,11 @@ impl<'txn> Commit<'txn> {
             Change::Rewrite { id, request, .. } => {
                 self.rewrite(*id, request).map_err(|error| during(error, "rewrite", *id))
             }
-            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => Ok(()),
+            Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => Ok(()),
         }
     }
 
@@ -197,7 +201,7 @@ impl<'txn> Commit<'txn> {
         if let Some(attempt) = Attempt::of(step) {
             let bytes = &mut self.buffers.bytes;
             self.bodies.attempted(header.id, header.number(), &attempt, bytes)?;
-        } else if header.number() > 1
+        } else if header.number() > u32::from(matches!(step.from, Place::Running { .. }))
             && matches!(step.to, Place::Ended { end, .. } if !end.is_dead())
         {
             self.bodies.forget_attempts(header.id)?;

@@ -13,15 +13,15 @@ use super::keys;
 use super::load::Excess;
 use super::record::{Attempt, JobRecord, cap_history};
 use crate::broker::change::{
-    Buried, Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move,
-    Recovered, RecoveredTarget, Turn,
+    Account, Buried, Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded,
+    Move, Recovered, RecoveredTarget, Spent, Turn,
 };
 use crate::broker::fair::{Clocks, FlowId, Tag};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::broker::policy::DeadRetention;
-use crate::broker::time::Wall;
+use crate::broker::policy::{DeadRetention, LimitId};
+use crate::broker::time::{Lived, Wall};
 
 /// Clone it to keep what a crash would leave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,9 @@ pub(crate) struct Model {
     last_seat: Seat,
     clocks: BTreeMap<TargetId, Clocks>,
     flows: BTreeMap<FlowId, Tag>,
+    spent: BTreeMap<(LimitId, Account), u64>,
+    /// When something was last spent.
+    pub(crate) last: Option<(Lived, Wall)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +94,26 @@ impl Model {
             targets: targets.collect(),
             running: running.collect(),
             last_seat: self.last_seat,
+            spent: self.spent().collect(),
+            // Only who has a clock knows.
+            lived: Lived::default(),
+        }
+    }
+
+    pub(crate) fn spent(&self) -> impl Iterator<Item = Spent> + '_ {
+        self.spent.iter().map(|((limit, account), count)| Spent {
+            limit: limit.clone(),
+            account: *account,
+            count: *count,
+        })
+    }
+
+    fn spend(&mut self, spent: &Spent) {
+        let key = (spent.limit.clone(), spent.account);
+        if spent.count == 0 {
+            self.spent.remove(&key);
+        } else {
+            self.spent.insert(key, spent.count);
         }
     }
 
@@ -101,8 +124,11 @@ impl Model {
     pub(crate) fn commit(&mut self, _turn: Turn, changes: &[Change]) -> Vec<(JobId, Arc<Request>)> {
         let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
         for change in changes {
-            assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
-            self.clocks.entry(change.target()).or_default().apply(change);
+            let known = change.target().is_none_or(|target| self.targets.contains_key(&target));
+            assert!(known, "no such target: {change:?}");
+            if let Some(target) = change.target() {
+                self.clocks.entry(target).or_default().apply(change);
+            }
             match change {
                 Change::Insert(insert) => self.insert(insert),
                 Change::Move(step) => {
@@ -119,6 +145,8 @@ impl Model {
                 }
                 Change::Rewrite { id, request, .. } => self.rewrite(*id, request),
                 Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Spent(spent) => self.spend(spent),
+                Change::Lived { lived, wall } => self.last = Some((*lived, *wall)),
                 Change::Flow { flow, done } => {
                     self.flows.insert(flow.clone(), *done);
                 }

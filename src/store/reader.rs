@@ -11,8 +11,9 @@ use super::error::StoreError;
 use super::file::File;
 use super::record::{Attempt, Filter, JobRecord, Page};
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
-use crate::broker::job::{JobId, TargetId};
+use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
@@ -71,6 +72,29 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.read(|txn| list::list(txn, filter, after, limit, list::LOOKED_AT))
+    }
+
+    /// How many jobs in a line have a lower rank; `None` if more than `most`.
+    pub fn ahead(
+        &self,
+        target: TargetId,
+        priority: Priority,
+        rank: Rank,
+        most: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.read(|txn| {
+            let first = keys::ready(target, priority, Rank::default());
+            let own = keys::ready(target, priority, rank);
+            let mut count = 0;
+            for row in tables::read(txn, tables::READY)?.range::<&keys::ReadyKey>(&first..&own)? {
+                row?;
+                count += 1;
+                if count > most {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(count))
+        })
     }
 
     /// The dead jobs of a target, newest first.

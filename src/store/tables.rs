@@ -27,6 +27,8 @@
 //! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
 //! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
 //! | `verifying` | id | nothing; of jobs whose outcome is asked for, wherever their question is |
+//! | `spent` | limit and account | how much, see [`super::spent`] |
+//! | `clock` | `life` or `last` | see [`super::life`] |
 //! | `meta` | name | `format` and `last_seat` |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place. The place of
@@ -69,6 +71,10 @@ pub(super) const FLOWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
     TableDefinition::new("counts");
+/// What the limits have spent.
+pub(super) const SPENT: TableDefinition<'static, &[u8], u64> = TableDefinition::new("spent");
+/// How long the store has lived.
+pub(super) const CLOCK: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("clock");
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 
 pub(super) const META_FORMAT: &str = "format";
@@ -97,6 +103,8 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     txn.open_table(FLOWS)?;
     txn.open_table(CLAIMS)?;
     txn.open_table(COUNTS)?;
+    txn.open_table(SPENT)?;
+    txn.open_table(CLOCK)?;
     txn.open_table(META)?;
     Ok(())
 }

@@ -21,6 +21,7 @@ async fn run(plan: &Plan) -> Vec<(Value, Order)> {
          completion = {{ every = \"30ms\", done = {{ body_pointer = \"/state\", \
          body_equals = \"finished\" }} }}\n\
          [targets.erp.limit]\nrate = \"600/s\"\nburst = 8\nmax_concurrent = 32\n\
+         hold_after_timeout = \"500ms\"\n\
          [targets.erp.retry]\nmin_backoff = \"50ms\"\nmax_backoff = \"500ms\"\nmax_attempts = 50\n\
          [targets.erp.verify]\npath = \"/orders/{{idempotency_key}}\"\ndone = \"200\"\n\
          not_done = \"404\"\n",

@@ -13,6 +13,7 @@ mod deliveries;
 mod fairness;
 mod groups;
 mod idle;
+mod limits;
 mod metronome;
 mod orders;
 mod outcomes;

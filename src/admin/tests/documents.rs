@@ -6,7 +6,7 @@ use super::world::{World, failed, id, record};
 use crate::admin::openapi;
 
 /// CONTRACT §6, less `GET /v1/events`, which comes later.
-const CONTRACT: [&str; 19] = [
+const CONTRACT: [&str; 20] = [
     "GET /",
     "GET /metrics",
     "GET /healthz",
@@ -24,7 +24,8 @@ const CONTRACT: [&str; 19] = [
     "DELETE /v1/targets/{target}/dead",
     "POST /v1/targets/{target}/dead/redrive",
     "POST /v1/reload",
-    // Beyond it: what the commands `jobs show` and `dead purge` ask for.
+    // Beyond it: what the commands `plan`, `jobs show` and `dead purge` ask for.
+    "GET /v1/targets/{target}/plan",
     "GET /v1/jobs/{id}",
     "DELETE /v1/jobs/{id}",
 ];

@@ -19,7 +19,9 @@ use crate::admin::held_back::Recent;
 use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
 use crate::auth::Access;
+use crate::broker::calendar::Schedule;
 use crate::broker::change::Counts;
+use crate::broker::forecast::{self, Gate, Hold};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
@@ -28,7 +30,7 @@ use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::{self, Answer};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
@@ -49,11 +51,9 @@ pub(super) fn now() -> Now {
 fn policy() -> Policy {
     let few = |n| NonZeroU32::new(n).unwrap();
     Policy {
-        limit: Limit {
-            rate: Rate::new(few(10), Duration::from_secs(1)).unwrap(),
-            burst: few(2),
-            max_concurrent: few(4),
-        },
+        limit: Limit::plain(Rate::new(few(10), Duration::from_secs(1)).unwrap(), few(2), few(4)),
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: few(5),
             min_backoff: Duration::from_secs(1),
@@ -65,6 +65,22 @@ fn policy() -> Policy {
         outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
+    }
+}
+
+fn forecast(gate: Gate) -> forecast::Limits {
+    let Policy { limit, max_deferrals, .. } = policy();
+    forecast::Limits {
+        now: now().wall,
+        gate,
+        bucket: forecast::Bucket { rate: limit.rate, burst: limit.burst, tokens: 0.0 },
+        shared: Vec::new(),
+        windows: Vec::new(),
+        quotas: Vec::new(),
+        concurrency: forecast::Concurrency { max: limit.max_concurrent, in_flight: 4, mean: None },
+        schedule: Schedule::default(),
+        lasting: Duration::ZERO,
+        max_deferrals,
     }
 }
 
@@ -94,6 +110,11 @@ pub(in crate::admin) fn target_view() -> TargetView {
         in_flight: 4,
         paused: false,
         blocked: Some((BlockedOn::Rate, Some(now().mono + Duration::from_millis(100)))),
+        rate: Some(policy().limit.rate),
+        breaker_open: false,
+        forecast: Arc::new(forecast(Gate::Open)),
+        blocked_by: None,
+        blocked_window: None,
         blocked_for,
     }
 }
@@ -110,6 +131,7 @@ fn view() -> View {
         in_flight: 0,
         paused: true,
         blocked: Some((BlockedOn::Paused, None)),
+        forecast: Arc::new(forecast(Gate::Shut(Hold::Paused))),
         blocked_for: [Duration::ZERO; BlockedOn::ALL.len()],
         ..target_view()
     };
@@ -117,11 +139,12 @@ fn view() -> View {
         id: GONE,
         name: "gone".into(),
         policy: None,
+        forecast: Arc::new(forecast(Gate::Shut(Hold::NotConfigured))),
         paused: false,
         blocked: None,
         ..shop.clone()
     };
-    View { now: now(), targets: vec![shop, gone, target_view()] }
+    View { now: now(), targets: vec![shop, gone, target_view()], limits: Vec::new() }
 }
 
 fn directory() -> Directory {
@@ -346,7 +369,7 @@ impl World {
                 if let JobCommand::Reprioritize { priority, .. } = command {
                     header.priority = *priority;
                 }
-                Reply::Job(Ok((header, place)))
+                Reply::Job(Ok(Box::new((header, place))))
             }
             Input::Sweep { .. } => Reply::Swept(3),
             Input::Pause { .. } => Reply::Target(Ok(())),

@@ -15,6 +15,7 @@ const RETRY: Retry = Retry {
 const RULES: Rules = Rules {
     retry: RETRY,
     completion: Completion { every: Duration::from_secs(10), timeout: Duration::from_secs(600) },
+    hold: Duration::from_secs(30),
 };
 
 fn header(spent: u32, refusals: u32) -> Header {
@@ -45,8 +46,10 @@ fn report(outcome: Outcome, status: Option<u16>) -> Report {
         outcome,
         answer,
         retry_after: None,
+        hint: None,
         reason: None,
         took: Duration::ZERO,
+        close: Default::default(),
         follow: Follow::Nothing,
     }
 }
@@ -212,4 +215,26 @@ fn an_address_that_cannot_be_asked_ends_the_job_rather_than_starts_the_work_agai
     assert_eq!(after(Delivery::AtLeastOnce), UNKNOWN);
     assert_eq!(after(Delivery::AtMostOnce), UNKNOWN);
     assert!(matches!(after(Delivery::Verify), Verdict::Ask(Phase::Verify, _)));
+}
+
+/// A request that was given up may still be on its way when the target is asked.
+#[test]
+fn not_done_is_not_believed_while_the_request_may_run_on() {
+    let hold = Duration::from_secs(30);
+    let course = Course {
+        sent_under: Delivery::Verify,
+        doubt: true,
+        runs_until: Some(Wall::EPOCH + hold),
+        phase: Phase::Verify,
+        ..Course::default()
+    };
+    let header = Header { course, ..header(1, 0) };
+    let not_done = Report { follow: Follow::NotDone, ..report(Outcome::Rejected, Some(404)) };
+    let early = Wall::EPOCH + Duration::from_secs(10);
+    let again = Verdict::Ask(Phase::Verify, Duration::from_secs(20));
+    assert_eq!(verdict(&not_done, &header, &RULES, early), again);
+    let in_time = verdict(&not_done, &header, &RULES, Wall::EPOCH + hold);
+    assert!(matches!(in_time, Verdict::Wait(_)), "{in_time:?}");
+    let done = report(Outcome::Done, Some(200));
+    assert_eq!(verdict(&done, &header, &RULES, early), Verdict::Succeed);
 }

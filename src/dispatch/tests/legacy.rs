@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Report, Request};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::config::Target;
 use crate::dispatch::{Dispatcher, Outgoing};
 
@@ -195,11 +195,9 @@ pub(super) fn target(url: &str) -> Target {
         headers: HeaderMap::new(),
         listen: None,
         policy: Policy {
-            limit: Limit {
-                rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-                burst: one,
-                max_concurrent: one,
-            },
+            limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+            share: Vec::new(),
+            tempo: Tempo::default(),
             retry: Retry {
                 max_attempts: one,
                 min_backoff: Duration::ZERO,

@@ -1,11 +1,14 @@
 //! The bytes on disk. Where one of these fails, files that are out there cannot be read any more:
 //! `codec.rs` has the recipe.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::change::Account;
 use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{Clock, FlowKey, Tag};
 use crate::broker::group::{GroupName, Membership, Stand};
@@ -13,9 +16,11 @@ use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
-use crate::broker::time::Wall;
+use crate::broker::policy::{LimitId, LimitName};
+use crate::broker::time::{Lived, Wall};
 use crate::store::codec::{decode, encode};
-use crate::store::{Attempt, JobRecord, jobs};
+use crate::store::life::Run;
+use crate::store::{Attempt, JobRecord, jobs, spent};
 
 #[track_caller]
 fn is<T>(value: &T, hex: &str)
@@ -60,18 +65,19 @@ fn full() -> Header {
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a000000000000000101670b020101660c");
+    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c");
     let poll = Poll { path: "/s".into(), until: at(5) };
     let course = Course {
         wanted: Some(Delivery::AtMostOnce),
         sent_under: Delivery::Verify,
         doubt: true,
+        runs_until: None,
         phase: Phase::Poll(Box::new(poll)),
         questions: 2,
         in_vain: 3,
     };
-    is(&course, "010101020102022f73050203");
-    is(&header(1), "0101000101e807e80700000000000000000000000000000000");
+    is(&course, "01010102010002022f73050203");
+    is(&header(1), "0101000101e807e8070000000000000000000000000000000000");
 }
 
 #[test]
@@ -164,14 +170,14 @@ fn bodies() {
 fn rows() {
     is(
         &(full(), Place::Queued),
-        "01ac02020203040401050607080109010a000000000000000101670b020101660c01",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01",
     );
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a000000000000000101670b020101660c03");
+    is(&(full(), at(3)), "01ac02020203040401050607080109010a00000000000000000101670b020101660c03");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(
         &(full(), Place::Queued, 300_u64),
-        "01ac02020203040401050607080109010a000000000000000101670b020101660c01ac02",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01ac02",
     );
     let answer = Answer { status: 200, ..Answer::default() };
     let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
@@ -187,7 +193,7 @@ fn records() {
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
     assert_eq!(
         in_hex(&bytes),
-        "0101ac02020203040401050607080109010a000000000000000101670b020101660c010164010702"
+        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c010164010702"
     );
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
@@ -196,4 +202,22 @@ fn records() {
     }
     bytes.push(0);
     assert!(jobs::read(&bytes).is_err(), "one too many");
+}
+
+#[test]
+fn what_limits_have_spent() {
+    let mut key = Vec::new();
+    let (per, end) = (Duration::from_micros(0x0102), Lived::from_micros(0x0304));
+    spent::write_key(&mut key, &LimitId::Target(TargetId(5)), Account::Window { per, end });
+    assert_eq!(in_hex(&key), "00000000050000000000000001020000000000000304");
+    let shared = LimitId::Shared(LimitName::new("ab"));
+    spent::write_key(&mut key, &shared, Account::Place { until: end });
+    assert_eq!(in_hex(&key), "01616200010000000000000304");
+}
+
+#[test]
+fn clocks() {
+    let run = Run { boot: 300, uptime: Duration::new(2, 3) };
+    is(&(run, Lived::from_micros(4)), "01ac02020304");
+    is(&(Lived::from_micros(4), at(5)), "010405");
 }

@@ -1,10 +1,13 @@
 //! Seeded turns of valid changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::broker::change::{Change, Claim, DedupKey, Insert, Load, Loaded, Move, Ticket, Turn};
+use crate::broker::change::{
+    Account, Change, Claim, DedupKey, Insert, Load, Loaded, Move, Spent, Ticket, Turn,
+};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{FlowId, FlowKey, Tag};
 use crate::broker::group::{GroupKey, GroupName, Membership, Stand};
@@ -12,7 +15,8 @@ use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
-use crate::broker::time::Wall;
+use crate::broker::policy::{LimitId, LimitName};
+use crate::broker::time::{Lived, Wall};
 use crate::store::model::{Model, ModelJob};
 
 /// splitmix64.
@@ -100,11 +104,32 @@ impl Weather {
             }
             0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
             1 => Change::Held { target: self.target(), until: self.time() },
-            2..=7 => self.insert(model),
+            2 => self.spent(),
+            3 => Change::Lived { lived: self.lived(), wall: self.time() },
+            4..=7 => self.insert(model),
             8 => self.rewrite(&jobs).unwrap_or_else(|| self.insert(model)),
             9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
             _ => self.step(&jobs, model).unwrap_or_else(|| self.insert(model)),
         }
+    }
+
+    fn lived(&mut self) -> Lived {
+        Lived::from_micros(self.dice.roll(6))
+    }
+
+    fn spent(&mut self) -> Change {
+        let limit = match self.dice.roll(3) {
+            0 => LimitId::Shared(LimitName::new(["a", "mainframe"][self.dice.roll(2) as usize])),
+            _ => LimitId::Target(self.target()),
+        };
+        let account = match self.dice.roll(3) {
+            0 => Account::Place { until: self.lived() },
+            _ => {
+                let per = Duration::from_secs(self.dice.roll(3) + 1);
+                Account::Window { per, end: self.lived() }
+            }
+        };
+        Change::Spent(Spent { limit, account, count: self.dice.roll(3) })
     }
 
     fn seat(&mut self) -> Seat {
