@@ -27,6 +27,36 @@ struct Bench {
     sent: Vec<(JobId, u32)>,
 }
 
+/// A life of the core with what is on this disk.
+fn start(disk: &Model) -> Start {
+    let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
+    let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
+    let retry = Retry {
+        max_attempts: NonZeroU32::MIN,
+        min_backoff: SECOND,
+        max_backoff: SECOND,
+        max_retry_duration: SECOND,
+    };
+    let policy = Policy {
+        limit,
+        share: Vec::new(),
+        tempo: Tempo::default(),
+        retry,
+        max_deferrals: NonZeroU32::MIN,
+        max_queued: 1_000_000,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
+        outcomes: Default::default(),
+    };
+    Start {
+        recovered: disk.recover(),
+        targets: vec![(ERP, "erp".into(), policy)],
+        limits: Vec::new(),
+        retention: 3_600 * SECOND,
+        windows: Windows::default(),
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         Bench::with(|_| {})
@@ -35,34 +65,9 @@ impl Bench {
     fn with(change: impl FnOnce(&mut Policy)) -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
-        let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
-        let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
-        let retry = Retry {
-            max_attempts: NonZeroU32::MIN,
-            min_backoff: SECOND,
-            max_backoff: SECOND,
-            max_retry_duration: SECOND,
-        };
-        let mut policy = Policy {
-            limit,
-            share: Vec::new(),
-            tempo: Tempo::default(),
-            retry,
-            max_deferrals: NonZeroU32::MIN,
-            max_queued: 1_000_000,
-            on_group_failure: Default::default(),
-            weights: Default::default(),
-            outcomes: Default::default(),
-        };
-        change(&mut policy);
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
-        let start = Start {
-            recovered: disk.recover(),
-            targets: vec![(ERP, "erp".into(), policy)],
-            limits: Vec::new(),
-            retention: 3_600 * SECOND,
-            windows: Windows::default(),
-        };
+        let mut start = start(&disk);
+        change(&mut start.targets[0].2);
         let broker = Broker::new(start, now);
         Bench { broker, disk, now, replies: Vec::new(), sent: Vec::new() }
     }
@@ -117,9 +122,13 @@ impl Bench {
     }
 
     fn submit(&mut self, id: u128, dedup: Option<&str>) -> Submitted {
+        self.submit_at(id, dedup, None)
+    }
+
+    fn submit_at(&mut self, id: u128, dedup: Option<&str>, not_before: Option<Wall>) -> Submitted {
         let dedup =
             dedup.map(|name| Dedup { name: name.into(), digest: [7; 32], keep: 10 * SECOND });
-        self.hand_in(Submission { dedup, ..job(id) })
+        self.hand_in(Submission { dedup, not_before, ..job(id) })
     }
 
     fn hand_in(&mut self, job: Submission) -> Submitted {
@@ -220,4 +229,40 @@ fn a_job_that_cannot_make_its_deadline_is_refused_at_once() {
     let message = Submission { deadline, source: Source::Sqs, ..job(14) };
     let Submitted::Accepted { place, .. } = bench.hand_in(message) else { panic!("refused") };
     assert!(matches!(place, Place::Ended { end: End::Expired, .. }), "{place:?}");
+}
+
+/// Were it left where it stands in the calendar, it would wait until the clock is there again.
+#[test]
+fn a_retry_comes_though_the_clock_was_set_back() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new();
+        bench.submit(1, None);
+        bench.pass(SECOND);
+        assert_eq!(bench.report(Outcome::Refused), JobId(1));
+        assert!(bench.sent.is_empty());
+        bench.now.wall = Wall::from_millis(7);
+        if restarted {
+            bench.broker = Broker::new(start(&bench.disk), bench.now);
+        }
+        bench.feed(Input::Tick);
+        assert!(bench.sent.is_empty(), "not sooner than it may");
+        // Back into line, and then off.
+        bench.pass(SECOND);
+        bench.pass(SECOND);
+        assert_eq!(bench.sent, [(JobId(1), 2)], "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn what_is_in_the_calendar_waits_for_it() {
+    let mut bench = Bench::new();
+    let due = bench.now.wall + 2 * SECOND;
+    bench.submit_at(1, None, Some(due));
+    bench.now.wall = Wall::from_millis(7);
+    bench.pass(10 * SECOND);
+    assert!(bench.sent.is_empty());
+    bench.now.wall = due;
+    bench.pass(Duration::ZERO);
+    bench.pass(SECOND);
+    assert_eq!(bench.sent, [(JobId(1), 1)]);
 }
