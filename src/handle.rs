@@ -13,6 +13,7 @@ use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::payload::{Answer, Report};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
+use crate::pulse::Pulse;
 use crate::store::Reader;
 
 /// The loop has stopped, because the daemon is going down or its store failed a write. Whether
@@ -202,6 +203,7 @@ pub struct Handle {
     reader: Reader,
     watchers: Arc<Watchers>,
     directory: Arc<RwLock<Arc<Directory>>>,
+    pulse: Arc<Pulse>,
     started: std::time::Instant,
 }
 
@@ -217,6 +219,7 @@ impl Handle {
             reader,
             watchers: Arc::default(),
             directory: Arc::new(RwLock::new(Arc::new(directory))),
+            pulse: Arc::default(),
             started,
         }
     }
@@ -247,6 +250,11 @@ impl Handle {
 
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// How the loop does, without asking it.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     pub(crate) fn watchers(&self) -> Arc<Watchers> {

@@ -8,6 +8,7 @@ mod answer;
 mod console;
 mod dead;
 mod error;
+mod events;
 mod guard;
 mod health;
 mod held_back;
@@ -24,6 +25,7 @@ mod target_json;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod who;
 
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ use crate::handle::Handle;
 use crate::http_api::problem;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use events::Events;
 use held_back::Recent;
 use records::Records;
 
@@ -50,6 +53,7 @@ pub struct AdminState {
     readiness: SharedReadiness,
     records: Arc<dyn Records>,
     recent: Recent,
+    events: Events,
 }
 
 impl AdminState {
@@ -61,7 +65,8 @@ impl AdminState {
         readiness: SharedReadiness,
     ) -> AdminState {
         let records = Arc::new(handle.reader().clone());
-        AdminState { handle, metrics, reloader, readiness, records, recent: Recent::default() }
+        let (recent, events) = (Recent::default(), Events::default());
+        AdminState { handle, metrics, reloader, readiness, records, recent, events }
     }
 }
 
@@ -71,9 +76,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
     let gate = Gate { access, place: Place::Admin };
     Router::new()
         .route("/", get(console::page))
-        .route("/console/console.css", get(console::style))
-        .route("/console/console.js", get(console::script))
-        .route("/console/icon.svg", get(console::icon))
+        .route("/console/{file}", get(console::file))
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -83,11 +86,13 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/targets/{target}/pause", post(targets::pause))
         .route("/v1/targets/{target}/resume", post(targets::resume))
         .route("/v1/targets/{target}/dead", get(dead::list).delete(dead::purge))
+        .route("/v1/targets/{target}/dead/errors", get(dead::errors))
         .route("/v1/targets/{target}/dead/redrive", post(dead::redrive))
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
         .route("/v1/jobs/{id}/redrive", post(jobs::redrive))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/events", get(events::stream))
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

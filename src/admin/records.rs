@@ -2,7 +2,9 @@
 
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
+use crate::store::{
+    Cursor, DeadFilter, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, StoreError,
+};
 
 use super::AdminState;
 use super::error::AdminError;
@@ -24,6 +26,9 @@ pub(super) struct Part {
     pub(super) next: Option<String>,
 }
 
+/// How many dead jobs one look counts: some tens of milliseconds.
+pub(super) const TALLIED: usize = 10_000;
+
 /// What the admin address wants to know of the store. Every call may block on the disk.
 pub(super) trait Records: Send + Sync {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError>;
@@ -32,7 +37,15 @@ pub(super) trait Records: Send + Sync {
     /// A part can be short, even empty, and still have a `next`.
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError>;
+    /// What the next [`TALLIED`] dead jobs of a target died of.
+    fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError>;
     /// The size of the store, in bytes.
     fn bytes(&self) -> u64;
     fn has_room(&self) -> bool;
@@ -74,8 +87,18 @@ impl Records for Reader {
         Ok(Reader::list(self, filter, cursor(after)?.as_ref(), limit)?.into())
     }
 
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
-        Ok(Reader::dead(self, target, cursor(after)?.as_ref(), limit)?.into())
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError> {
+        Ok(Reader::dead(self, target, filter, cursor(after)?.as_ref(), limit)?.into())
+    }
+
+    fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError> {
+        Ok(Reader::deaths(self, target, cursor(after)?.as_ref(), TALLIED)?)
     }
 
     fn bytes(&self) -> u64 {

@@ -11,6 +11,7 @@ use crate::broker::job::{JobState, Priority};
 use crate::broker::policy::{Limit, Policy};
 use crate::broker::time::Now;
 use crate::config::Target;
+use crate::pulse::Sum;
 
 use super::held_back::{HeldBackBy, Since};
 use super::rate::{rate_text, seconds_for};
@@ -40,6 +41,21 @@ pub(super) struct TargetJson {
     blocked: Option<Blocked>,
     held_back_by: Option<HeldBackBy>,
     limit: Option<LimitJson>,
+    totals: TotalsJson,
+}
+
+/// What became of its jobs and requests since the daemon started.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct TotalsJson {
+    enqueued: u64,
+    sent: u64,
+    done: u64,
+    refused: u64,
+    rejected: u64,
+    unknown: u64,
+    succeeded: u64,
+    /// Jobs that failed or expired, sent again since or not.
+    died: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,7 +140,19 @@ impl TargetJson {
             }),
             held_back_by: since.held_back_by(view),
             limit: view.policy.as_ref().map(|policy| LimitJson::new(&policy.limit)),
+            totals: TotalsJson::default(),
         }
+    }
+
+    pub(super) fn with_totals(mut self, sum: Sum) -> TargetJson {
+        let Sum { enqueued, sent, done, refused, rejected, unknown, succeeded, died } = sum;
+        self.totals =
+            TotalsJson { enqueued, sent, done, refused, rejected, unknown, succeeded, died };
+        self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -1,6 +1,8 @@
 //! Listings: which index answers a filter, and a walk along it that looks at a bounded number of
 //! rows.
 
+mod dead;
+
 use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
@@ -13,6 +15,8 @@ use super::tables::{self, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, T
 use super::{jobs, keys};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
+pub use dead::{DeadFilter, DeathTally, Deaths};
+pub(super) use dead::{dead, tally};
 
 /// How many rows one call looks at, be they listed or not.
 pub(super) const LOOKED_AT: usize = 10_000;
@@ -62,21 +66,6 @@ pub(super) fn list(
             })
         }
     }?;
-    Ok(walk.page)
-}
-
-/// The dead jobs of a target, newest first.
-pub(super) fn dead(
-    txn: &ReadTransaction,
-    target: TargetId,
-    after: Option<&Cursor>,
-    limit: usize,
-) -> Result<Page> {
-    let mut walk = Walk::new(txn, after, limit, LOOKED_AT)?;
-    walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
-        let (header, _): (Header, Place) = decode("dead", value)?;
-        Ok(Found::Job(header.id))
-    })?;
     Ok(walk.page)
 }
 

@@ -35,6 +35,7 @@ use redb::{Database, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
 pub use error::StoreError;
+pub use list::{DeadFilter, DeathTally, Deaths};
 pub use reader::Reader;
 pub use record::{Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
 pub use worker::{AnswerTargets, Work, spawn};

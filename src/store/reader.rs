@@ -8,6 +8,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
+use super::list::{DeadFilter, DeathTally};
 use super::record::{Filter, JobRecord, Page};
 use super::{bodies, error, jobs, keys, list, tables};
 use crate::broker::job::{JobId, TargetId};
@@ -67,10 +68,24 @@ impl Reader {
     pub fn dead(
         &self,
         target: TargetId,
+        filter: &DeadFilter,
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.read(|txn| list::dead(txn, target, after, limit))
+        self.read(|txn| list::dead(txn, target, filter, after, limit))
+    }
+
+    /// What the next `looked_at` dead jobs of a target died of, from the newest back.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] for a cursor that came of another listing.
+    pub fn deaths(
+        &self,
+        target: TargetId,
+        after: Option<&Cursor>,
+        looked_at: usize,
+    ) -> Result<DeathTally, StoreError> {
+        self.read(|txn| list::tally(txn, target, after, looked_at))
     }
 
     /// Jobs that ended and whose task token is to be answered, by id.

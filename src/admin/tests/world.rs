@@ -33,7 +33,7 @@ use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
-use crate::store::{Filter, JobRecord, Options, Store};
+use crate::store::{DeadFilter, DeathTally, Filter, JobRecord, Options, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -263,11 +263,21 @@ impl Records for Shelf {
         })
     }
 
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError> {
         self.walk(true, after, limit, |job| {
-            let is_dead = matches!(job.place, Place::Ended { end, .. } if end.is_dead());
-            is_dead && job.header.target == target
+            let Place::Ended { end, .. } = job.place else { return false };
+            end.is_dead() && job.header.target == target && filter.allows(&job.header, end)
         })
+    }
+
+    fn deaths(&self, _: TargetId, _: Option<&str>) -> Result<DeathTally, ReadError> {
+        self.sound().map(|()| DeathTally::default())
     }
 
     fn bytes(&self) -> u64 {
@@ -395,6 +405,7 @@ impl World {
             readiness: readiness.clone(),
             records: shelf.clone(),
             recent: Recent::default(),
+            events: Default::default(),
         };
         World { router: router(state, Access::default()), shelf, readiness, asked, dir }
     }

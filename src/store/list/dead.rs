@@ -1,0 +1,92 @@
+//! The dead jobs of one target: listing them, and what they died of. Both go along the index of
+//! the dead alone and look at a bounded number of its rows; the jobs themselves are read only where
+//! they are listed.
+
+use std::collections::BTreeMap;
+
+use redb::ReadTransaction;
+
+use super::{Found, LOOKED_AT, Walk, graves};
+use crate::broker::job::{End, Header, JobId, Place, Priority, TargetId};
+use crate::broker::time::Wall;
+use crate::store::codec::decode;
+use crate::store::cursor::{Cursor, Index};
+use crate::store::error::Result;
+use crate::store::record::Page;
+use crate::store::tables::DEAD;
+
+/// Which dead jobs; `None` means any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// As callers see it, e.g. `Tollgate.Http.404`.
+    pub code: Option<String>,
+    pub priority: Option<Priority>,
+}
+
+impl DeadFilter {
+    pub fn allows(&self, header: &Header, end: End) -> bool {
+        self.priority.is_none_or(|wanted| wanted == header.priority)
+            && self.code.as_ref().is_none_or(|wanted| end.code().as_ref() == Some(wanted))
+    }
+}
+
+/// What one stretch of the dead died of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeathTally {
+    /// Most frequent first.
+    pub deaths: Vec<Deaths>,
+    /// Where the next stretch begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Those that died of the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deaths {
+    pub end: End,
+    pub count: u64,
+    pub oldest: Wall,
+    pub newest: Wall,
+    /// The newest one.
+    pub example: JobId,
+}
+
+/// The dead jobs of a target, newest first.
+pub(in crate::store) fn dead(
+    txn: &ReadTransaction,
+    target: TargetId,
+    filter: &DeadFilter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page> {
+    let mut walk = Walk::new(txn, after, limit, LOOKED_AT)?;
+    walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
+        let (header, place): (Header, Place) = decode("dead", value)?;
+        let Place::Ended { end, .. } = place else { return Ok(Found::Nothing) };
+        Ok(if filter.allows(&header, end) { Found::Job(header.id) } else { Found::Nothing })
+    })?;
+    Ok(walk.page)
+}
+
+/// What the next `looked_at` dead jobs of a target died of, from the newest back.
+pub(in crate::store) fn tally(
+    txn: &ReadTransaction,
+    target: TargetId,
+    after: Option<&Cursor>,
+    looked_at: usize,
+) -> Result<DeathTally> {
+    let mut walk = Walk::new(txn, after, 1, looked_at)?;
+    let mut deaths: BTreeMap<End, Deaths> = BTreeMap::new();
+    walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
+        let (header, place): (Header, Place) = decode("dead", value)?;
+        if let Place::Ended { end, at } = place {
+            let first = Deaths { end, count: 0, oldest: at, newest: at, example: header.id };
+            let deaths = deaths.entry(end).or_insert(first);
+            deaths.count += 1;
+            deaths.oldest = deaths.oldest.min(at);
+        }
+        Ok(Found::Nothing)
+    })?;
+    let mut deaths: Vec<Deaths> = deaths.into_values().collect();
+    deaths.sort_by_key(|deaths| std::cmp::Reverse(deaths.count));
+    Ok(DeathTally { deaths, next: walk.page.next })
+}
