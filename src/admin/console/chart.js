@@ -56,9 +56,18 @@ function round(most) {
 }
 
 // Several lines over one axis. `series`: [{name, look, values}].
-export function chart({ title, series, limit, unit, seconds = 300 }) {
+export function chart({ title, series: given, limit, unit, stacked = false }) {
   const height = 120;
-  const all = series.flatMap(({ values }) => values);
+  // A minute at least; the longer one looks, the further back it goes.
+  const seconds = Math.max(60, ...given.map(({ values }) => values.length));
+  const series = given.map((one) => ({ ...one, values: smooth(one.values, one.over ?? 1) }));
+  // Stacked: the last one lies at the bottom, and each is drawn on top of those after it.
+  const below = (index) => (stacked ? series.slice(index) : [series[index]]);
+  const drawn = series.map(({ look, values }, index) => ({
+    look,
+    values: values.map((_, second) => below(index).reduce((sum, one) => sum + (one.values[second] ?? 0), 0)),
+  }));
+  const all = drawn.flatMap(({ values }) => values);
   const most = round(Math.max((limit ?? 0) * 1.1, ...all, 1));
   const now = series.map(({ name, values }) => `${name} ${unit(values[values.length - 1] ?? 0)}`);
   return h("figure", { class: "chart" },
@@ -70,7 +79,7 @@ export function chart({ title, series, limit, unit, seconds = 300 }) {
     h("div", { class: "plot" },
       frame(height, `${title}: ${now.join(", ")}${limit ? `, limit ${unit(limit)}` : ""}`,
         s("line", { class: "grid", x1: 0, x2: WIDTH, y1: height / 2, y2: height / 2 }),
-        series.map(({ look, values }) => area(values.slice(-seconds), most, height, seconds, look)),
+        drawn.map(({ look, values }) => area(values.slice(-seconds), most, height, seconds, stacked ? `${look} stacked` : look)),
         limit ? limitLine(limit, most, height) : null),
       h("span", { class: "top", "aria-hidden": "true" }, unit(most)),
       h("span", { class: "half", "aria-hidden": "true" }, unit(most / 2))),

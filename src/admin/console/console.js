@@ -2,7 +2,7 @@
 
 import { onLocked } from "./api.js";
 import { deadEverywhere, deadPage } from "./dead.js";
-import { askForToken } from "./dialog.js";
+import { askForToken, leave } from "./dialog.js";
 import { h, show } from "./dom.js";
 import { brief } from "./format.js";
 import { jobPage } from "./job.js";
@@ -50,6 +50,7 @@ function draw() {
 function go() {
   const first = page === null;
   page?.leave?.();
+  if (!first && live.status !== "locked") leave();
   show(main);
   page = route();
   page.attach?.(() => {

@@ -82,7 +82,8 @@ export function deadPage(name, wanted) {
     return { number: pages.jobs.length, exact: !pages.next };
   }
   const told = ({ number, exact }) => `${exact ? "" : "at least "}${plural(number, "dead job")}`;
-  const which = () => [chosen.code && `that died of ${chosen.code}`, chosen.priority && `of priority ${chosen.priority}`].filter(Boolean).join(", ");
+  const which = () => [chosen.code && `that died of ${chosen.code}`, chosen.priority && `of priority ${chosen.priority}`].filter(Boolean).join(" and ");
+  const all = () => [`All dead jobs of ${name}`, which()].filter(Boolean).join(" ");
   const heeds = (names) => (!chosen.code || names.code) && (!chosen.priority || names.priority);
   const filter = (names) => ({
     ...(chosen.code ? { [names.code]: chosen.code } : {}),
@@ -95,7 +96,7 @@ export function deadPage(name, wanted) {
     const body = await ask({
       title: `Redrive ${told(many)}?`,
       body: [
-        h("p", null, `All dead jobs of ${name} ${which()} go to the ends of their queues. The target's limits hold for them as for all others.`.replace(/ +/g, " ")),
+        h("p", null, `${all()} go to the ends of their queues. The target's limits hold for them as for all others.`),
         paced ? h("label", { class: "field" }, "At a pace of (for example 10/s or 100/min; empty: all at once)", h("input", { name: "pace", pattern: "[0-9]+/[0-9]*(s|min|h|d)", placeholder: "10/s", autocomplete: "off" })) : null,
       ],
       confirm: `Redrive ${plural(many.number, "job")}`,
@@ -111,7 +112,7 @@ export function deadPage(name, wanted) {
     const sure = await ask({
       title: `Purge ${told(many)}?`,
       body: [
-        h("p", null, `All dead jobs of ${name} ${which()}, their requests and histories are forgotten. This cannot be undone.`.replace(/ +/g, " ")),
+        h("p", null, `${all()} are forgotten, with their requests and histories. This cannot be undone.`),
         many.number > 1 ? h("label", { class: "field" }, `Type ${many.number} to go on`, h("input", { name: "number", inputmode: "numeric", autocomplete: "off" })) : null,
       ],
       confirm: `Purge ${plural(many.number, "job")}`,
@@ -182,7 +183,7 @@ export function deadPage(name, wanted) {
         h("div", { class: "head" },
           h("div", null, h("p", { class: "quiet small" }, h("a", { href: targetLink(name) }, name)), h("h1", { tabindex: "-1" }, "Dead jobs"), h("p", { class: "quiet" }, plural(total(), "job"), filtered() ? `, shown: those ${which()}` : "")),
           none ? null : h("div", { class: "actions" },
-            heeds(redriveWords) ? h("button", { type: "button", id: "redrive-all", class: "strong", on: { click: redriveAll } }, filtered() ? "Redrive these" : "Redrive all") : null,
+            heeds(redriveWords) ? h("button", { type: "button", id: "redrive-all", on: { click: redriveAll } }, filtered() ? "Redrive these" : "Redrive all") : null,
             heeds(purgeWords) ? h("button", { type: "button", id: "purge-all", on: { click: purgeAll } }, filtered() ? "Purge these" : "Purge all") : null)),
         none ? null : groupList(),
         none ? null : h("div", { class: "filters" },

@@ -40,6 +40,11 @@ export function ask({ title, body, confirm, danger = false, cancel = "Cancel", r
   });
 }
 
+// What was asked on a page that is left is not asked any more.
+export function leave() {
+  for (const dialog of document.querySelectorAll("dialog[open]:not([own])")) dialog.close();
+}
+
 let quiet = null;
 
 // Tells what was done, or why it was not.

@@ -4,7 +4,6 @@ const counts = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const whole = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
 
 export const count = (number) => counts.format(number);
 
@@ -39,10 +38,9 @@ export function duration(seconds) {
 
 export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return "–";
-  if (perSecond === 0) return "0/s";
   if (perSecond >= 100) return `${count(Math.round(perSecond))}/s`;
-  if (perSecond >= 1) return `${Number(perSecond.toFixed(1))}/s`;
-  if (perSecond * 60 >= 1) return `${Number((perSecond * 60).toFixed(1))}/min`;
+  if (perSecond === 0 || perSecond >= 0.1) return `${Number(perSecond.toFixed(1))}/s`;
+  if (perSecond * 60 >= 0.1) return `${Number((perSecond * 60).toFixed(1))}/min`;
   return `${Number((perSecond * 3600).toFixed(1))}/h`;
 }
 
@@ -56,19 +54,16 @@ export function time(at) {
   return today ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
 }
 
-export const exact = (at) => (at ? whole.format(new Date(millis(at))) : "");
+export const exact = (at) => (at ? new Date(millis(at)).toISOString() : "");
 
 export const since = (at, now = Date.now()) => Math.max(0, (now - millis(at)) / 1000);
 
 export function until(at, now = Date.now()) {
   const left = (millis(at) - now) / 1000;
-  return left > 0.5 ? `until ${time(at)}, in ${duration(left)}` : "any moment now";
+  return left >= 1 ? `until ${time(at)}, in ${duration(Math.round(left))}` : "any moment now";
 }
 
 export const percent = (share) => `${Math.round(share * 100)} %`;
-
-// Enough of an id to tell it from its neighbours: the last part is the random one.
-export const shortId = (id) => `…${id.slice(-12)}`;
 
 // A JSON body the way people read it; everything else as it is.
 export function pretty(value) {

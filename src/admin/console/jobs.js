@@ -40,7 +40,8 @@ export function pager(path, redraw) {
   pages.again = () => {
     if (!pages.busy && pages.jobs.length <= PAGE) load(null);
   };
-  load(null);
+  // Whoever asked has to know these pages before they are drawn.
+  queueMicrotask(() => load(null));
   return pages;
 }
 

@@ -17,6 +17,9 @@ const WORDS = {
   draining: ["Daemon draining", "warn"],
 };
 
+// A pause that is over in a moment is how a target and its limits get along; nobody has to see to it.
+const SHORT_S = 10;
+
 const breakerOf = (target) => {
   const breaker = target.breaker;
   return typeof breaker === "string" ? { state: breaker } : breaker ?? null;
@@ -39,7 +42,8 @@ export function standing(target) {
     if (target.in_flight > 0 || jobs > 0) return { word: "Sending", tone: "good", why: "" };
     return { word: "Idle", tone: "calm", why: "" };
   }
-  const [word, tone] = WORDS[on] ?? [on, "warn"];
+  const short = on === "refused" && blocked?.until && Date.parse(blocked.until) - Date.now() < SHORT_S * 1000;
+  const [word, tone] = short ? ["Short pause", "calm"] : WORDS[on] ?? [on, "warn"];
   const when = blocked?.until && !target.paused ? until(blocked.until) : "";
   const since = blocked?.since ? `since ${time(blocked.since)}` : "";
   const limitName = blocked?.limit && blocked.limit !== target.name ? `by ${blocked.limit}` : "";
@@ -67,13 +71,14 @@ export function needs(target) {
   const oldest = Math.max(0, ...Object.values(target.priorities).map((queue) => queue.oldest_age_seconds ?? 0));
   const queue = jobs ? `${plural(jobs, "job")} ${jobs === 1 ? "waits" : "wait"}${oldest ? `, the oldest for ${duration(oldest)}` : ""}.` : "";
   if (state.tone === "bad" || (state.tone === "warn" && jobs > 0)) {
-    found.push({ rank: state.tone === "bad" ? 0 : 1, tone: state.tone, text: `${state.word}${state.when ? `, ${state.when}` : ""}. ${state.why} ${queue}`.replace(/ +/g, " ").trim() });
+    const text = `${state.why} ${queue}`.replace(/ +/g, " ").trim();
+    found.push({ rank: state.tone === "bad" ? 0 : 1, tone: state.tone, word: `${state.word}${state.when ? `, ${state.when}` : ""}.`, text });
   }
   for (const held of target.held_groups ?? []) {
-    found.push({ rank: 1, tone: "warn", text: `The group ${held.group ?? held} is held behind a dead job.` });
+    found.push({ rank: 1, tone: "warn", word: "Group held.", text: `The group ${held.group ?? held} is held behind a dead job.` });
   }
   if (target.dead > 0) {
-    found.push({ rank: 2, tone: "dead", text: `${plural(target.dead, "dead job")} to look at.`, dead: true });
+    found.push({ rank: 2, tone: "bad", word: `${plural(target.dead, "dead job")}`, text: "to look at.", dead: true });
   }
   return found;
 }

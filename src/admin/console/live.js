@@ -49,6 +49,7 @@ function push(list, value) {
   if (list.length > KEPT) list.shift();
 }
 
+// `recent`: what was sent in each of the last seconds, where the news tell all.
 function record(before, target, seconds, recent) {
   let series = live.series.get(target.name);
   if (!series || recent) {
@@ -72,7 +73,9 @@ function take(news) {
   for (const name of news.gone ?? []) after.delete(name);
   for (const name of before.keys()) if (!after.has(name)) live.series.delete(name);
   for (const target of after.values()) {
-    record(before.get(target.name), target, seconds, news.recent?.[target.name]);
+    // One that is not among them was sent nothing.
+    const recent = news.full ? news.recent[target.name] ?? new Array(119).fill(0) : null;
+    record(before.get(target.name), target, seconds, recent);
   }
   Object.assign(live, { targets: after, at: news.at, daemon: news.daemon, status: "live", reason: "" });
   tell();

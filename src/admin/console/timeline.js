@@ -41,8 +41,8 @@ export function stretches(job, now = Date.now()) {
   let doing = "queued";
   let from = Date.parse(job.enqueued_at);
   let ended = false;
-  const close = (to, outcome) => {
-    if (doing && to >= from) found.push({ doing, from, to, outcome });
+  const close = (to, outcome, status) => {
+    if (doing && to >= from) found.push({ doing, from, to, outcome, status });
   };
   for (const event of job.history ?? []) {
     const then = Math.max(at(event), from);
@@ -58,7 +58,7 @@ export function stretches(job, now = Date.now()) {
     const next = AFTER[event.event];
     const last = FINAL.has(event.event) || event.event === "done";
     if (!next && !last) continue;
-    close(then, OUTCOMES.has(event.event) ? event.event : undefined);
+    close(then, OUTCOMES.has(event.event) ? event.event : undefined, event.status);
     from = then;
     doing = last ? null : next;
     ended = last;
@@ -82,7 +82,16 @@ function bar(job, all, from, to) {
   const place = (moment) => (100 * (Math.min(Math.max(moment, from), to) - from)) / length;
   const shown = all.filter((one) => one.to >= from);
   const words = shown.map((one) => `${NAMES[one.doing]}, ${duration((one.to - Math.max(one.from, from)) / 1000)}${one.outcome ? `: ${one.outcome}` : ""}`);
+  // What was answered, above its request; where two would overlap, the later one is left out.
+  let free = -1;
+  const marks = shown.filter((one) => {
+    if (one.doing !== "sending" || !one.outcome || place(one.from) < free) return false;
+    free = place(one.from) + 5;
+    return true;
+  });
   return h("div", { class: "life" },
+    h("div", { class: "marks", "aria-hidden": "true" }, marks.map((one) =>
+      h("span", { class: `mark ${one.outcome}`, css: { "--from": `${Math.min(place(one.from), 96)}%` } }, one.status ?? one.outcome))),
     h("div", { class: "lane", role: "img", "aria-label": `Drawn to scale: ${words.join("; ")}` },
       shown.map((one, index) => h("span", {
         class: `stretch ${one.doing} ${one.outcome ?? ""}`,
@@ -90,7 +99,7 @@ function bar(job, all, from, to) {
         css: { "--from": `${place(one.from)}%`, "--for": `${place(one.to) - place(one.from)}%` },
       }))),
     h("div", { class: "ticks", "aria-hidden": "true" },
-      ticks(length / 1000).map((second) => h("span", { css: { "--from": `${(second * 100_000) / length}%` } }, second === 0 ? "0" : duration(second)))));
+      ticks(length / 1000).filter((second) => second / (length / 1000) < 0.93).map((second) => h("span", { css: { "--from": `${(second * 100_000) / length}%` } }, second === 0 ? "0" : duration(second)))));
 }
 
 const LOOKS = ["queued", "scheduled", "sending", "waiting", "asking", "verifying", "token"];
@@ -149,7 +158,9 @@ export function history(job) {
   const events = job.history ?? [];
   const begin = Date.parse(job.enqueued_at);
   let before = begin;
-  const lines = events.flatMap((event) => {
+  const lines = events.flatMap((event, index) => {
+    // Told with the outcome that it follows.
+    if (event.event === "waiting" && ["refused", "unknown"].includes(events[index - 1]?.event)) return [];
     const moment = at(event);
     const gap = (moment - before) / 1000;
     before = moment;
@@ -160,7 +171,10 @@ export function history(job) {
         event.by && !details.passed ? h("span", { class: "by" }, ` by ${event.by}`) : null,
         details.more ? h("span", { class: "more" }, details.more) : null));
     const words = (SENTENCES[event.event] ?? (() => event.event.replace(/_/g, " ")))(event);
-    const more = event.event === "refused" && event.until ? `${event.reason ? `${event.reason}. ` : ""}The target is left alone until ${time(event.until)}` : event.reason ?? "";
+    const next = events[index + 1];
+    const retry = next?.event === "waiting" ? `Tried again at ${time(next.until)}, when there is room` : "";
+    const pause = event.event === "refused" && event.until && (!retry || Date.parse(event.until) < Date.parse(next.until)) ? `The target is left alone until ${time(event.until)}` : "";
+    const more = [event.reason, pause, retry].filter(Boolean).join(". ");
     const passed = event.passed_over ? [line("passed", `Passed over ×${count(event.passed_over)}`, { passed: true, more: `${plural(event.passed_over, "higher job")} went first while this one was next` })] : [];
     return [...passed, line(LOOK[event.event] ?? "", words, { more })];
   });
