@@ -51,10 +51,10 @@ impl Browser {
 
     /// The whole page anew, at this place.
     pub(crate) async fn load(&self, place: &str) {
-        let url = |path: &str| json!({ "url": format!("http://{}/{path}", self.console) });
         // A change of the part after `#` alone would load nothing.
-        self.web.post("/url", &url("console/icon.svg")).await;
-        self.web.post("/url", &url(place)).await;
+        for url in ["about:blank".to_owned(), format!("http://{}/{place}", self.console)] {
+            self.web.post("/url", &json!({ "url": url })).await;
+        }
     }
 
     /// By a link of the page itself.

@@ -20,7 +20,7 @@ async fn every_page_fits_and_can_be_read_in_light_and_dark() {
             let light = if dark { "dark" } else { "light" };
             for (place, name) in places.iter().zip(names) {
                 browser.go(place).await;
-                browser.until("document.querySelectorAll('main *').length > 10").await;
+                browser.until("document.querySelectorAll('main *').length > 2").await;
                 browser
                     .until("!document.querySelector('main').innerText.includes('Looking…')")
                     .await;

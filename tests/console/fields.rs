@@ -197,12 +197,12 @@ async fn what_a_later_daemon_tells_and_takes_is_there_to_be_used() {
     browser.until_said(".errors li", "100,000").await;
     browser.until(&format!("!{count_on}")).await;
     browser.click(".errors li:last-child button").await;
-    browser.until_said(".errors li:last-child", "12,000").await;
+    browser.until_said(".errors li:last-child", "10,000").await;
     browser.until("location.hash.endsWith('code=Tollgate.Http.422')").await;
 
     // Those of one error, at a pace.
     browser.click("#redrive-all").await;
-    browser.until_said("dialog h2", "Redrive at least").await;
+    browser.until_said("dialog h2", "Redrive at least 10,000 dead jobs?").await;
     browser.write("dialog input", "10/s").await;
     browser.picture("later-redrive").await;
     browser.click("dialog [type=submit]").await;

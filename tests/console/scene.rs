@@ -25,7 +25,7 @@ impl Scene {
                 least: Duration::from_millis(20),
                 most: Duration::from_millis(120),
             },
-            failures: Failures { unavailable: 60, error: 80, ..Failures::NONE },
+            failures: Failures { unavailable: 120, error: 150, ..Failures::NONE },
             retry_after: Duration::from_secs(1),
             ..Fragility::SOUND
         };
@@ -33,7 +33,7 @@ impl Scene {
         let url = api.address();
         let daemon = Daemon::start(&format!(
             "[targets.erp]\nurl = \"http://{url}\"\n\
-             limit = {{ rate = \"20/s\", max_concurrent = 3 }}\n\
+             limit = {{ rate = \"40/s\", max_concurrent = 3 }}\n\
              retry = {{ min_backoff = \"50ms\", max_backoff = \"2s\" }}\n\
              [targets.crm]\nurl = \"http://{url}/crm\"\nlimit.rate = \"100/min\"\n\
              [targets.warehouse]\nurl = \"http://127.0.0.1:9\"\nlimit.rate = \"2/s\"\n\

@@ -33,7 +33,7 @@ async fn every_page_says_what_the_admin_api_says() {
     browser.until_said("h1", "erp").await;
     browser.until("document.title === 'erp – Tollgate'").await;
     browser.until("document.activeElement === document.querySelector('h1')").await;
-    browser.until_said(".limits", "20/s").await;
+    browser.until_said(".limits", "40/s").await;
     browser.until_said(".limits", "of 3 places").await;
     browser.until("document.querySelectorAll('.chart polyline.sent').length === 1").await;
     browser.until("document.querySelectorAll('.chart polyline.batch').length === 1").await;

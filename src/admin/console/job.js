@@ -92,7 +92,7 @@ export function jobPage(id) {
   let request = null;
   let problem = null;
   let editable = null;
-  let zoomed = true;
+  let zoomed = false;
   let timer = null;
   let gone = false;
   let redraw = () => {};

@@ -68,7 +68,8 @@ function attention(targets) {
   const calm = !all.length;
   return h("section", { class: calm ? "attention calm" : "attention", "aria-label": "What needs somebody" },
     calm ? h("p", null, "Nothing needs you: no target is held up, no job is dead.") : h("ul", null, all.slice(0, 8).map(({ target, tone, word, text, dead }) =>
-      h("li", null, h("a", { href: targetLink(target.name, dead ? "/dead" : "") }, target.name), h("span", null, h("b", { class: tone }, word), " ", h("span", { class: "quiet" }, text))))),
+      h("li", null, h("a", { href: targetLink(target.name) }, target.name), h("span", null,
+        dead ? h("a", { class: tone, href: targetLink(target.name, "/dead") }, word) : h("b", { class: tone }, word), " ", h("span", { class: "quiet" }, text))))),
     all.length > 8 ? h("p", { class: "quiet" }, `and ${count(all.length - 8)} more`) : null);
 }
 
