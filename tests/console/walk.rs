@@ -91,7 +91,12 @@ async fn is_to_scale(browser: &Browser, job: &Value) {
     let history = job["history"].as_array().unwrap();
     let (first, last) = (time(&history[0]), time(&history[history.len() - 1]));
     let whole = last.duration_since(first).unwrap().as_secs_f64();
-    let sent = history.iter().filter(|event| event["event"] == "sent");
+    // One that was called back before it left is no request.
+    let left = |index: usize| {
+        history[index]["event"] == "sent"
+            && history.get(index + 1).is_none_or(|next| next["event"] != "not_sent")
+    };
+    let sent = (0..history.len()).filter(|index| left(*index)).map(|index| &history[index]);
     let places = "return [...document.querySelectorAll('.stretch.sending')]\
                   .map((one) => parseFloat(one.style.getPropertyValue('--from')))";
     let places = browser.run(places, &[]).await;

@@ -63,7 +63,7 @@ export function jobTable(jobs, { caption, target = true, error = false, actions 
         h("td", null, h("span", { class: `dot ${job.priority.toLowerCase()}` }), job.priority),
         h("td", { class: "number" }, job.attempts),
         error ? h("td", { title: exact(job.finished_at) }, time(job.finished_at)) : h("td", { title: exact(job.enqueued_at) }, `${duration(since(job.enqueued_at))} ago`),
-        error ? h("td", { class: "wide" }, h("b", null, job.error?.code ?? ""), h("span", { class: "sub" }, job.error?.message ?? "")) : h("td", { class: "wide" }, ending(job)),
+        error ? h("td", { class: "wide" }, h("b", null, job.error?.code ?? ""), h("span", { class: "sub" }, job.error?.message ?? "")) : h("td", { class: ending(job) === "–" ? "wide none" : "wide" }, ending(job)),
         actions ? h("td", { class: "actions" }, actions(job)) : null)))));
 }
 

@@ -86,13 +86,14 @@ export function needs(target) {
 const leftOf = (limit) => limit.left ?? limit.remaining;
 const resetOf = (limit) => limit.resets_at ?? limit.until ?? limit.free_at;
 
+const row = (name, ...value) => h("li", null, h("span", { class: "limit-name" }, name), h("div", { class: "limit-value" }, ...value));
+
 function meter(name, limit, all) {
   const left = leftOf(limit);
-  if (left === undefined || left === null) return h("li", null, h("span", { class: "limit-name" }, name));
+  if (left === undefined || left === null) return row(name, "in force");
   const share = all ? left / all : 0;
   const reset = resetOf(limit);
-  return h("li", null,
-    h("span", { class: "limit-name" }, name),
+  return row(name,
     gauge(share, `${percent(share)} left`, share < 0.1 ? "low" : ""),
     h("span", { class: "limit-left" }, h("b", null, count(left)), ` of ${count(all)} left`,
       limit.reserved_high ? h("span", { class: "quiet" }, `, ${count(limit.reserved_high)} of them for HIGH`) : null,
@@ -114,10 +115,10 @@ function oneLimit(name, limit, inFlight) {
   const used = limit.in_flight ?? inFlight;
   const force = limit.rate_in_force_per_second ?? limit.adaptive?.rate_per_second;
   return [
-    h("li", null, h("span", { class: "limit-name" }, name), h("b", null, limit.rate),
+    row(name, h("b", null, limit.rate),
       h("span", { class: "quiet" }, limit.burst > 1 ? ` · burst ${count(limit.burst)}` : " · no burst"),
       force !== undefined && force !== limit.rate_per_second ? h("span", { class: "warn" }, ` · ${rate(force)} in force now`) : null),
-    places ? h("li", null, h("span", { class: "limit-name" }, "Under way"),
+    places ? row("Under way",
       used === undefined ? null : gauge(used / places, `${count(used)} of ${count(places)} places taken`),
       h("span", { class: "limit-left" }, used === undefined ? `${count(places)} at a time` : [h("b", null, count(used)), ` of ${count(places)} places`])) : null,
     windowsAndQuota(limit),
@@ -136,7 +137,7 @@ export function limitsPanel(target) {
     h("ul", { class: "limits" },
       target.limit ? oneLimit("Rate", target.limit, target.in_flight) : null,
       named.filter((limit) => typeof limit === "object").map((limit) => oneLimit(`Shared ${limit.name}`, limit)),
-      breaker ? h("li", null, h("span", { class: "limit-name" }, "Breaker"),
+      breaker ? row("Breaker",
         h("b", { class: breakerIsOpen(target) ? "bad" : "" }, String(breaker.state).replace(/_/g, " ")),
         breaker.failures ? h("span", { class: "quiet" }, ` · ${plural(breaker.failures, "failure")} in a row`) : null,
         breaker.until ?? breaker.probe_at ? h("span", { class: "quiet" }, ` · tries ${until(breaker.until ?? breaker.probe_at).replace(/^until /, "at ")}`) : null) : null));

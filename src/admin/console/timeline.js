@@ -23,7 +23,9 @@ const AFTER = {
   not_asked: "verifying",
 };
 const FINAL = new Set(["rejected", "cancelled", "expired", "failed", "bad_message"]);
-const OUTCOMES = new Set(["done", "refused", "rejected", "unknown", "accepted", "not_sent", "answered"]);
+const OUTCOMES = new Set(["done", "refused", "rejected", "unknown", "accepted", "answered"]);
+// Called back before it left: it never was a request.
+const CALLED_BACK = { not_sent: "queued", not_asked: "verifying" };
 
 const NAMES = {
   queued: "in its queue",
@@ -55,6 +57,7 @@ export function stretches(job, now = Date.now()) {
       from = then;
       continue;
     }
+    if (CALLED_BACK[event.event]) doing = CALLED_BACK[event.event];
     const next = AFTER[event.event];
     const last = FINAL.has(event.event) || event.event === "done";
     if (!next && !last) continue;
@@ -127,7 +130,7 @@ const SENTENCES = {
   scheduled: (event) => `Not to be sent before ${time(event.until)}`,
   due: () => "Its time came: into its queue",
   sent: (event) => `Attempt ${event.attempt} sent`,
-  not_sent: (event) => `Attempt ${event.attempt} called back before it left`,
+  not_sent: (event) => `Attempt ${event.attempt} was ready, and called back before it left`,
   done: (event) => `Answered ${event.status}: done`,
   refused: (event) => `${event.status ? `Answered ${event.status}` : "Not reached"}: the target did no work`,
   rejected: (event) => `Answered ${event.status}: no retry would change that`,
@@ -136,7 +139,7 @@ const SENTENCES = {
   accepted: (event) => `Answered ${event.status}: the target took it on${event.path ? `, and tells at ${event.path}` : ""}`,
   verifying: (event) => `Asks what became of it at ${time(event.until)}`,
   asked: (event) => `Question ${event.question} sent`,
-  not_asked: (event) => `Question ${event.question} called back before it left`,
+  not_asked: (event) => `Question ${event.question} was ready, and called back before it left`,
   answered: (event) => `${event.status ? `Answered ${event.status}: ` : ""}the work is ${String(event.says ?? "unknown").replace("_", " ")}`,
   priority_changed: (event) => `Priority changed from ${event.from} to ${event.to}`,
   cancelled: () => "Cancelled",
@@ -159,7 +162,8 @@ export function history(job) {
   const begin = Date.parse(job.enqueued_at);
   let before = begin;
   const lines = events.flatMap((event, index) => {
-    // Told with the outcome that it follows.
+    // Told with what it follows, or what follows it.
+    if (CALLED_BACK[events[index + 1]?.event] && (event.event === "sent" || event.event === "asked")) return [];
     if (event.event === "waiting" && ["refused", "unknown"].includes(events[index - 1]?.event)) return [];
     const moment = at(event);
     const gap = (moment - before) / 1000;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower_service::Service;
 
+use crate::admin::events::Events;
 use crate::admin::held_back::Recent;
 use crate::admin::records::{Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
@@ -93,7 +94,7 @@ pub(in crate::admin) fn target_view() -> TargetView {
 }
 
 /// `shop`: paused, with one job. `gone`: not configured any more, with one job.
-fn view() -> View {
+pub(super) fn view() -> View {
     let mut counts = Counts::default();
     counts.set(Priority::Normal, JobState::Queued, 1);
     let shop = TargetView {
@@ -300,6 +301,8 @@ type Script = dyn FnMut(&Input) -> Reply + Send;
 
 pub(super) struct World {
     router: Router,
+    pub(super) handle: Handle,
+    pub(super) events: Events,
     pub(super) shelf: Arc<Shelf>,
     pub(super) readiness: SharedReadiness,
     pub(super) asked: Arc<Mutex<Vec<Input>>>,
@@ -395,19 +398,24 @@ impl World {
 
     fn on(loop_: mpsc::Sender<Message>, asked: Arc<Mutex<Vec<Input>>>) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let handle = Handle::new(loop_, store(&dir).reader(), directory(), Instant::now());
+        // So that something can have lasted for long.
+        let started = Instant::now().checked_sub(Duration::from_secs(3_600));
+        let started = started.unwrap_or_else(Instant::now);
+        let handle = Handle::new(loop_, store(&dir).reader(), directory(), started);
         let shelf = Arc::new(Shelf::default());
         let readiness = SharedReadiness::default();
+        let events = Events::default();
         let state = AdminState {
             handle: handle.clone(),
             metrics: Metrics::new(),
-            reloader: Reloader::without_a_file(handle),
+            reloader: Reloader::without_a_file(handle.clone()),
             readiness: readiness.clone(),
             records: shelf.clone(),
             recent: Recent::default(),
-            events: Default::default(),
+            events: events.clone(),
         };
-        World { router: router(state, Access::default()), shelf, readiness, asked, dir }
+        let router = router(state, Access::default());
+        World { router, handle, events, shelf, readiness, asked, dir }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answered {
@@ -421,6 +429,12 @@ impl World {
     pub(super) async fn send(&self, method: &str, path: &str, body: &'static str) -> Answered {
         let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:7071");
         self.call(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// An answer whose body is still to come.
+    pub(super) async fn open(&self, path: &str) -> http::Response<Body> {
+        let request = Request::get(path).header("host", "127.0.0.1:7071");
+        self.router.clone().call(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answered {
