@@ -226,7 +226,8 @@ pub(super) async fn cancel(
     _: Strict<Nothing>,
     who: Who,
 ) -> Result<Json<JobJson>, AdminError> {
-    let reason = Some("cancelled over the admin address".to_owned());
+    let by = who.name().map_or_else(String::new, |name| format!(" by {name}"));
+    let reason = Some(format!("cancelled{by} over the admin address"));
     state.change(JobCommand::Cancel { job, even_if_tried: true, reason }, &who).await
 }
 

@@ -122,7 +122,7 @@ fn errors(path: &str) -> Value {
     let stretch: u64 = path.split_once("after=").map_or(0, |(_, after)| after.parse().unwrap());
     let of = |code: &str, count: u64| json!({ "code": code, "state": "failed", "count": count, "oldest": "2026-03-01T09:00:00.000Z", "newest": "2026-03-01T09:30:00.000Z", "example": ID });
     let all = if stretch < 11 { 10_000 } else { 2_000 };
-    let rejected = if stretch < 11 { 1_000 } else { 1_000 };
+    let rejected = 1_000;
     let next = (stretch < 11).then(|| (stretch + 1).to_string());
     json!({ "errors": [of("Tollgate.OutcomeUnknown", all - rejected), of("Tollgate.Http.422", rejected)], "looked_at": all, "next": next })
 }

@@ -45,5 +45,14 @@ async fn the_token_is_asked_for_once_and_named_in_the_log() {
     let log = scene.daemon.log();
     assert!(log.contains("target paused by=ops target=\"erp\""), "{log}");
     assert!(!log.contains("a-333"));
+
+    // And in the job's own history.
+    let id = scene.client.submit(scene.daemon.data, &crate::scene::job("erp", "BATCH", "/")).await;
+    browser.go(&format!("#/jobs/{id}")).await;
+    browser.click("#cancel").await;
+    browser.click("dialog [type=submit]").await;
+    browser.until_said(".history", "cancelled by ops over the admin address").await;
+    let log = scene.daemon.log();
+    assert!(log.contains(&format!("job cancelled by=ops job={id} target=\"erp\"")), "{log}");
     browser.is_clean().await;
 }
