@@ -1,8 +1,9 @@
 //! As much of WebDriver (W3C) as is needed here: JSON over HTTP to chromedriver.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -129,8 +130,18 @@ impl WebDriver {
 
 impl Drop for WebDriver {
     fn drop(&mut self) {
-        // SIGTERM, not SIGKILL: it takes its browser with it.
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        // The browser ends with its session and not with its driver, whose end it would outlive.
+        if let Ok(mut stream) = TcpStream::connect(self.address) {
+            let (session, address) = (&self.session, self.address);
+            let end = format!(
+                "DELETE {session} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+            );
+            // A driver that hangs must not hang the tests.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.write_all(end.as_bytes());
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
