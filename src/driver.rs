@@ -12,8 +12,8 @@ use tracing::{debug, error};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
-use crate::broker::io::{Input, Output, Reply, ReplyTo, Source};
-use crate::broker::job::{JobId, Owed, Priority, TargetId};
+use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
@@ -345,11 +345,19 @@ impl Driver {
         self.pulse.totals(target).sent(self.handle.mono_now());
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
-        let step_functions = self.step_functions.clone().filter(|_| request.task_token.is_some());
+        let asks = self.step_functions.clone().filter(StepFunctions::checks_before_dispatch);
+        let handle = self.handle.clone();
         self.runtime.spawn(async move {
-            if let Some(reason) = gone(step_functions, &request).await {
-                let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
-                return;
+            if let Some(step_functions) = asks {
+                if let Some(reason) = gone(&step_functions, &request).await {
+                    let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
+                    return;
+                }
+                let limit = config.policy.limit;
+                while let Some(at) = step_functions.leave(target, limit, handle.mono_now()) {
+                    let patience = at.since(handle.mono_now());
+                    tokio::time::sleep_until(tokio::time::Instant::now() + patience).await;
+                }
             }
             let outgoing = Outgoing { id: job, attempt, priority, request: &request };
             let report = dispatcher.attempt(&config, outgoing).await;
@@ -375,11 +383,8 @@ impl Driver {
 
 /// Why no workflow waits for this request any more; `None` where one does, or nobody can tell: an
 /// outage of Step Functions holds no work back.
-async fn gone(step_functions: Option<StepFunctions>, request: &Request) -> Option<String> {
-    let (step_functions, token) = (step_functions?, request.task_token.as_ref()?);
-    if !step_functions.checks_before_dispatch() {
-        return None;
-    }
+async fn gone(step_functions: &StepFunctions, request: &Request) -> Option<String> {
+    let token = request.task_token.as_ref()?;
     match step_functions.still_wanted(token).await {
         Wanted::Gone { reason } => Some(reason),
         Wanted::Yes | Wanted::Unknown => None,

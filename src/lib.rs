@@ -24,6 +24,7 @@
 
 pub mod admin;
 pub mod auth;
+pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -14,8 +14,8 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::broker::io::{BlockedOn, Source, TargetView};
-use crate::broker::job::{JobState, Priority, TargetId};
+use crate::broker::io::{BlockedOn, TargetView};
+use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
 use crate::handle::View;
 
@@ -345,7 +345,7 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         }
     }
     type Value = fn(&TargetView) -> f64;
-    let per_target: [(&str, &str, Value); 5] = [
+    let per_target: [(&str, &str, Value); 6] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),
@@ -356,6 +356,11 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
             target.counts.dead() as f64
         }),
+        (
+            "tollgate_groups_held",
+            "Groups that wait for a dead job to be redriven or purged.",
+            |t| t.counts.held_groups() as f64,
+        ),
         ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| match &target
             .policy
         {

@@ -25,8 +25,6 @@ pub(super) enum AdminError {
     Parameter { name: &'static str, value: String, expected: String },
     #[error("the query cannot be read: {0}")]
     Query(String),
-    #[error("jobs cannot be listed by `group`: groups come with a later version")]
-    GroupsComeLater,
     #[error("no target is named `{}`", shown(.name))]
     NoSuchTarget { name: String, known: Vec<String> },
     #[error("`{}` is no job: {NotAJobId}", shown(.0))]
@@ -35,6 +33,8 @@ pub(super) enum AdminError {
     NoSuchJob(JobId),
     #[error("job {id} is {state}: {rule}")]
     Conflict { id: JobId, state: JobState, rule: &'static str },
+    #[error("job {by} has the dedup_id of job {id} by now")]
+    Overtaken { id: JobId, by: JobId },
     #[error("the body is larger than the {0} bytes that are read here")]
     BodyTooLarge(usize),
     #[error("the body cannot be read: {0}")]
@@ -93,10 +93,10 @@ impl AdminError {
             | AdminError::Cursor
             | AdminError::Body(_)
             | AdminError::NotJson(_) => Kind::Malformed,
-            AdminError::GroupsComeLater => Kind::NotSupported,
             AdminError::NoSuchTarget { .. } => Kind::UnknownTarget,
             AdminError::NotAJob(_) | AdminError::NoSuchJob(_) => Kind::UnknownJob,
             AdminError::Conflict { .. } => Kind::JobState,
+            AdminError::Overtaken { .. } => Kind::Overtaken,
             AdminError::BodyTooLarge(_) => Kind::BodyTooLarge,
             AdminError::Senseless(_) | AdminError::Reload(_) => Kind::Invalid,
             AdminError::Draining => Kind::Draining,
@@ -131,6 +131,7 @@ impl From<AdminError> for Problem {
             AdminError::NoSuchJob(id) => Problem::from((CommandError::NoSuchJob, id)),
             AdminError::Draining => Problem::draining(),
             AdminError::Stopped(stopped) => Problem::from(stopped),
+            AdminError::Overtaken { id, by } => Problem::from((CommandError::Overtaken { by }, id)),
             AdminError::Conflict { id, state, .. } => {
                 problem.with_job(id).with("state", state.as_str())
             }
@@ -138,7 +139,6 @@ impl From<AdminError> for Problem {
                 problem.with("field", name)
             }
             AdminError::Cursor => problem.with("field", "after"),
-            AdminError::GroupsComeLater => problem.with("field", "group"),
             AdminError::Reload(error) => {
                 let text = error.to_string();
                 let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();

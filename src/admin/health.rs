@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::AdminState;
+use super::answer::Json;
 use super::error::AdminError;
 use super::params::{Nothing, Strict};
 use super::readiness::Readiness;
+use super::step_functions_json::StepFunctionsJson;
 
 /// A turn of the loop takes some milliseconds at most: one that lasts so long never ends.
 const LOOP_STUCK: Duration = Duration::from_secs(10);
@@ -61,6 +65,14 @@ fn stuck(state: &AdminState) -> Option<StuckAt> {
     })
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Always; what is not ready is a problem with status 503.
+    ready: bool,
+    /// Null where the configuration has no `[step_functions]` and nobody waits for an answer.
+    step_functions: Option<StepFunctionsJson>,
+}
+
 /// A loop that does not answer for so long takes no jobs either.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Nor does a store that has been writing one commit for so long: nothing is acknowledged.
@@ -69,12 +81,14 @@ const SLOW_COMMIT: Duration = Duration::from_secs(5);
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     summary = "Whether jobs are taken: 503 while draining, or where store or disk forbid it",
-    responses((status = 200, content_type = "text/plain", body = String)),
+    description = "Trouble with Step Functions does not keep jobs from being taken, so it changes \
+        the body alone.",
+    responses((status = 200, body = Ready)),
 )]
 pub(super) async fn readyz(
     State(state): State<AdminState>,
     _: Strict<Nothing>,
-) -> Result<&'static str, AdminError> {
+) -> Result<Json<Ready>, AdminError> {
     match state.readiness.get() {
         Readiness::Ready => {}
         Readiness::Draining => return Err(AdminError::Draining),
@@ -86,11 +100,12 @@ pub(super) async fn readyz(
     }
     let asked = async {
         state.handle.view().await?;
-        state.look(|records| Ok(records.has_room())).await
+        let has_room = state.look(|records| Ok(records.has_room())).await?;
+        Ok((has_room, state.step_functions().await?))
     };
     match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(true)) => Ok("ready\n"),
-        Ok(Ok(false)) => Err(AdminError::DiskLow),
+        Ok(Ok((true, step_functions))) => Ok(Json(Ready { ready: true, step_functions })),
+        Ok(Ok((false, _))) => Err(AdminError::DiskLow),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(AdminError::NoAnswer(PATIENCE)),
     }

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::broker::group::GroupName;
 use crate::broker::io::{CommandError, JobCommand};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority};
 use crate::http_api::json::JobJson;
@@ -32,6 +33,8 @@ pub(super) struct ListingParams {
     state: Option<String>,
     /// Only of this priority: `HIGH`, `NORMAL` or `BATCH`, in any case.
     priority: Option<String>,
+    /// Only of this group.
+    group: Option<String>,
     /// At most so many, up to 500.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
@@ -43,6 +46,7 @@ pub(super) struct Listing {
     target: Option<String>,
     state: Option<JobState>,
     priority: Option<Priority>,
+    group: Option<GroupName>,
     paging: Paging,
 }
 
@@ -51,13 +55,11 @@ impl FromParams for Listing {
         &["target", "state", "priority", "group", "limit", "after"];
 
     fn from_params(params: &Params) -> Result<Listing, AdminError> {
-        if params.text("group").is_some() {
-            return Err(AdminError::GroupsComeLater);
-        }
         Ok(Listing {
             target: params.text("target").map(str::to_owned),
             state: params.state()?,
             priority: params.parse("priority", "HIGH, NORMAL or BATCH")?,
+            group: params.parse("group", "a group's name of 1 to 128 bytes")?,
             paging: Paging::from_params(params)?,
         })
     }
@@ -67,7 +69,7 @@ impl FromParams for Listing {
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     summary = "Jobs",
     description = "In the order of the store's index for the state that is asked for: `queued` by \
-        target, priority and place in line; `scheduled` and `waiting` by their time; those that \
+        target, priority and place in line, then those that wait behind others of their group; `scheduled` and `waiting` by their time; those that \
         ended by the time of their end; `running`, and all without a state, by submission. A page can be shorter than `limit`, even empty, while `next` says that there \
         is more: a filter that few jobs pass is not searched for ever.",
     params(ListingParams),
@@ -77,9 +79,9 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     Strict(listing): Strict<Listing>,
 ) -> Result<Json<JobPage>, AdminError> {
-    let target = listing.target.map(|name| state.target_id(&name)).transpose()?;
-    let filter = Filter { target, state: listing.state, priority: listing.priority };
-    let paging = listing.paging;
+    let target = listing.target.as_deref().map(|name| state.target_id(name)).transpose()?;
+    let Listing { state: in_state, priority, group, paging, .. } = listing;
+    let filter = Filter { target, state: in_state, priority, group };
     let page = state
         .look(move |records| {
             pages::fill(paging, |after, limit| records.list(&filter, after, limit))
@@ -128,14 +130,18 @@ pub(super) async fn show(
     JobSegment(id): JobSegment,
     Strict(detail): Strict<Detail>,
 ) -> Result<Json<JobDetail>, AdminError> {
-    let (record, answer, request) = state
+    let (record, answer, request, ahead) = state
         .look(move |records| {
             let request = if detail.request { records.request(id)? } else { None };
-            Ok((records.job(id)?, records.answer(id)?, request))
+            let record = records.job(id)?;
+            let group = record.as_ref().and_then(JobRecord::waits_in);
+            let ahead = group.map_or(Ok(None), |group| records.head_of(&group))?;
+            Ok((record, records.answer(id)?, request, ahead))
         })
         .await?;
     let record = record.ok_or(AdminError::NoSuchJob(id))?;
-    let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let mut job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    job.behind = ahead.map(|id| id.to_string());
     Ok(Json(JobDetail { job, request: request.map(RequestJson::new) }))
 }
 
@@ -263,6 +269,7 @@ impl AdminState {
             CommandError::NoSuchJob => AdminError::NoSuchJob(id),
             CommandError::Conflict { state } => AdminError::Conflict { id, state, rule },
             CommandError::Draining => AdminError::Draining,
+            CommandError::Overtaken { by } => AdminError::Overtaken { id, by },
         })?;
         let directory = self.handle.directory();
         tracing::info!(by = %who, job = %id, target = directory.name(done.0.target), "{what}");

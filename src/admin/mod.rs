@@ -1,7 +1,7 @@
 //! The admin address (CONTRACT §6): for the people who run this and for their machines.
 //!
 //! It reads the loop's view and the store, and asks the loop for every change; it decides nothing
-//! itself. Every answer is JSON but for the page at `/`, the metrics and the two health checks;
+//! itself. Every answer is JSON but for the page at `/`, the metrics and `/healthz`;
 //! every error is a problem (RFC 9457). [`crate::auth`] stands before all routes.
 
 mod answer;
@@ -21,6 +21,7 @@ mod readiness;
 mod records;
 mod reload;
 mod request_json;
+mod step_functions_json;
 mod target_json;
 mod targets;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::handle::Handle;
 use crate::http_api::problem;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use crate::step_functions::Health;
 use events::Events;
 use held_back::Recent;
 use records::Records;
@@ -54,19 +56,23 @@ pub struct AdminState {
     records: Arc<dyn Records>,
     recent: Recent,
     events: Events,
+    /// `None`: the configuration has no `[step_functions]`.
+    step_functions: Option<Health>,
 }
 
 impl AdminState {
-    /// The daemon keeps a clone of `readiness` and sets it.
+    /// The daemon keeps a clone of `readiness` and sets it. `step_functions`: how it stands with
+    /// them, where the configuration has them.
     pub fn new(
         handle: Handle,
         metrics: Metrics,
         reloader: Reloader,
         readiness: SharedReadiness,
+        step_functions: Option<Health>,
     ) -> AdminState {
         let records = Arc::new(handle.reader().clone());
         let (recent, events) = (Recent::default(), Events::default());
-        AdminState { handle, metrics, reloader, readiness, records, recent, events }
+        AdminState { handle, metrics, reloader, readiness, records, recent, events, step_functions }
     }
 }
 

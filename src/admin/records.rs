@@ -1,5 +1,6 @@
 //! Looking things up in the store without holding up the other requests.
 
+use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{
@@ -46,9 +47,21 @@ pub(super) trait Records: Send + Sync {
     ) -> Result<Part, ReadError>;
     /// What the next [`TALLIED`] dead jobs of a target died of.
     fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError>;
+    /// Whose turn it is in a group.
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError>;
     /// The size of the store, in bytes.
     fn bytes(&self) -> u64;
     fn has_room(&self) -> bool;
+    fn owed(&self) -> Result<OwedTokens, ReadError>;
+}
+
+/// How many jobs have a task token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwedTokens {
+    /// Of jobs that have ended: their answers are to be sent yet.
+    pub(super) answers: u64,
+    /// Of jobs that have not: their tasks wait.
+    pub(super) tasks: u64,
 }
 
 impl From<StoreError> for ReadError {
@@ -101,12 +114,20 @@ impl Records for Reader {
         Ok(Reader::deaths(self, target, cursor(after)?.as_ref(), TALLIED)?)
     }
 
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
+        Ok(Reader::head_of(self, group)?)
+    }
+
     fn bytes(&self) -> u64 {
         Reader::bytes(self)
     }
 
     fn has_room(&self) -> bool {
         Reader::has_room(self)
+    }
+
+    fn owed(&self) -> Result<OwedTokens, ReadError> {
+        Ok(OwedTokens { answers: self.outbox_len()?, tasks: self.tokens_len()? })
     }
 }
 

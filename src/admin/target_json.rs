@@ -36,6 +36,8 @@ pub(super) struct TargetJson {
     in_flight: u32,
     /// Jobs that ended without success and are kept.
     dead: u64,
+    /// Groups of which nobody is sent until a dead job is redriven or purged.
+    held_groups: u64,
     paused: bool,
     /// Why nothing is sent just now; null where something could be.
     blocked: Option<Blocked>,
@@ -133,6 +135,7 @@ impl TargetJson {
             running: view.counts.in_state(JobState::Running),
             in_flight: view.in_flight,
             dead: view.counts.dead(),
+            held_groups: view.counts.held_groups(),
             paused: view.paused,
             blocked: view.blocked.map(|(on, until)| Blocked {
                 on: on.as_str(),

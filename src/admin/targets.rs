@@ -12,6 +12,7 @@ use super::AdminState;
 use super::answer::Json;
 use super::error::AdminError;
 use super::params::{Nothing, Segment, Strict};
+use super::step_functions_json::StepFunctionsJson;
 use super::target_json::TargetJson;
 use super::who::Who;
 
@@ -19,6 +20,8 @@ use super::who::Who;
 pub(super) struct Targets {
     /// By name.
     targets: Vec<TargetJson>,
+    /// Null where the configuration has no `[step_functions]` and nobody waits for an answer.
+    step_functions: Option<StepFunctionsJson>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,7 +84,8 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     _: Strict<Nothing>,
 ) -> Result<Json<Targets>, AdminError> {
-    Ok(Json(Targets { targets: state.targets().await? }))
+    let targets = state.targets().await?;
+    Ok(Json(Targets { targets, step_functions: state.step_functions().await? }))
 }
 
 #[utoipa::path(

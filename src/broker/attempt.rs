@@ -99,8 +99,8 @@ impl Broker {
     fn startable(&self, id: TargetId, now: Now) -> Startable {
         let Some(target) = self.targets.get(&id) else { return Startable::Nobody };
         let Some(live) = &target.live else {
-            return match target.counts.in_state(super::JobState::Queued) {
-                0 => Startable::Nobody,
+            return match Priority::ALL.iter().map(|p| target.counts.in_line(*p)).sum() {
+                0_u64 => Startable::Nobody,
                 _ => Startable::Blocked(BlockedOn::Paused, None),
             };
         };
@@ -216,6 +216,17 @@ impl Broker {
         for armed in std::mem::take(&mut target.armed) {
             self.call_back(armed, now);
         }
+    }
+
+    /// As [`Broker::disarm`], one job. Whether it was armed and had not left.
+    pub(super) fn recall(&mut self, id: TargetId, job: JobId, now: Now) -> bool {
+        let Some(target) = self.targets.get_mut(&id) else { return false };
+        let Some(index) = target.armed.iter().position(|armed| armed.job == job) else {
+            return false;
+        };
+        let armed = target.armed.remove(index);
+        self.call_back(armed, now);
+        true
     }
 
     /// Ends those that were armed and whose deadline has passed since.

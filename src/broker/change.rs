@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::io::Source;
-use super::job::{Event, Header, JobId, JobState, Owed, Place, Priority, Seat, TargetId};
+pub use super::counts::Counts;
+use super::fair::{Clocks, FlowId, Rank, Tag};
+use super::group::{GroupKey, Stand};
+use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
 use super::time::Wall;
 
@@ -40,10 +42,17 @@ pub enum Change {
         target: TargetId,
         priority: Priority,
         place: Place,
+        /// One that held its group holds it no more.
+        stand: Stand,
     },
     Paused {
         target: TargetId,
         paused: bool,
+    },
+    /// The last job of this flow is done then, in its queue's virtual time.
+    Flow {
+        flow: FlowId,
+        done: Tag,
     },
     /// Nothing is sent to the target before then.
     Held {
@@ -55,7 +64,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {
     pub header: Header,
-    /// `Queued` or `Scheduled`.
+    /// `Queued`, `Scheduled` or `Behind`.
     pub place: Place,
     pub request: Arc<Request>,
     pub claim: Option<Claim>,
@@ -74,6 +83,7 @@ pub struct Move {
     pub from_priority: Priority,
     pub from_seat: Seat,
     pub from_owed: Owed,
+    pub from_stand: Stand,
     pub to: Place,
     /// Appended to the history.
     pub events: Vec<Event>,
@@ -85,8 +95,8 @@ pub struct Move {
 /// an answer lacks only what the core itself did since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// The next jobs in a queue, by seat.
-    Ready { target: TargetId, priority: Priority, after: Option<Seat>, limit: usize },
+    /// The next jobs in a queue, by rank.
+    Ready { target: TargetId, priority: Priority, after: Option<Rank>, limit: usize },
     /// The next scheduled and waiting jobs of all targets, by time.
     Timers { after: Option<(Wall, JobId)>, limit: usize },
     /// The next deadlines of jobs that have not ended, by time.
@@ -95,6 +105,17 @@ pub enum Load {
     Job { id: JobId, ticket: Ticket },
     /// Who holds this key?
     Claim { key: DedupKey, ticket: Ticket },
+    /// These jobs, and who holds the names that they came with. Those that are not there are left
+    /// out.
+    Candidates { ids: Vec<JobId>, ticket: Ticket },
+    /// When is the last job of this flow done? Where virtual time has passed that, it is no matter.
+    Flow { flow: FlowId, ticket: Ticket },
+    /// Is anybody in this group, to be waited for?
+    Group { key: GroupKey, ticket: Ticket },
+    /// Who is next in this group? Nobody while it has a head.
+    Heir { key: GroupKey, ticket: Ticket },
+    /// Groups of all targets that have somebody and no head.
+    Vacant { after: Option<GroupKey>, limit: usize },
     /// Dead jobs of a target, by the time of their death.
     Dead { target: TargetId, after: Option<(Wall, JobId)>, limit: usize, ticket: Ticket },
     /// Jobs that ended before then and are not dead, oldest first: what retention lets go. Not
@@ -128,6 +149,27 @@ pub enum Loaded {
         ticket: Ticket,
         job: Option<(Header, Place)>,
     },
+    Candidates {
+        ticket: Ticket,
+        rows: Vec<Candidate>,
+    },
+    Flow {
+        ticket: Ticket,
+        done: Option<Tag>,
+    },
+    Group {
+        ticket: Ticket,
+        taken: bool,
+    },
+    /// One whose stand is `Behind`; perhaps a dead one.
+    Heir {
+        ticket: Ticket,
+        heir: Option<(Header, Place)>,
+    },
+    Vacant {
+        groups: Vec<GroupKey>,
+        exhausted: bool,
+    },
     Claim {
         ticket: Ticket,
         holder: Option<Holder>,
@@ -142,6 +184,17 @@ pub enum Loaded {
         rows: Vec<(JobId, TargetId, Priority, Place)>,
         next: Option<Wall>,
     },
+}
+
+/// A job that may be redriven.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub header: Header,
+    pub place: Place,
+    /// The `dedup_id` that it came with.
+    pub name: Option<String>,
+    /// Who holds that now; nobody where the holder was cancelled.
+    pub holder: Option<JobId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,57 +224,7 @@ pub struct RecoveredTarget {
     pub paused: bool,
     pub held_until: Option<Wall>,
     pub counts: Counts,
-}
-
-/// How many jobs of one target are where. Kept in the commit that moves them, never by a scan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts([[u64; JobState::ALL.len()]; Priority::ALL.len()]);
-
-impl Counts {
-    pub fn get(&self, priority: Priority, state: JobState) -> u64 {
-        self.0[priority.index()][state as usize]
-    }
-
-    pub fn set(&mut self, priority: Priority, state: JobState, count: u64) {
-        self.0[priority.index()][state as usize] = count;
-    }
-
-    pub fn add(&mut self, priority: Priority, state: JobState) {
-        self.0[priority.index()][state as usize] += 1;
-    }
-
-    /// # Panics
-    /// Where there is none to take away: the books would be wrong.
-    pub fn take(&mut self, priority: Priority, state: JobState) {
-        let count = &mut self.0[priority.index()][state as usize];
-        *count = count.checked_sub(1).expect("a job leaves a place only after it came there");
-    }
-
-    pub fn in_state(&self, state: JobState) -> u64 {
-        Priority::ALL.iter().map(|priority| self.get(*priority, state)).sum()
-    }
-
-    /// Those that have not ended.
-    pub fn alive(&self) -> u64 {
-        JobState::ALL.iter().filter(|state| !state.is_final()).map(|s| self.in_state(*s)).sum()
-    }
-
-    pub fn dead(&self) -> u64 {
-        self.in_state(JobState::Failed) + self.in_state(JobState::Expired)
-    }
-
-    /// What `change` does to the counts of its target; the one place that knows.
-    pub fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Insert(insert) => self.add(insert.header.priority, insert.place.state()),
-            Change::Move(step) => {
-                self.take(step.from_priority, step.from.state());
-                self.add(step.header.priority, step.to.state());
-            }
-            Change::Delete { priority, place, .. } => self.take(*priority, place.state()),
-            Change::Paused { .. } | Change::Held { .. } => {}
-        }
-    }
+    pub clocks: Clocks,
 }
 
 impl Change {
@@ -232,6 +235,7 @@ impl Change {
             Change::Delete { target, .. }
             | Change::Paused { target, .. }
             | Change::Held { target, .. } => *target,
+            Change::Flow { flow, .. } => flow.target,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::change::Load;
+use super::fair::Tag;
+use super::flows::Then;
 use super::io::Output;
 use super::job::{Happening, JobId, Place, Priority, TargetId};
 use super::time::{Mono, Now, Wall};
@@ -96,11 +98,29 @@ impl Broker {
         let Some((header, place)) = self.jobs.get(id) else { return };
         let before = (header.clone(), *place);
         let mut header = before.0.clone();
-        if matches!(before.1, Place::Scheduled { .. }) {
+        if let Place::Scheduled { due } = before.1 {
+            if self.ask_flow(&header, Then::Due(id)) {
+                // Out of the way of the others until its flow is known.
+                self.timers.remove((due, id));
+                return;
+            }
             header.seat = self.next_seat();
+            self.tag(&mut header, Tag::default());
         }
         header.ready_at = now.wall;
         self.shift(now, before, header, Place::Queued, Happening::Due.into());
+    }
+
+    /// The flow of a job that was due is known now.
+    pub(super) fn due_at_last(&mut self, now: Now, id: JobId) {
+        let Some((_, Place::Scheduled { due })) = self.jobs.get(id) else { return };
+        let due = *due;
+        if due <= now.wall && !self.draining {
+            self.due(now, id);
+        } else if let Some(let_go) = self.timers.insert((due, id), id) {
+            // The wall clock was set back meanwhile.
+            self.jobs.let_go(let_go, self.turn);
+        }
     }
 
     /// Ends a job whose deadline has passed, unless an attempt is under way.
@@ -128,7 +148,9 @@ impl Broker {
         self.retention.oldest = earliest(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
             self.jobs.delete(id, self.turn);
-            self.change(super::Change::Delete { id, target, priority, place });
+            // What is not dead holds no group.
+            let stand = super::Stand::Gone;
+            self.change(super::Change::Delete { id, target, priority, place, stand });
         }
     }
 }

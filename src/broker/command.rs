@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Change, Load, Ticket};
+use super::change::{Candidate, Change, Load, Ticket};
+use super::fair::Tag;
+use super::flows::Then;
+use super::group::Stand;
 use super::io::{
     CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
 };
@@ -25,6 +28,14 @@ pub(super) enum Pending {
         sweep: Sweep,
         since: BTreeSet<JobId>,
         count: u64,
+        /// Where its page begins.
+        after: Option<(Wall, JobId)>,
+        /// Where the next one begins; `None` at the end.
+        next: Option<(Wall, JobId)>,
+    },
+    Redrive {
+        to: ReplyTo,
+        job: JobId,
     },
 }
 
@@ -40,6 +51,9 @@ pub(super) enum Purpose {
 impl Broker {
     pub(super) fn command(&mut self, now: Now, to: ReplyTo, command: JobCommand) {
         match self.get(command.job()) {
+            _ if matches!(command, JobCommand::Redrive { .. }) => {
+                self.ask_to_redrive(to, command.job());
+            }
             Some(job) => self.carry_out(now, to, &command, job),
             None => self.find(command.job(), Purpose::Command { to, command }),
         }
@@ -85,8 +99,16 @@ impl Broker {
     }
 
     pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
-        let pending = Pending::Sweep { to, target, sweep, since: BTreeSet::new(), count: 0 };
-        self.next_page(target, None, pending);
+        let since = BTreeSet::new();
+        self.next_page(Pending::Sweep {
+            to,
+            target,
+            sweep,
+            since,
+            count: 0,
+            after: None,
+            next: None,
+        });
     }
 
     /// Asks the store for a job that memory does not know.
@@ -146,17 +168,19 @@ impl Broker {
                 if header.priority == job.0.priority {
                     Ok(job)
                 } else {
+                    // Another queue has another virtual time.
+                    header.tag = Tag::default();
+                    if !matches!(job.1, Place::Scheduled { .. }) {
+                        let command = command.clone();
+                        if self.ask_flow(&header, Then::Command { to, command }) {
+                            return;
+                        }
+                        self.tag(&mut header, Tag::default());
+                    }
                     let event = Happening::PriorityChanged { from: job.0.priority, to: *priority };
                     let place = job.1;
                     self.shift(now, job, header.clone(), place, event.into());
                     Ok((header, place))
-                }
-            }
-            JobCommand::Redrive { .. } if is_laid_down(&job) => {
-                if self.draining {
-                    Err(CommandError::Draining)
-                } else {
-                    Ok(self.redrive(now, job))
                 }
             }
             JobCommand::Purge { .. } if is_laid_down(&job) => {
@@ -179,14 +203,24 @@ impl Broker {
         self.lookups.cancelled(job.0.id);
         let header = job.0.clone();
         let to = Place::Ended { end: End::Cancelled, at: now.wall };
-        self.shift(now, job, header.clone(), to, Story::from(Happening::Cancelled { reason }));
+        let story = Story::from(Happening::Cancelled { reason });
+        let header = self.shift(now, job, header, to, story);
         (header, to)
     }
 
     /// No workflow waits for it any more. What is under way is finished; its end then finds the
     /// token late.
-    fn drop_task(&mut self, now: Now, job: (Header, Place), reason: String) {
-        if !is_pending(job.1.state()) || job.0.owed == Owed::Nothing {
+    fn drop_task(&mut self, now: Now, mut job: (Header, Place), reason: String) {
+        if job.0.owed == Owed::Nothing {
+            return;
+        }
+        // Its start is on record, and its request has not left: it never will.
+        if self.recall(job.0.target, job.0.id, now)
+            && let Some(called_back) = self.get(job.0.id)
+        {
+            job = called_back;
+        }
+        if !is_pending(job.1.state()) {
             return;
         }
         self.lookups.cancelled(job.0.id);
@@ -219,9 +253,10 @@ impl Broker {
         }
     }
 
-    /// To the end of its queue, as if it were new but for the number of its next attempt.
-    fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
-        let header = Header {
+    /// To the end of its queue, as if it were new but for the number of its next attempt. In its
+    /// group it has its old place.
+    pub(super) fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+        let mut header = Header {
             seat: self.next_seat(),
             ready_at: now.wall,
             deadline: job.0.deadline.filter(|deadline| *deadline > now.wall),
@@ -230,52 +265,98 @@ impl Broker {
             first_sent_at: None,
             ..job.0.clone()
         };
-        self.shift(now, job, header.clone(), Place::Queued, Story::from(Happening::Redriven));
-        (header, Place::Queued)
+        self.tag(&mut header, Tag::default());
+        let mut story = Story::from(Happening::Redriven);
+        let to = if self.rejoin(&mut header) {
+            story.events.push(Happening::Behind);
+            Place::Behind { due: None }
+        } else {
+            Place::Queued
+        };
+        let header = self.shift(now, job, header, to, story);
+        (header, to)
     }
 
     fn purge(&mut self, (header, place): &(Header, Place)) {
         let (id, target, priority) = (header.id, header.target, header.priority);
         self.jobs.delete(id, self.turn);
-        self.change(Change::Delete { id, target, priority, place: *place });
+        let stand = header.stand();
+        self.change(Change::Delete { id, target, priority, place: *place, stand });
+        if stand == Stand::Head
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key, Some((priority, header.tag)));
+        }
     }
 
-    pub(super) fn swept(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        rows: Vec<(Header, Place)>,
-        exhausted: bool,
-    ) {
-        let Some(Pending::Sweep { to, target, sweep, since, mut count }) =
+    pub(super) fn swept(&mut self, ticket: Ticket, rows: Vec<(Header, Place)>, exhausted: bool) {
+        let Some(Pending::Sweep { sweep, since, count, next, .. }) = self.pending.get_mut(&ticket)
+        else {
+            return;
+        };
+        let place = |(header, place): &(Header, Place)| match place {
+            Place::Ended { at, .. } => Some((*at, header.id)),
+            _ => None,
+        };
+        *next = rows.last().and_then(place).filter(|_| !exhausted);
+        let meant: Vec<JobId> =
+            rows.iter().map(|(header, _)| header.id).filter(|id| !since.contains(id)).collect();
+        if *sweep == Sweep::Redrive && !meant.is_empty() {
+            // Only once it is known that nobody else has their names.
+            self.outputs.push_back(Output::Load(Load::Candidates { ids: meant, ticket }));
+            return;
+        }
+        let mut purged = Vec::new();
+        for job in rows.into_iter().filter(|(header, _)| meant.contains(&header.id)) {
+            let job =
+                self.jobs.get(job.0.id).map_or(job, |(header, place)| (header.clone(), *place));
+            if is_laid_down(&job) && !self.jobs.is_deleted(job.0.id) {
+                *count += 1;
+                purged.push(job);
+            }
+        }
+        for job in purged {
+            self.purge(&job);
+        }
+        self.page_done(ticket);
+    }
+
+    /// What a sweep redrives, less those whose names others have.
+    pub(super) fn redrive_page(&mut self, now: Now, ticket: Ticket, rows: Vec<Candidate>) {
+        if self.ask_flows_of(ticket, rows.iter().map(|row| &row.header)) {
+            return;
+        }
+        let mut redriven = 0;
+        for row in rows {
+            let (id, rival) = (row.header.id, self.rival(row.header.id, &row));
+            let meant = match self.pending.get(&ticket) {
+                Some(Pending::Sweep { since, .. }) => !since.contains(&id),
+                _ => false,
+            };
+            let job = self.newest(id, Some(row)).filter(is_laid_down);
+            if let Some(job) = job.filter(|_| meant && rival.is_none()) {
+                self.redrive(now, job);
+                redriven += 1;
+            }
+        }
+        if let Some(Pending::Sweep { count, .. }) = self.pending.get_mut(&ticket) {
+            *count += redriven;
+        }
+        self.page_done(ticket);
+    }
+
+    fn page_done(&mut self, ticket: Ticket) {
+        let Some(Pending::Sweep { to, target, sweep, since, count, next, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
         };
-        let mut after = None;
-        for (header, place) in rows {
-            let Place::Ended { at, .. } = place else { continue };
-            after = Some((at, header.id));
-            if since.contains(&header.id) {
-                continue;
+        match next {
+            None => self.finish_sweep(to, count),
+            after => {
+                let next = None;
+                self.next_page(Pending::Sweep { to, target, sweep, since, count, after, next });
             }
-            let job = self.get(header.id).unwrap_or((header, place));
-            if !is_laid_down(&job) || self.jobs.is_deleted(job.0.id) {
-                continue;
-            }
-            match sweep {
-                Sweep::Redrive => {
-                    self.redrive(now, job);
-                }
-                Sweep::Purge => self.purge(&job),
-            }
-            count += 1;
-        }
-        if exhausted || after.is_none() {
-            self.finish_sweep(to, count);
-        } else {
-            let pending = Pending::Sweep { to, target, sweep, since, count };
-            self.next_page(target, after, pending);
         }
     }
 
@@ -290,7 +371,15 @@ impl Broker {
         }
     }
 
-    fn next_page(&mut self, target: TargetId, after: Option<(Wall, JobId)>, pending: Pending) {
+    /// All flows of a page are known now. Its rows are too old: they are asked for once more.
+    pub(super) fn page_again(&mut self, page: Ticket) {
+        if let Some(pending) = self.pending.remove(&page) {
+            self.next_page(pending);
+        }
+    }
+
+    fn next_page(&mut self, pending: Pending) {
+        let Pending::Sweep { target, after, .. } = pending else { return };
         let ticket = self.next_ticket();
         self.pending.insert(ticket, pending);
         let load = Load::Dead { target, after, limit: self.windows.page, ticket };
@@ -301,7 +390,7 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Swept(count) });
     }
 
-    fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
+    pub(super) fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
     }
 
@@ -311,6 +400,6 @@ impl Broker {
 }
 
 /// Dead, and nobody is owed an answer any more: it can be redriven or purged.
-fn is_laid_down((header, place): &(Header, Place)) -> bool {
+pub(super) fn is_laid_down((header, place): &(Header, Place)) -> bool {
     matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Load, Loaded, Recovered, Turn};
-use super::job::{Header, JobId, JobState, Place, Priority, TargetId};
+use super::fair::FlowKey;
+use super::group::GroupName;
+use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
 use super::policy::Policy;
 use super::time::{Mono, Wall};
@@ -84,26 +86,6 @@ pub enum Input {
     Drain,
 }
 
-/// Where a job came from; for the books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    Api,
-    Proxy,
-    Sqs,
-    Activity,
-}
-
-impl Source {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Api => "api",
-            Source::Proxy => "proxy",
-            Source::Sqs => "sqs",
-            Source::Activity => "activity",
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct Submission {
     pub source: Source,
@@ -117,6 +99,10 @@ pub struct Submission {
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
     pub dedup: Option<Dedup>,
+    /// Goes after all that came before it in this group, one at a time.
+    pub group: Option<GroupName>,
+    /// On whose account it goes, within its queue.
+    pub flow: Option<FlowKey>,
     /// A message that cannot be understood, and why: it goes straight to the dead jobs.
     pub unfit: Option<String>,
 }
@@ -247,6 +233,10 @@ pub enum CommandError {
         state: JobState,
     },
     Draining,
+    /// Another job has its `dedup_id` by now.
+    Overtaken {
+        by: JobId,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,11 +299,13 @@ pub struct Windows {
     pub timers: usize,
     /// Ended jobs that a sweep, or retention, handles in one go.
     pub page: usize,
+    /// Flows, in each of two generations. Two pages at least.
+    pub flows: usize,
 }
 
 impl Default for Windows {
     fn default() -> Windows {
-        Windows { line: 1_024, timers: 4_096, page: 256 }
+        Windows { line: 1_024, timers: 4_096, page: 256, flows: 4_096 }
     }
 }
 

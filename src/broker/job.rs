@@ -14,6 +14,9 @@
 //!        │                  └──────────┘                ▼
 //!        └───────cancel, expire──▶ succeeded · failed · expired · cancelled
 //! ```
+//! One of a group that is not its head waits `behind` it, which callers see as `queued`, and goes
+//! from there to where it would have come from the start: `scheduled` or `queued`.
+//!
 //! A job is in exactly one [`Place`] at any time; a [`super::Change::Move`] takes it from one to
 //! the next in one commit.
 
@@ -22,6 +25,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::fair::{FlowKey, Tag};
+use super::group::Membership;
 use super::time::Wall;
 
 /// A job's name for ever: a UUIDv7, so that ids sort by their time of birth.
@@ -108,6 +113,26 @@ impl FromStr for Priority {
     }
 }
 
+/// Where a job came from; for the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Api,
+    Proxy,
+    Sqs,
+    Activity,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Api => "api",
+            Source::Proxy => "proxy",
+            Source::Sqs => "sqs",
+            Source::Activity => "activity",
+        }
+    }
+}
+
 /// What the core knows of a job. Small: a window of these is all that memory holds of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -131,6 +156,12 @@ pub struct Header {
     pub max_attempts: Option<u32>,
     /// To whom its end is owed.
     pub owed: Owed,
+    /// Of one that belongs to a group.
+    pub group: Option<Membership>,
+    /// On whose account it goes, within its queue.
+    pub flow: Option<FlowKey>,
+    /// When it is to go, in its queue's virtual time; before its seat is looked at.
+    pub tag: Tag,
 }
 
 /// What is owed to the workflow that waits for a job. The answer itself is made of the job's end
@@ -159,13 +190,15 @@ pub enum Place {
     Waiting { due: Wall },
     /// For ever.
     Ended { end: End, at: Wall },
+    /// In its group, for those before it; and not to be sent before `due`.
+    Behind { due: Option<Wall> },
 }
 
 impl Place {
     pub fn state(&self) -> JobState {
         match self {
             Place::Scheduled { .. } => JobState::Scheduled,
-            Place::Queued => JobState::Queued,
+            Place::Queued | Place::Behind { .. } => JobState::Queued,
             Place::Running { .. } => JobState::Running,
             Place::Waiting { .. } => JobState::Waiting,
             Place::Ended { end, .. } => end.state(),
@@ -178,7 +211,7 @@ impl Place {
 
     /// Whether a job may go from here to `to`: the state diagram at the top of this file.
     pub fn may_become(&self, to: &Place) -> bool {
-        use Place::{Ended, Queued, Running, Scheduled, Waiting};
+        use Place::{Behind, Ended, Queued, Running, Scheduled, Waiting};
         match (self, to) {
             (Scheduled { .. } | Waiting { .. }, Queued) => true,
             // A changed priority takes a queued job from one queue to another.
@@ -186,12 +219,16 @@ impl Place {
             (Running { .. }, Queued | Waiting { .. }) => true,
             // A changed priority of a job that waits.
             (Scheduled { .. }, Scheduled { .. }) | (Waiting { .. }, Waiting { .. }) => true,
+            // Its turn in its group came; or its priority was changed.
+            (Behind { due }, Scheduled { due: at }) => *due == Some(*at),
+            (Behind { .. }, Queued) => true,
+            (Behind { due }, Behind { due: same }) => due == same,
             (Running { .. }, Ended { .. }) => true,
-            (Scheduled { .. } | Queued | Waiting { .. }, Ended { end, .. }) => {
+            (Scheduled { .. } | Queued | Waiting { .. } | Behind { .. }, Ended { end, .. }) => {
                 !matches!(end, End::Succeeded)
             }
-            (Ended { end, .. }, Queued) => end.is_dead(),
-            // Whoever waited for it has been answered.
+            (Ended { end, .. }, Queued | Behind { due: None }) => end.is_dead(),
+            // Whoever waited for it has been answered; or it holds its group from now on.
             (Ended { .. }, Ended { .. }) => self == to,
             _ => false,
         }
@@ -362,6 +399,10 @@ pub enum Happening {
     TokenLate {
         reason: String,
     },
+    /// It waits for those before it in its group.
+    Behind,
+    /// Its turn in its group came.
+    Headed,
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The three lines of a target, and who is next.
 
 use super::change::Counts;
-use super::job::{JobId, JobState, Priority, Seat};
+use super::fair::Rank;
+use super::job::{JobId, Priority};
 use super::window::Window;
 
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) window: Window<Seat, JobId>,
+    pub(super) window: Window<Rank, JobId>,
     /// How often the head was passed over by a higher job.
     passed_over: u32,
 }
@@ -34,7 +35,7 @@ impl Lines {
     /// Of a target that the store knows: what is in line is there, and not yet here.
     pub(super) fn new(counts: &Counts, window: usize) -> Lines {
         Lines(Priority::ALL.map(|priority| Line {
-            window: match counts.get(priority, JobState::Queued) {
+            window: match counts.in_line(priority) {
                 0 => Window::empty(window),
                 _ => Window::unknown(window),
             },
@@ -66,7 +67,7 @@ impl Lines {
                     }
                 }
                 // Jobs are in this line, and it would be a guess which.
-                None if counts.get(priority, JobState::Queued) > 0 => highest = Next::Unknown,
+                None if counts.in_line(priority) > 0 => highest = Next::Unknown,
                 None => {}
             }
         }
@@ -90,12 +91,14 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::job::{JobState, Seat};
 
     fn lines(waiting: &[(Priority, u64)]) -> (Lines, Counts) {
         let mut counts = Counts::default();
         let mut lines = Lines::new(&counts, 8);
         for (priority, seat) in waiting {
-            lines.line(*priority).window.insert(Seat(*seat), JobId(u128::from(*seat)));
+            let rank = Rank { seat: Seat(*seat), ..Rank::default() };
+            lines.line(*priority).window.insert(rank, JobId(u128::from(*seat)));
             counts.add(*priority, JobState::Queued);
         }
         (lines, counts)

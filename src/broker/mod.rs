@@ -9,14 +9,20 @@
 //! | --- | --- |
 //! | `job`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
+//! | `counts` | how many jobs are where |
+//! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `submit`, `command`, `rivals`, `attempt`, `clock` | what the broker does, by occasion |
 
 mod attempt;
 pub mod change;
 mod clock;
 mod command;
+pub mod counts;
+pub mod fair;
+mod flows;
+pub mod group;
 pub mod io;
 pub mod job;
 mod jobs;
@@ -25,6 +31,7 @@ mod lines;
 pub mod payload;
 pub mod policy;
 mod retry;
+mod rivals;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -36,6 +43,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
+use fair::Rank;
+use group::Stand;
 use io::{Input, Output, Start, TargetView, Windows};
 use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
@@ -58,6 +67,8 @@ pub struct Broker {
     /// Starts that were called back before the turn that armed them is on disk.
     called_back: BTreeSet<(Turn, JobId)>,
     lookups: submit::Lookups,
+    groups: group::Groups,
+    flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
     lead: attempt::Lead,
@@ -87,6 +98,8 @@ impl Broker {
             arming: BTreeSet::new(),
             called_back: BTreeSet::new(),
             lookups: submit::Lookups::default(),
+            groups: group::Groups::default(),
+            flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
             lead: attempt::Lead::default(),
@@ -104,6 +117,7 @@ impl Broker {
             broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
         broker.configure(targets, now);
+        broker.ask_vacant(None);
         for (header, started) in recovered.running {
             broker.resume(header, started, now);
         }
@@ -140,6 +154,7 @@ impl Broker {
     pub fn cut(&mut self) -> Turn {
         let turn = self.turn;
         self.turn = Turn(turn.0 + 1);
+        self.groups.cut();
         turn
     }
 
@@ -172,6 +187,7 @@ impl Broker {
                     paused: false,
                     held_until: None,
                     counts: change::Counts::default(),
+                    clocks: fair::Clocks::default(),
                 };
                 Target::new(new, line, now)
             });
@@ -200,6 +216,8 @@ impl Broker {
     fn committed(&mut self, now: Now, turn: Turn) {
         self.jobs.committed(turn);
         self.lookups.committed(turn);
+        self.groups.committed(turn);
+        self.flows.committed(turn);
         self.durable(now, turn);
     }
 
@@ -207,7 +225,8 @@ impl Broker {
         match loaded {
             Loaded::Ready { target, priority, rows, exhausted } => {
                 let Some(found) = self.targets.get_mut(&target) else { return };
-                let keys: Vec<(Seat, JobId)> = rows.iter().map(|row| (row.seat, row.id)).collect();
+                let keys: Vec<(Rank, JobId)> =
+                    rows.iter().map(|row| (row.rank(), row.id)).collect();
                 let rows = rows.into_iter().map(|row| (row, Place::Queued));
                 let window = &mut found.lines.line(priority).window;
                 fill(window, &mut self.jobs, self.turn, keys, rows, exhausted);
@@ -226,7 +245,12 @@ impl Broker {
             }
             Loaded::Job { ticket, job } => self.found(now, ticket, job),
             Loaded::Claim { ticket, holder } => self.claimed(now, ticket, holder),
-            Loaded::Dead { ticket, rows, exhausted } => self.swept(now, ticket, rows, exhausted),
+            Loaded::Candidates { ticket, rows } => self.candidates(now, ticket, rows),
+            Loaded::Flow { ticket, done } => self.flow(now, ticket, done),
+            Loaded::Group { ticket, taken } => self.grouped(now, ticket, taken),
+            Loaded::Heir { ticket, heir } => self.heir(now, ticket, heir),
+            Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
+            Loaded::Dead { ticket, rows, exhausted } => self.swept(ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
         }
     }
@@ -269,18 +293,35 @@ impl Broker {
         if let Some(deadline) = header.deadline {
             self.deadlines.insert((deadline, header.id), header.id);
         }
+        self.groups.joined(&header, self.turn, false);
+        if header.stand() == Stand::Behind
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key, None);
+        }
         self.enter(header, place);
     }
 
     /// The one way by which a job gets from one place to another: memory, books and store alike.
-    fn shift(&mut self, now: Now, from: (Header, Place), header: Header, to: Place, story: Story) {
+    /// Returns its header as it is then.
+    fn shift(
+        &mut self,
+        now: Now,
+        from: (Header, Place),
+        mut header: Header,
+        to: Place,
+        story: Story,
+    ) -> Header {
         let (before, place) = from;
+        if to.is_ended() && !place.is_ended() {
+            self.hold_group(&mut header, &to);
+        }
         assert!(place.may_become(&to), "{}: {place:?} never becomes {to:?}", header.id);
         let id = header.id;
         match place {
             Place::Queued => {
                 if let Some(target) = self.targets.get_mut(&header.target) {
-                    target.lines.line(before.priority).window.remove(before.seat);
+                    target.lines.line(before.priority).window.remove(before.rank());
                 }
             }
             Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
@@ -293,7 +334,7 @@ impl Broker {
                     target.armed.retain(|armed| armed.job != id);
                 }
             }
-            Place::Ended { .. } => {}
+            Place::Ended { .. } | Place::Behind { .. } => {}
         }
         // While it was under way its deadline may have passed, and was looked at in vain.
         if matches!(place, Place::Running { .. } | Place::Ended { .. })
@@ -314,22 +355,30 @@ impl Broker {
             from_priority: before.priority,
             from_seat: before.seat,
             from_owed: before.owed,
+            from_stand: before.stand(),
             to,
             events,
             answer: story.answer,
         })));
-        self.enter(header, to);
+        self.enter(header.clone(), to);
+        if before.stand() == Stand::Head
+            && header.stand() != Stand::Head
+            && let Some(key) = header.group_key()
+        {
+            self.ask_heir(key, Some((before.priority, before.tag)));
+        }
+        header
     }
 
     fn enter(&mut self, header: Header, place: Place) {
         let (id, target_id) = (header.id, header.target);
-        let (priority, seat) = (header.priority, header.seat);
+        let (priority, rank) = (header.priority, header.rank());
         self.jobs.put(header, place);
         let let_go = match place {
             Place::Queued => {
                 self.dirty.insert(target_id);
                 let target = self.targets.get_mut(&target_id);
-                target.and_then(|target| target.lines.line(priority).window.insert(seat, id))
+                target.and_then(|target| target.lines.line(priority).window.insert(rank, id))
             }
             Place::Scheduled { due } | Place::Waiting { due } => self.timers.insert((due, id), id),
             Place::Running { .. } => {
@@ -346,6 +395,7 @@ impl Broker {
                 self.dirty.insert(target_id);
                 Some(id)
             }
+            Place::Behind { .. } => Some(id),
         };
         if let Some(let_go) = let_go {
             self.jobs.let_go(let_go, self.turn);
@@ -355,6 +405,7 @@ impl Broker {
     fn change(&mut self, change: Change) {
         if let Some(target) = self.targets.get_mut(&change.target()) {
             target.counts.apply(&change);
+            target.clocks.apply(&change);
         }
         self.outputs.push_back(Output::Change(change));
     }
@@ -386,7 +437,7 @@ impl From<Happening> for Story {
 fn due(place: &Place) -> Option<Wall> {
     match place {
         Place::Scheduled { due } | Place::Waiting { due } => Some(*due),
-        Place::Queued | Place::Running { .. } | Place::Ended { .. } => None,
+        Place::Queued | Place::Running { .. } | Place::Ended { .. } | Place::Behind { .. } => None,
     }
 }
 

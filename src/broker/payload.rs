@@ -45,7 +45,9 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// A sidecar caller waits for the answer, so all of it matters, not only what is kept.
     pub live: bool,
-    /// Who waits for the job's end in a workflow.
+    /// Who waits for the job's end in a workflow. Kept beside the request, and only as long as an
+    /// answer is owed: the request of a job that was redriven after that has none.
+    #[serde(skip)]
     pub task_token: Option<TaskToken>,
 }
 

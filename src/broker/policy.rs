@@ -1,5 +1,7 @@
 //! What a target's owner decided about it, validated. Built by `config`, obeyed by the core.
 
+use super::fair::Weights;
+use super::group::OnGroupFailure;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -63,6 +65,10 @@ pub struct Policy {
     pub max_deferrals: NonZeroU32,
     /// Jobs that have not ended, in all three queues together.
     pub max_queued: u64,
+    /// What becomes of a group whose head died.
+    pub on_group_failure: OnGroupFailure,
+    /// Of flows that share a queue.
+    pub weights: Weights,
 }
 
 #[cfg(test)]

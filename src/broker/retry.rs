@@ -106,6 +106,9 @@ mod tests {
             first_sent_at: Some(Wall::EPOCH),
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            group: None,
+            flow: None,
+            tag: crate::broker::fair::Tag::default(),
         }
     }
 

@@ -1,16 +1,18 @@
 //! New jobs: whether they are taken, and whether they are there already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
+use super::fair::{FlowId, Tag};
+use super::group::{GroupKey, Membership, Stand};
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
 use super::job::{End, Event, Failure, Happening, Header, JobId, Owed, Place};
 use super::time::{Now, Wall};
 
-/// Submissions that wait to hear who holds their `dedup_id`, and claims too new to be in the
-/// store's answers.
+/// Submissions that wait to hear who holds their `dedup_id` and whether their group is taken, and
+/// claims too new to be in the store's answers.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     batches: BTreeMap<ReplyTo, Batch>,
@@ -20,12 +22,28 @@ pub(super) struct Lookups {
 
 #[derive(Debug)]
 struct Batch {
-    jobs: Vec<Submission>,
-    holders: Vec<Option<Holder>>,
+    jobs: Vec<(Submission, Found)>,
+    /// When the last job of each flow is done.
+    flows: BTreeMap<FlowId, Tag>,
     missing: usize,
+    /// In which the store was asked.
+    turn: Turn,
+}
+
+/// What the store knew.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    holder: Option<Holder>,
+    /// Somebody of its group is there.
+    taken: bool,
 }
 
 impl Lookups {
+    /// Of a name that was given in a turn that is not on disk.
+    pub(super) fn fresh_holder(&self, key: &DedupKey) -> Option<JobId> {
+        self.fresh.get(key).map(|(holder, _, _)| *holder)
+    }
+
     /// What was cancelled is done with: its name is free again.
     pub(super) fn cancelled(&mut self, id: JobId) {
         self.fresh.retain(|_, (holder, _, _)| *holder != id);
@@ -37,21 +55,28 @@ impl Lookups {
 }
 
 impl Broker {
-    /// A batch with `dedup_id`s first asks the store who holds them; all of it then goes into one
-    /// turn, so that what is accepted is durable together.
+    /// A batch with `dedup_id`s, groups or flows first asks the store about them; all of it then goes into
+    /// one turn, so that what is accepted is durable together. Answers come in the order of the
+    /// questions, and so do jobs with the same question get in.
     pub(super) fn submit(&mut self, now: Now, to: ReplyTo, jobs: Vec<Submission>) {
-        let holders = vec![None; jobs.len()];
         let mut missing = 0;
         for (index, job) in jobs.iter().enumerate() {
+            let target = job.target;
             if let Some(dedup) = &job.dedup {
-                let ticket = self.next_ticket();
-                let key = DedupKey { target: job.target, name: dedup.name.clone() };
-                self.lookups.asked.insert(ticket, (to, index));
-                self.outputs.push_back(Output::Load(Load::Claim { key, ticket }));
+                let key = DedupKey { target, name: dedup.name.clone() };
+                self.ask((to, index), |ticket| Load::Claim { key, ticket });
+                missing += 1;
+            }
+            if let Some(name) = &job.group {
+                let key = GroupKey { target, name: name.clone() };
+                self.ask((to, index), |ticket| Load::Group { key, ticket });
                 missing += 1;
             }
         }
-        let batch = Batch { jobs, holders, missing };
+        let mut flows = BTreeMap::new();
+        missing += self.ask_flows(to, &jobs, missing > 0, &mut flows);
+        let jobs = jobs.into_iter().map(|job| (job, Found::default())).collect();
+        let batch = Batch { jobs, flows, missing, turn: self.turn };
         if missing == 0 {
             self.take_in(now, to, batch);
         } else {
@@ -59,10 +84,66 @@ impl Broker {
         }
     }
 
+    /// Fills `known` where nothing is to be asked. What is known now would be too old once all else
+    /// is answered, so where one must `wait` every flow is asked for. Returns how many were.
+    fn ask_flows(
+        &mut self,
+        to: ReplyTo,
+        jobs: &[Submission],
+        wait: bool,
+        known: &mut BTreeMap<FlowId, Tag>,
+    ) -> usize {
+        let flow = |job: &Submission| {
+            let key = job.flow.clone()?;
+            Some(FlowId { target: job.target, priority: job.priority, key })
+        };
+        let flows: BTreeSet<FlowId> = jobs.iter().filter_map(flow).collect();
+        let asked = flows.len();
+        if !wait {
+            let of = |flow: &FlowId| Some((flow.clone(), self.flows.get(flow)?));
+            *known = flows.iter().filter_map(of).collect();
+            if known.len() == asked {
+                return 0;
+            }
+            known.clear();
+        }
+        for flow in flows {
+            self.ask_flow_for(flow, to);
+        }
+        asked
+    }
+
+    /// One that was asked for by [`Broker::ask_flows`].
+    pub(super) fn flow_found(&mut self, now: Now, to: ReplyTo, flow: FlowId, done: Tag) {
+        if let Some(batch) = self.lookups.batches.get_mut(&to) {
+            batch.flows.insert(flow, done);
+            self.one_less(now, to);
+        }
+    }
+
+    fn ask(&mut self, whom: (ReplyTo, usize), load: impl FnOnce(Ticket) -> Load) {
+        let ticket = self.next_ticket();
+        self.lookups.asked.insert(ticket, whom);
+        self.outputs.push_back(Output::Load(load(ticket)));
+    }
+
     pub(super) fn claimed(&mut self, now: Now, ticket: Ticket, holder: Option<Holder>) {
+        self.answered(now, ticket, |found| found.holder = holder);
+    }
+
+    pub(super) fn grouped(&mut self, now: Now, ticket: Ticket, taken: bool) {
+        self.answered(now, ticket, |found| found.taken = taken);
+    }
+
+    fn answered(&mut self, now: Now, ticket: Ticket, note: impl FnOnce(&mut Found)) {
         let Some((to, index)) = self.lookups.asked.remove(&ticket) else { return };
         let Some(batch) = self.lookups.batches.get_mut(&to) else { return };
-        batch.holders[index] = holder;
+        note(&mut batch.jobs[index].1);
+        self.one_less(now, to);
+    }
+
+    fn one_less(&mut self, now: Now, to: ReplyTo) {
+        let Some(batch) = self.lookups.batches.get_mut(&to) else { return };
         batch.missing -= 1;
         if batch.missing == 0
             && let Some(batch) = self.lookups.batches.remove(&to)
@@ -72,12 +153,21 @@ impl Broker {
     }
 
     fn take_in(&mut self, now: Now, to: ReplyTo, batch: Batch) {
-        let jobs = batch.jobs.into_iter().zip(batch.holders);
-        let results = jobs.map(|(job, holder)| self.take(now, job, holder)).collect();
+        let Batch { jobs, flows, turn, .. } = batch;
+        let jobs = jobs.into_iter();
+        let results = jobs.map(|(job, found)| self.take(now, job, found, &flows, turn)).collect();
         self.outputs.push_back(Output::Reply { to, reply: Reply::Submitted(results) });
     }
 
-    fn take(&mut self, now: Now, job: Submission, holder: Option<Holder>) -> Submitted {
+    fn take(
+        &mut self,
+        now: Now,
+        job: Submission,
+        found: Found,
+        flows: &BTreeMap<FlowId, Tag>,
+        asked: Turn,
+    ) -> Submitted {
+        let Found { holder, taken } = found;
         if let Some(known) = self.duplicate(now.wall, &job, holder) {
             return known;
         }
@@ -90,18 +180,31 @@ impl Broker {
             Claim { key, digest: dedup.digest, until: now.wall + dedup.keep }
         });
         let mut events = vec![Event { at: now.wall, what: Happening::Enqueued }];
+        let seat = self.next_seat();
+        // What cannot be sent waits for nobody, and nobody for it.
+        let group = job.group.filter(|_| job.unfit.is_none()).map(|name| {
+            let key = GroupKey { target: job.target, name };
+            let free = self.groups.is_free(&key, taken, asked);
+            let stand = if free { Stand::Head } else { Stand::Behind };
+            Membership { name: key.name, order: seat, stand }
+        });
+        let behind = group.as_ref().is_some_and(|group| group.stand == Stand::Behind);
         let place = match job.not_before.filter(|due| *due > now.wall) {
+            due if behind => {
+                events.push(Event { at: now.wall, what: Happening::Behind });
+                Place::Behind { due }
+            }
             Some(due) => {
                 events.push(Event { at: now.wall, what: Happening::Scheduled { until: due } });
                 Place::Scheduled { due }
             }
             None => Place::Queued,
         };
-        let header = Header {
+        let mut header = Header {
             id: job.id,
             target: job.target,
             priority: job.priority,
-            seat: self.next_seat(),
+            seat,
             enqueued_at: now.wall,
             ready_at: now.wall,
             deadline: job.deadline,
@@ -114,7 +217,14 @@ impl Broker {
                 Some(_) => Owed::TaskToken,
                 None => Owed::Nothing,
             },
+            group,
+            flow: job.flow,
+            tag: Tag::default(),
         };
+        if job.unfit.is_none() && !matches!(place, Place::Scheduled { .. }) {
+            let found = header.flow_id().and_then(|flow| flows.get(&flow).copied());
+            self.tag(&mut header, found.unwrap_or_default());
+        }
         let insert = |place| Insert {
             header: header.clone(),
             place,

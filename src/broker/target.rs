@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::change::{Counts, RecoveredTarget, Turn};
+use super::fair::Clocks;
+use super::group::OnGroupFailure;
 use super::io::{BlockedOn, TargetView};
 use super::job::{JobId, Priority, TargetId};
 use super::limit::Bucket;
@@ -52,11 +54,14 @@ pub(super) struct Target {
     /// `None`: its jobs wait until the configuration names it again.
     pub(super) live: Option<Live>,
     pub(super) counts: Counts,
+    pub(super) clocks: Clocks,
     pub(super) lines: Lines,
     pub(super) armed: Vec<Armed>,
     /// Armed ones and those that are sent.
     pub(super) in_flight: u32,
     pub(super) paused: bool,
+    /// As it was last configured.
+    pub(super) on_group_failure: OnGroupFailure,
     hold: Hold,
     blocked: Option<(BlockedOn, Option<Mono>)>,
     blocked_since: Mono,
@@ -74,10 +79,12 @@ impl Target {
             name: found.name,
             live: None,
             counts: found.counts,
+            clocks: found.clocks,
             lines,
             armed: Vec::new(),
             in_flight: 0,
             paused: found.paused,
+            on_group_failure: OnGroupFailure::default(),
             hold: Hold::default(),
             blocked: None,
             blocked_since: now.mono,
@@ -91,6 +98,9 @@ impl Target {
     }
 
     pub(super) fn configure(&mut self, policy: Option<Policy>, now: Mono) {
+        if let Some(policy) = &policy {
+            self.on_group_failure = policy.on_group_failure;
+        }
         self.live = match (policy, self.live.take()) {
             (None, _) => None,
             (Some(policy), None) => {

@@ -161,6 +161,12 @@ pub struct SubmitArgs {
     /// Within 5 minutes, or while the job lives, the same id is the same job
     #[arg(long, value_name = "ID")]
     pub dedup_id: Option<String>,
+    /// Goes after all that came before it in this group, one at a time
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// On whose account it goes: those who share a queue take turns
+    #[arg(long, value_name = "KEY")]
+    pub fairness_key: Option<String>,
     /// Requests sent at most, the first included; refusals do not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: Option<u32>,

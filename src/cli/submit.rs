@@ -35,6 +35,10 @@ struct NewJob<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dedup_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fairness_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delay: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<String>,
@@ -149,6 +153,8 @@ fn new_job(
         headers: headers(&args.headers),
         body: data.map(|data| Body::new(data, content_type, header)).unwrap_or_default(),
         dedup_id: args.dedup_id.as_deref(),
+        group: args.group.as_deref(),
+        fairness_key: args.fairness_key.as_deref(),
         delay: args.delay.map(written),
         deadline: deadline.map_err(CliError::Usage)?,
         max_attempts: args.max_attempts,
@@ -295,6 +301,10 @@ mod tests {
             "1h",
             "--dedup-id",
             "d",
+            "--group",
+            "g",
+            "--fairness-key",
+            "f",
             "--max-attempts",
             "3",
             "-H",
@@ -309,7 +319,7 @@ mod tests {
         let expected = json!({
             "target": "erp", "method": "PUT", "path": "/orders/7?x=1", "priority": "HIGH",
             "delay": "60s", "deadline": "2026-01-31T09:00:00.000Z", "dedup_id": "d",
-            "max_attempts": 3, "headers": {"X-A": ["1", "3", ""], "X-B": "2"}, "body": {"n": 1},
+            "group": "g", "fairness_key": "f", "max_attempts": 3, "headers": {"X-A": ["1", "3", ""], "X-B": "2"}, "body": {"n": 1},
         });
         assert_eq!(made(&argv, Some(b"{\"n\":1}")).unwrap(), expected);
     }

@@ -8,7 +8,7 @@ use super::args::TargetsArgs;
 use super::error::CliError;
 use super::table::{Align, Cell, Table};
 use super::terminal::{Paint, Tone, clean};
-use super::wire::{Queue, Target, Targets, one_line};
+use super::wire::{Queue, StepFunctions, Target, Targets, When, one_line};
 use super::{Outside, ages};
 
 pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result<(), CliError> {
@@ -21,11 +21,15 @@ pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result
     if args.format.json {
         return outside.terminal.print(&one_line(answer.text()));
     }
-    let targets = match &args.name {
-        Some(_) => vec![answer.read::<Target>()?],
-        None => answer.read::<Targets>()?.targets,
+    let shown = match &args.name {
+        Some(_) => Targets { targets: vec![answer.read::<Target>()?], step_functions: None },
+        None => answer.read::<Targets>()?,
     };
-    let text = render(&targets, Timestamp::now(), outside.terminal.paint);
+    let (now, paint) = (Timestamp::now(), outside.terminal.paint);
+    let mut text = render(&shown.targets, now, paint);
+    if let Some((line, tone)) = shown.step_functions.and_then(|known| workflows(&known, now)) {
+        let _ = writeln!(text, "{}", paint.dress(&line, tone));
+    }
     outside.terminal.print(&text)
 }
 
@@ -77,7 +81,49 @@ fn render(targets: &[Target], now: Timestamp, paint: Paint) -> String {
             let _ = writeln!(text, "{}", paint.dress(&line, Tone::Held));
         }
     }
+    for target in targets.iter().filter(|target| target.held_groups > 0) {
+        let (name, count) = (clean(&target.name), target.held_groups);
+        let groups = if count == 1 { "group is" } else { "groups are" };
+        let line = format!(
+            "{name}: {count} {groups} held by a dead job until that is redriven or purged; \
+             `tollgate dead list {name}` has them"
+        );
+        let _ = writeln!(text, "{}", paint.dress(&line, Tone::Bad));
+    }
     text
+}
+
+/// How it stands with Step Functions, where there is something to say.
+fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
+    let pending = match known.pending_answers {
+        0 => "no answer is pending".to_owned(),
+        1 => "1 answer is pending".to_owned(),
+        many => format!("{many} answers are pending"),
+    };
+    let Some(trouble) = &known.trouble else {
+        return match known.state.as_str() {
+            "ok" if known.pending_answers == 0 => None,
+            "ok" => Some((format!("Step Functions: {pending}"), Tone::Plain)),
+            "off" => {
+                let why = "the configuration has no [step_functions]";
+                Some((format!("Step Functions: off, and {pending}: {why}"), Tone::Bad))
+            }
+            other => Some((format!("Step Functions: {}, {pending}", clean(other)), Tone::Held)),
+        };
+    };
+    let with = match trouble.with.as_str() {
+        "" | "answers" => String::new(),
+        "some_answers" => " (some answers)".into(),
+        other => format!(" ({})", clean(other)),
+    };
+    let since = match &trouble.since {
+        Some(When::At(at)) => format!(" for {}", ages::age(ages::between(*at, now))),
+        Some(When::Text(text)) => format!(" since {}", clean(text)),
+        None => String::new(),
+    };
+    let tone = if known.state == "retrying" { Tone::Held } else { Tone::Bad };
+    let (state, error) = (clean(&known.state), clean(&trouble.error));
+    Some((format!("Step Functions: {state}{with}{since}, {pending}: {error}"), tone))
 }
 
 fn state(target: &Target, now: Timestamp) -> (String, Tone) {
@@ -145,7 +191,7 @@ mod tests {
     const NOW: &str = "2026-01-31T08:00:00Z";
 
     fn rendered(json: &str) -> String {
-        let Targets { targets } = serde_json::from_str(json).unwrap();
+        let Targets { targets, .. } = serde_json::from_str(json).unwrap();
         render(&targets, NOW.parse().unwrap(), Paint::NONE)
     }
 
@@ -168,7 +214,7 @@ mod tests {
              "limit":{"rate":"10/s","max_concurrent":1}},
             {"name":"fax","blocked":{"on":"refused","until":"2026-01-31T08:00:30Z"},
              "held_back_by":{"on":"rate","share":1.0,"hint":"its rate of 1/s"}},
-            {"name":"old","configured":false,"dead":1}]}"#,
+            {"name":"old","configured":false,"dead":1,"held_groups":1}]}"#,
         );
         let expected = "\
 TARGET  STATE                     RATE  IN FLIGHT    HIGH      NORMAL          BATCH  WAITING  SCHEDULED  DEAD  DRAINED IN
@@ -177,8 +223,49 @@ erp     paused                    10/s        0/1  1 (5s)           -           
 fax     blocked: refused for 30s     -          0       -           -              -        0          0     0           -
 old     not configured               -          0       -           -              -        0          0     1           -
 crm: held back 62 % of the time lately by concurrency, not rate: 8 under way at a time
+old: 1 group is held by a dead job until that is redriven or purged; `tollgate dead list old` has them
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn step_functions_get_a_line_when_something_is_wrong_or_pending() {
+        for (json, line) in [
+            (r#"{"state":"ok","pending_answers":0,"waiting_tasks":9,"trouble":null}"#, None),
+            (
+                r#"{"state":"ok","pending_answers":1,"trouble":null}"#,
+                Some("Step Functions: 1 answer is pending"),
+            ),
+            (
+                r#"{"state":"off","pending_answers":3}"#,
+                Some(
+                    "Step Functions: off, and 3 answers are pending: the configuration has no \
+                     [step_functions]",
+                ),
+            ),
+            (
+                r#"{"state":"held","pending_answers":12,"trouble":{"with":"some_answers",
+                    "since":"2026-01-31T07:47:55Z","error":"KmsAccessDeniedException"}}"#,
+                Some(
+                    "Step Functions: held (some answers) for 12m05s, 12 answers are pending: \
+                     KmsAccessDeniedException",
+                ),
+            ),
+            (
+                r#"{"state":"retrying","trouble":{"with":"answers","since":"2026-01-31T09:00:00Z",
+                    "error":"Rate\u001b[31m exceeded"}}"#,
+                Some("Step Functions: retrying for 0s, no answer is pending: Rate"),
+            ),
+        ] {
+            let known: StepFunctions = serde_json::from_str(json).unwrap();
+            let told = workflows(&known, NOW.parse().unwrap()).map(|(line, _)| line);
+            match (&told, line) {
+                (None, None) => {}
+                (Some(told), Some(line)) => assert!(told.starts_with(line), "{told}"),
+                other => panic!("{other:?}"),
+            }
+            assert!(!told.unwrap_or_default().contains('\u{1b}'));
+        }
     }
 
     #[test]

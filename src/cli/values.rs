@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::broker::job::JobId;
+use crate::config::parse_duration;
 
 /// One of the daemon's two addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,27 +140,10 @@ pub(super) fn job_id(text: &str) -> Result<JobId, String> {
     JobId::from_str(text).map_err(|error| error.to_string())
 }
 
-/// `250ms`, `30s`, `5m`, `1d`, `1h30m`. Never a month or a year: humantime reads `5M` as months,
-/// which nobody means.
+/// `250ms`, `30s`, `5m`, `1d`, `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .ok_or_else(|| "not a duration; write it like 250ms, 30s, 5m, 1h30m or 1d".into())
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    // humantime 2.4 panics on sums that pass 2^64 seconds; so few, so short numbers cannot.
-    const LONGEST: usize = 64;
-    const MOST_DIGITS: usize = 10;
-    let text: String = text.chars().filter(|c| *c != ' ').collect();
-    let longest_number = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
-    let is_calendar = text
-        .split(|c: char| !c.is_ascii_alphabetic())
-        .any(|unit| unit == "M" || unit.starts_with("mon") || unit.starts_with('y'));
-    let sane = text.is_ascii()
-        && text.len() <= LONGEST
-        && longest_number <= Some(MOST_DIGITS)
-        && !is_calendar;
-    sane.then(|| humantime::parse_duration(&text).ok()).flatten()
 }
 
 /// As the daemon reads it: `250ms`, `30s`, `1s500ms`. A part of a millisecond is rounded up.

@@ -140,6 +140,25 @@ pub(super) struct Page {
 #[derive(Debug, Deserialize)]
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
+    pub(super) step_functions: Option<StepFunctions>,
+}
+
+/// How it stands with the workflows that wait for jobs.
+#[derive(Debug, Deserialize)]
+pub(super) struct StepFunctions {
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) pending_answers: u64,
+    pub(super) trouble: Option<Trouble>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Trouble {
+    #[serde(default)]
+    pub(super) with: String,
+    pub(super) since: Option<When>,
+    #[serde(default)]
+    pub(super) error: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,6 +176,8 @@ pub(super) struct Target {
     pub(super) in_flight: u64,
     #[serde(default)]
     pub(super) dead: u64,
+    #[serde(default)]
+    pub(super) held_groups: u64,
     #[serde(default)]
     pub(super) paused: bool,
     pub(super) blocked: Option<Blocked>,

@@ -9,6 +9,7 @@ pub mod defaults;
 mod auth;
 mod bounds;
 mod error;
+mod fairness;
 mod headers;
 mod item;
 mod listen;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 use super::error::{ConfigErrors, Depth};
+use super::fairness::weights;
 use super::headers::headers;
 use super::item::{Item, Text, quoted};
 use super::listen::{Listeners, Role, address};
@@ -18,6 +19,7 @@ use super::units::{duration, rate, show_duration, size};
 use super::url::base_url;
 use super::{auth, bounds, defaults, sources, step_functions, syntax, tls, vocabulary};
 use crate::auth::Hosts;
+use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
@@ -143,9 +145,12 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
     table.get("delivery", delivery);
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
+    let on_group_failure =
+        table.get_or("on_group_failure", OnGroupFailure::default(), on_group_failure);
     let limit = limit(&table.table("limit"));
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
+    let weights = weights(&table.table("fairness"));
     if let Some(listen) = &listen {
         listeners.listen(table, "listen", Role::Submit, listen);
     }
@@ -153,7 +158,8 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
         listeners.call(table, "url", url.clone());
     }
     table.finish(vocabulary::TARGET.later);
-    let policy = Policy { limit: limit?, retry, max_deferrals, max_queued };
+    let policy =
+        Policy { limit: limit?, retry, max_deferrals, max_queued, on_group_failure, weights };
     Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
 }
 
@@ -237,6 +243,15 @@ fn delivery(item: &Item<'_>) -> Result<(), String> {
         "at-least-once" => Ok(()),
         "at-most-once" | "verify" => Err(not_yet(&text.to_string())),
         _ => Err(choice(&text, &["at-least-once"])),
+    }
+}
+
+fn on_group_failure(item: &Item<'_>) -> Result<OnGroupFailure, String> {
+    let text = item.text("\"continue\" or \"hold\"")?;
+    match text.value.as_str() {
+        "continue" => Ok(OnGroupFailure::Continue),
+        "hold" => Ok(OnGroupFailure::Hold),
+        _ => Err(choice(&text, &["continue", "hold"])),
     }
 }
 

@@ -53,17 +53,17 @@ pub(super) const TARGET: Words = Words {
         "listen",
         "delivery",
         "max_queued",
+        "on_group_failure",
         "limit",
         "priority",
         "retry",
+        "fairness",
     ],
     later: &[
         "breaker",
         "completion",
         "dead_retention",
-        "fairness",
         "finish_before_close",
-        "on_group_failure",
         "pull",
         "reject_if_late",
         "request_schema",
@@ -89,10 +89,13 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const FAIRNESS: Words =
+    Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
+
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 12] = [
+pub(super) const ALL: [&Words; 13] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -104,6 +107,7 @@ pub(super) const ALL: [&Words; 12] = [
     &LIMIT,
     &PRIORITY,
     &RETRY,
+    &FAIRNESS,
     &SOURCES,
 ];
 

@@ -9,7 +9,7 @@ mod client;
 pub mod fragile_api;
 mod ledger;
 mod plan;
-mod rng;
+pub mod rng;
 mod screen;
 mod snapshot;
 mod stage;

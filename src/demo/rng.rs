@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
-pub(super) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
     /// The generator of the `n`th thing under one seed: what it draws does not depend on how
     /// many others were drawn before, or in which order.
-    pub(super) fn nth(seed: u64, n: u64) -> Rng {
+    pub fn nth(seed: u64, n: u64) -> Rng {
         let mut rng = Rng(seed ^ n.wrapping_mul(0xD1B5_4A32_D192_ED03));
         Rng(rng.next())
     }
@@ -21,22 +21,22 @@ impl Rng {
     }
 
     /// In `0..1`.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         // 53 bits are what a double holds exactly.
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// In `0..n`; 0 where `n` is 0. The bias is under n / 2^64.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         u64::try_from((u128::from(self.next()) * u128::from(n)) >> 64).unwrap_or(0)
     }
 
-    pub(super) fn within(&mut self, span: Duration) -> Duration {
+    pub fn within(&mut self, span: Duration) -> Duration {
         span.mul_f64(self.unit())
     }
 
     /// Exponentially distributed with this mean.
-    pub(super) fn exponential(&mut self, mean: Duration) -> Duration {
+    pub fn exponential(&mut self, mean: Duration) -> Duration {
         // `1 - unit` is never zero, so its logarithm is finite.
         mean.mul_f64(-(1.0 - self.unit()).ln())
     }

@@ -155,6 +155,8 @@ pub(super) mod tests {
                 retry,
                 max_deferrals: NonZeroU32::new(20).unwrap(),
                 max_queued: 1_000_000,
+                on_group_failure: Default::default(),
+                weights: Default::default(),
             },
         }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::broker::counts::holds;
 use crate::broker::job::{End, Event, Failure, Happening, Place};
 use crate::broker::payload::Answer;
 use crate::handle::Directory;
@@ -39,6 +40,17 @@ pub struct JobJson {
     pub deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Of a `queued` job that waits for those before it in its group: whose turn it is there. Told
+    /// where one job is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
+    /// It died, and nobody of its group is sent until it is redriven or purged.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub holds_group: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fairness_key: Option<String>,
     /// The submission named a job that is there already; this is that job.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -124,6 +136,10 @@ impl JobJson {
             next_attempt_at: None,
             deadline: header.deadline.map(|at| at.to_string()),
             finished_at: None,
+            group: header.group.as_ref().map(|group| group.name.to_string()),
+            behind: None,
+            holds_group: holds(&record.place, header.stand()),
+            fairness_key: header.flow.as_ref().map(ToString::to_string),
             duplicate: false,
             result: None,
             error: None,
@@ -132,6 +148,7 @@ impl JobJson {
         match record.place {
             Place::Scheduled { due } => job.not_before = Some(due.to_string()),
             Place::Waiting { due } => job.next_attempt_at = Some(due.to_string()),
+            Place::Behind { due } => job.not_before = due.map(|due| due.to_string()),
             Place::Queued | Place::Running { .. } => {}
             Place::Ended { end, at } => {
                 job.finished_at = Some(at.to_string());
@@ -306,6 +323,8 @@ impl EventJson {
             Happening::Unfit { reason } => {
                 EventJson { reason: Some(reason.clone()), ..line("bad_message") }
             }
+            Happening::Behind => line("behind"),
+            Happening::Headed => line("its_turn"),
             Happening::TokenAnswered => line("token_answered"),
             Happening::TokenLate { reason } => {
                 EventJson { reason: Some(reason.clone()), ..line("token_late") }

@@ -126,9 +126,10 @@ new_job! {
     task_token: String,
     /// A second job with the same one within five minutes, or while the first lives, is the first.
     dedup_id: String,
-    /// Comes with a later version.
-    #[schema(ignore)]
-    group: IgnoredAny,
+    /// 1 to 128 bytes. Jobs of a target with the same one go strictly in the order in which they
+    /// were acknowledged, one at a time.
+    #[schema(min_length = 1, max_length = 128)]
+    group: String,
     /// A duration such as `30s`, up to 366 days; not together with `not_before`.
     delay: String,
     /// RFC 3339; the job is not sent before then.
@@ -139,9 +140,10 @@ new_job! {
     max_attempts: i64,
     /// `at-least-once`; others come with a later version.
     delivery: String,
-    /// Comes with a later version.
-    #[schema(ignore)]
-    fairness_key: IgnoredAny,
+    /// 1 to 64 bytes: on whose account the job goes. Those who share a queue take turns, so that
+    /// none of them waits for all that another has there.
+    #[schema(min_length = 1, max_length = 64)]
+    fairness_key: String,
     /// Comes with a later version.
     #[schema(ignore)]
     callback: IgnoredAny,

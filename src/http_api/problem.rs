@@ -27,6 +27,8 @@ pub enum Kind {
     BodyTooSlow,
     /// The job is in a state that does not allow it.
     JobState,
+    /// A later job has its `dedup_id`.
+    Overtaken,
     /// The caller waited for a job that somebody cancelled.
     JobCancelled,
     BodyTooLarge,
@@ -72,6 +74,7 @@ impl Kind {
                 facts!(REQUEST_TIMEOUT, "body-too-slow", "The body did not arrive in time")
             }
             Kind::JobState => facts!(CONFLICT, "job-state", "The job's state does not allow it"),
+            Kind::Overtaken => facts!(CONFLICT, "overtaken", "A later job has its dedup_id"),
             Kind::JobCancelled => facts!(CONFLICT, "job-cancelled", "The job was cancelled"),
             Kind::BodyTooLarge => {
                 facts!(PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
@@ -268,6 +271,15 @@ impl From<(CommandError, JobId)> for Problem {
                     .with("state", state.as_str())
             }
             CommandError::Draining => Problem::draining(),
+            CommandError::Overtaken { by } => Problem::new(
+                Kind::Overtaken,
+                format!(
+                    "job {by} has the dedup_id of job {id} by now, so the work could be done \
+                     twice; see what became of {by}, and redrive that one if it is dead"
+                ),
+            )
+            .with_job(id)
+            .with("by", by.to_string()),
         }
     }
 }

@@ -9,8 +9,10 @@ use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use crate::broker::io::{Dedup, Source, Submission};
-use crate::broker::job::{JobId, Priority};
+use crate::broker::fair::FlowKey;
+use crate::broker::group::GroupName;
+use crate::broker::io::{Dedup, Submission};
+use crate::broker::job::{JobId, Priority, Source};
 use crate::broker::payload::{HeaderLine, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;
@@ -57,6 +59,8 @@ pub(crate) fn validate(
         check_key("dedup_id", dedup_id)?;
     }
     let dedup_id = job.dedup_id.clone();
+    let group = job.group.as_deref().map(|name| group("group", name)).transpose()?;
+    let flow = job.fairness_key.as_deref().map(|key| flow("fairness_key", key)).transpose()?;
     let token = job.task_token.as_deref().map(|text| task_token("task_token", text)).transpose()?;
     if token.is_some() {
         check_answerable("task_token", directory)?;
@@ -77,16 +81,14 @@ pub(crate) fn validate(
         deadline,
         max_attempts,
         dedup,
+        group,
+        flow,
         unfit: None,
     })
 }
 
 fn refuse_what_is_to_come(job: &NewJob) -> Result<(), Problem> {
-    let to_come = [
-        ("group", job.group.is_some()),
-        ("fairness_key", job.fairness_key.is_some()),
-        ("callback", job.callback.is_some()),
-    ];
+    let to_come = [("callback", job.callback.is_some())];
     if let Some((field, _)) = to_come.into_iter().find(|(_, given)| *given) {
         return Err(not_supported(field, ""));
     }
@@ -120,6 +122,14 @@ pub(crate) fn check_key(field: &str, key: &str) -> Result<(), Problem> {
     }
     let why = format!("must have 1 to {LONGEST_KEY} visible ASCII characters and no space");
     Err(Problem::invalid(field, why))
+}
+
+pub(crate) fn group(field: &str, name: &str) -> Result<GroupName, Problem> {
+    GroupName::new(name).map_err(|error| Problem::invalid(field, error))
+}
+
+pub(crate) fn flow(field: &str, key: &str) -> Result<FlowKey, Problem> {
+    FlowKey::new(key).map_err(|error| Problem::invalid(field, error))
 }
 
 /// No error shows any of it.

@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::admin::{AdminState, Readiness, SharedReadiness};
 use crate::auth::Access;
+use crate::aws::Aws;
 use crate::broker::Broker;
 use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
@@ -28,7 +29,7 @@ use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::http_api::tls::TlsInForce;
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
-use crate::sources::{activity, aws, sqs};
+use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 
@@ -103,9 +104,11 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let known: Vec<(TargetId, String)> = known.collect();
     let live = configured(&known, &config);
     let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
+    let aws = Aws::new();
     let (stop_callbacks, callbacks_stop) = watch::channel(false);
     let step_functions = config.step_functions.as_ref().map(|config| {
-        StepFunctions::start(config, handle.clone(), metrics.clone(), callbacks_stop)
+        let service = aws.step_functions(config.endpoint_url.as_ref().map(ToString::to_string));
+        StepFunctions::start(service, config, handle.clone(), metrics.clone(), callbacks_stop)
     });
     if step_functions.is_none() && handle.reader().outbox_len()? > 0 {
         tracing::warn!(
@@ -146,8 +149,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         tls.clone(),
     );
     let (sources, shutdown) = watch::channel(false);
-    let from_aws =
-        Chore(tokio::spawn(poll_sources(config.sources.clone(), handle.clone(), shutdown)));
+    let from_aws = Chore(tokio::spawn(poll_sources(aws, &config, handle.clone(), shutdown)));
     let reloader = Reloader::new(
         file.clone(),
         config,
@@ -157,8 +159,13 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         metrics.clone(),
         sidecars.clone(),
     );
-    let state =
-        AdminState::new(handle.clone(), metrics.clone(), reloader.clone(), readiness.clone());
+    let state = AdminState::new(
+        handle.clone(),
+        metrics.clone(),
+        reloader.clone(),
+        readiness.clone(),
+        step_functions.as_ref().map(StepFunctions::health),
+    );
     let listeners = bound.serve(&handle, state, sidecars);
     let mut chores = vec![
         from_aws,
@@ -293,17 +300,22 @@ pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Direct
     Directory::new(entries).with_step_functions(config.step_functions.is_some())
 }
 
-/// Looks for credentials only where there is something to poll.
-async fn poll_sources(config: Sources, handle: Handle, shutdown: watch::Receiver<bool>) {
-    if config.sqs.is_empty() && config.activity.is_empty() {
-        return;
+fn poll_sources(
+    aws: Aws,
+    config: &Config,
+    handle: Handle,
+    shutdown: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let Sources { sqs, activity } = config.sources.clone();
+    // Activities are where their tasks' tokens are answered.
+    let endpoint = config.step_functions.as_ref().and_then(|config| config.endpoint_url.as_ref());
+    let step_functions = aws.step_functions(endpoint.map(ToString::to_string));
+    async move {
+        tokio::join!(
+            sqs::run(&sqs, &aws, handle.clone(), shutdown.clone()),
+            activity::run(&activity, &step_functions, handle, shutdown),
+        );
     }
-    let sdk = aws::sdk_config().await;
-    let sfn = aws_sdk_sfn::Client::new(&sdk);
-    tokio::join!(
-        sqs::run(&config.sqs, &sdk, handle.clone(), shutdown.clone()),
-        activity::run(&config.activity, sfn, handle, shutdown),
-    );
 }
 
 async fn upkeep(metrics: Metrics) {

@@ -8,7 +8,7 @@ use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted, Sweep,
 };
-use crate::broker::job::{End, JobId, Place, TargetId};
+use crate::broker::job::{End, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
@@ -56,9 +56,12 @@ impl Acks {
                     entry.header.target == *target
                         && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
                 });
-                let dead: Vec<(JobId, Place)> =
-                    dead.map(|(id, entry)| (*id, entry.place)).collect();
+                let dead: Vec<(JobId, &Entry)> = dead.map(|(id, entry)| (*id, entry)).collect();
                 let meant = dead.len();
+                // One that owes an answer is left alone.
+                let owes = |entry: &Entry| entry.header.owed == Owed::TaskToken;
+                let dead = dead.into_iter().filter(|(_, entry)| !owes(entry));
+                let dead = dead.map(|(id, entry)| (id, entry.place)).collect();
                 (to, Asked::Sweep(*target, dead, meant))
             }
             Input::Pause { to, target, paused } => (to, Asked::Pause(*target, *paused)),
@@ -104,7 +107,7 @@ impl Acks {
                 }
                 return;
             }
-            Change::Paused { .. } | Change::Held { .. } => return,
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)
@@ -143,9 +146,14 @@ impl Acks {
                 self.commanded(&command, result, book)?;
             }
             (Asked::Sweep(target, dead, meant), Reply::Swept(count)) => {
-                let left = dead
-                    .iter()
-                    .find(|(id, place)| book.get(*id).is_some_and(|entry| entry.place == *place));
+                // One whose name another has, or had, stays as it is.
+                let is_named = |id: JobId, entry: &Entry| {
+                    let key = entry.claimed();
+                    key.is_none_or(|key| book.claimant(key).is_some_and(|holder| holder.id == id))
+                };
+                let left = dead.iter().find(|(id, place)| {
+                    book.get(*id).is_some_and(|entry| entry.place == *place && is_named(*id, entry))
+                });
                 ensure!(left.is_none(), "a sweep of {target:?} left {left:?}");
                 ensure!(*count <= meant as u64, "{count} swept, of {meant}");
             }
@@ -180,11 +188,15 @@ impl Acks {
                     ensure!(false, "{} is accepted and nowhere", job.id);
                     return Ok(());
                 };
+                // What cannot be sent waits for nobody, and nobody for it.
+                let group = job.group.as_ref().filter(|_| job.unfit.is_none());
                 ensure!(
                     header.id == job.id
                         && header.target == job.target
                         && header.priority == job.priority
                         && header.deadline == job.deadline
+                        && header.group.as_ref().map(|group| &group.name) == group
+                        && header.flow == job.flow
                         && entry.header.id == header.id,
                     "{job:?} became {header:?}"
                 );
@@ -269,6 +281,12 @@ impl Acks {
                     "{command:?} conflicts with {state}: it is {found:?}"
                 );
             }
+            Err(CommandError::Overtaken { by }) => {
+                let key = entry.and_then(Entry::claimed);
+                let holder = key.and_then(|key| book.claimant(key)).map(|holder| holder.id);
+                let fits = holder == Some(*by) && *by != command.job();
+                ensure!(fits, "{command:?}: overtaken by {by}, and {holder:?} has its name");
+            }
             Err(CommandError::Draining) => ensure!(self.draining, "{command:?}: not draining"),
             Ok((header, place)) => {
                 if matches!(command, JobCommand::Purge { .. }) {
@@ -282,7 +300,7 @@ impl Acks {
                         matches!(place, Place::Ended { end: End::Cancelled, .. })
                     }
                     JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
-                    JobCommand::Redrive { .. } => *place == Place::Queued && header.spent == 0,
+                    JobCommand::Redrive { .. } => !place.is_ended() && header.spent == 0,
                     JobCommand::Purge { .. } => true,
                 };
                 ensure!(done, "{command:?} did {header:?}, {place:?}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
+use super::workflows::Errand;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
 
@@ -46,6 +47,7 @@ pub(super) enum Event {
     Exit(Life),
     /// No more faults, and nobody wants anything any more.
     Calm,
+    Workflow(Errand),
 }
 
 impl Event {
@@ -58,6 +60,7 @@ impl Event {
             | Event::CallAgain
             | Event::Reload
             | Event::Drain => true,
+            Event::Workflow(errand) => errand.is_for_process(),
             Event::Arrival(_)
             | Event::Mood(_)
             | Event::Crash

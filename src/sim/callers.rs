@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
-use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Source, Submission, Sweep};
-use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::fair::FlowKey;
+use crate::broker::group::GroupName;
+use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
+use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -107,7 +109,16 @@ impl Callers {
         let dedup = (shape.dedup && rng.one_in(2)).then(|| Dedup {
             name: format!("order-{}", rng.below(12)),
             digest: [u8::from(rng.one_in(4)); 32],
-            keep: Dedup::KEEP,
+            keep: rng.pick(&[Dedup::KEEP, Duration::from_secs(1)]),
+        });
+        let group = (shape.groups > 0 && rng.one_in(2)).then(|| {
+            let name = format!("group-{}", rng.below(shape.groups));
+            GroupName::new(&name).expect("a name")
+        });
+        let flow = (shape.flows > 0 && !rng.one_in(4)).then(|| {
+            // One of them wants as much as all others.
+            let number = if rng.one_in(2) { 0 } else { rng.below(shape.flows) };
+            FlowKey::new(&format!("tenant-{number}")).expect("a key")
         });
         Submission {
             source: Source::Api,
@@ -119,6 +130,8 @@ impl Callers {
             deadline,
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
             dedup,
+            group,
+            flow,
             unfit: None,
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::book::Book;
-use crate::broker::change::Change;
+use crate::broker::change::{Change, Loaded};
+use crate::broker::counts;
+use crate::broker::group::Stand;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
 use crate::broker::job::{End, Failure, Happening, Place};
 
@@ -12,8 +14,27 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 47] = [
+    const EXPECTED: [&'static str; 66] = [
+        "a flow asked for",
+        "a flow goes on",
+        "a flow that is known to the store alone",
+        "one behind its group",
+        "one behind, put off",
+        "one whose turn in its group came",
+        "a group held",
+        "a group held by one that died behind",
+        "a group let go on by a purge",
+        "a group let go on by a redrive",
+        "groups found without a head",
         "a batch is submitted",
+        "a call is called off",
+        "a request waits at the exit",
+        "a task gone",
+        "a task gone at the last moment",
+        "a token answered",
+        "a token too late",
+        "an answer tried again",
+        "an unfit message",
         "a call back of a start",
         "a cancel",
         "a commit in flight is lost with the process",
@@ -80,6 +101,13 @@ impl Census {
         let what = match input {
             Input::Submit { jobs, .. } if jobs.len() > 1 => "a batch is submitted",
             Input::Abandoned { .. } => "an abandoned job",
+            Input::TaskGone { .. } => "a task gone",
+            Input::Loaded(Loaded::Flow { done: Some(_), .. }) => {
+                "a flow that is known to the store alone"
+            }
+            Input::Loaded(Loaded::Vacant { groups, .. }) if !groups.is_empty() => {
+                "groups found without a head"
+            }
             Input::Pause { paused: true, .. } => "a pause",
             Input::Pause { paused: false, .. } => "a resume",
             Input::Configure { .. } => "a reload",
@@ -105,6 +133,7 @@ impl Census {
             Output::Load(Load::Timers { after: Some(_), .. }) => self.count("more timers"),
             Output::Load(Load::Deadlines { after: Some(_), .. }) => self.count("more deadlines"),
             Output::Load(Load::Dead { after: Some(_), .. }) => self.count("many dead pages"),
+            Output::Load(Load::Flow { .. }) => self.count("a flow asked for"),
             Output::Send { .. } => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
@@ -115,20 +144,38 @@ impl Census {
     fn change(&mut self, change: &Change) {
         let events = match change {
             Change::Insert(insert) => {
-                if matches!(insert.place, Place::Scheduled { .. }) {
-                    self.count("a scheduled job");
+                match insert.place {
+                    Place::Scheduled { .. } => self.count("a scheduled job"),
+                    Place::Behind { due: Some(_) } => self.count("one behind, put off"),
+                    Place::Behind { due: None } => self.count("one behind its group"),
+                    _ => {}
                 }
                 return;
             }
             Change::Move(step) => {
+                if counts::holds(&step.to, step.header.stand()) {
+                    self.count(match step.from_stand {
+                        Stand::Behind => "a group held by one that died behind",
+                        _ => "a group held",
+                    });
+                }
+                if counts::holds(&step.from, step.from_stand) && !step.to.is_ended() {
+                    self.count("a group let go on by a redrive");
+                }
                 let exhausted = End::Failed(Failure::RetriesExhausted);
                 if matches!(step.to, Place::Ended { end, .. } if end == exhausted) {
                     self.count("attempts used up");
                 }
                 &step.events
             }
-            Change::Delete { .. } => return self.count("a delete"),
+            Change::Delete { place, stand, .. } => {
+                if counts::holds(place, *stand) {
+                    self.count("a group let go on by a purge");
+                }
+                return self.count("a delete");
+            }
             Change::Held { .. } => return self.count("a hold"),
+            Change::Flow { .. } => return self.count("a flow goes on"),
             Change::Paused { .. } => return,
         };
         for event in events {
@@ -145,6 +192,8 @@ impl Census {
                 Happening::Cancelled { .. } => "a cancel",
                 Happening::Expired => "expired",
                 Happening::Redriven => "a redrive",
+                Happening::Behind => "one behind its group",
+                Happening::Headed => "one whose turn in its group came",
                 Happening::Unfit { .. } => "an unfit message",
                 Happening::TokenAnswered => "a token answered",
                 Happening::TokenLate { .. } => "a token too late",
@@ -176,6 +225,7 @@ impl Census {
             }
             Reply::Job(Err(CommandError::NoSuchJob)) => self.count("an unknown job"),
             Reply::Job(Err(CommandError::Conflict { .. })) => self.count("a conflict"),
+            Reply::Job(Err(CommandError::Overtaken { .. })) => self.count("one overtaken"),
             Reply::Swept(2..) => self.count("a sweep of many"),
             Reply::Job(_) | Reply::Swept(_) | Reply::Target(_) => {}
         }

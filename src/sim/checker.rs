@@ -8,10 +8,13 @@ use super::acks::Acks;
 use super::book::Book;
 use super::calendar::Parcel;
 use super::clocks::Moment;
+use super::fairness::Fairness;
+use super::groups::Turns;
 use super::history;
 use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
+use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
@@ -47,6 +50,9 @@ pub(super) struct Checker {
     pub(super) order: Order,
     pub(super) acks: Acks,
     pub(super) holds: Holds,
+    pub(super) tokens: Tokens,
+    turns: Turns,
+    fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
     turn: Turn,
@@ -71,6 +77,9 @@ impl Checker {
             order: Order::default(),
             acks: Acks::default(),
             holds: Holds::default(),
+            tokens: Tokens::default(),
+            turns: Turns::default(),
+            fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
             sent: BTreeSet::new(),
@@ -93,8 +102,10 @@ impl Checker {
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
+        self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
+        self.tokens.restart();
         self.turn = Turn(1);
         self.draining = false;
         self.retention = retention;
@@ -119,6 +130,8 @@ impl Checker {
         self.latest = self.latest.max(now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
+        self.fairness.input(input);
+        self.tokens.input(input, &self.book, &self.order)?;
         match input {
             Input::Attempted { job, attempt, report } => {
                 self.report(at, *job, *attempt, report);
@@ -140,6 +153,11 @@ impl Checker {
                     }
                 }
                 self.limits.configure(at, &policies);
+            }
+            Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
+                if let Some(entry) = self.book.get(*job) {
+                    self.limits.ended(entry.header.target, *job);
+                }
             }
             Input::Retention { keep } => self.retention = *keep,
             Input::Drain => self.draining = true,
@@ -184,7 +202,13 @@ impl Checker {
         match output {
             Output::Change(change) => {
                 self.change(now, change)?;
+                // What is not configured is treated as it last was.
+                let policy = self.limits.policy(change.target());
+                let on_failure = policy.map(|policy| policy.on_group_failure);
+                self.turns.change(change, &self.book, on_failure)?;
+                self.fairness.change(change, &self.book, policy)?;
                 self.acks.change(change, &self.book);
+                self.tokens.change(change)?;
                 self.book.apply(change)
             }
             Output::Reply { to, reply } => {
@@ -235,7 +259,7 @@ impl Checker {
     fn change(&mut self, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
-                if let Place::Scheduled { due } = insert.place {
+                if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
                     self.not_before.insert(insert.header.id, due);
                 }
                 Ok(())
@@ -244,6 +268,11 @@ impl Checker {
                 (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
                     self.order.disarm(step.header.target, step.header.id)
+                }
+                (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
+                    if self.tokens.is_called_off(step.header.id) =>
+                {
+                    Ok(())
                 }
                 (Place::Running { .. }, _) => self.end(now, step),
                 (Place::Scheduled { due } | Place::Waiting { due }, Place::Queued) => {
@@ -256,16 +285,19 @@ impl Checker {
                     Ok(())
                 }
                 // Whoever redrives a job wants it now.
-                (Place::Ended { .. }, Place::Queued) => {
+                (Place::Ended { .. }, Place::Queued | Place::Behind { .. }) => {
                     self.not_before.remove(&step.header.id);
                     let deadline = step.header.deadline;
                     let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
+                // Its token is settled.
+                (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
                     let tried = step.header.spent > 0;
-                    let asked = self.acks.wants_it_cancelled(step.header.id);
+                    let id = step.header.id;
+                    let asked = self.acks.wants_it_cancelled(id) || self.tokens.is_gone(id);
                     ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
@@ -282,7 +314,10 @@ impl Checker {
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. } | Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Delete { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. } => Ok(()),
         }
     }
 
@@ -305,7 +340,7 @@ impl Checker {
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
         let most = policy.limit.burst.get() as usize + early + 2;
-        let armed = self.order.are_unsent(target);
+        let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
         ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
         Ok(())
     }
@@ -394,6 +429,8 @@ impl Checker {
             "attempt {attempt} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
+        self.tokens.send(id)?;
+        self.turns.send(&entry.header, &self.book)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
         ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
         let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);
@@ -435,6 +472,7 @@ impl Checker {
         let said = self.book.jobs().count() as u64;
         ensure!(said == count, "{said} jobs, and {count} on disk");
         self.acks.nothing_is_lost(model)?;
+        self.tokens.audit(model)?;
         Ok(count)
     }
 }

@@ -25,6 +25,7 @@ impl Told {
         let (from, to): (&[JobState], JobState) = match what {
             Happening::Enqueued => (&[], Queued),
             Happening::Scheduled { .. } => (&[Queued], Scheduled),
+            Happening::Behind | Happening::Headed => (&[Queued], Queued),
             Happening::Due => (&[Scheduled, Waiting], Queued),
             Happening::Sent { attempt, .. } => {
                 self.attempts += 1;

@@ -15,21 +15,25 @@
 //! | `rng`, `clocks`, `calendar`, `shape` | chance, time, what is to happen, what kind of world it is |
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
 //! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
+//! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `limits`, `holds`, `history`, `progress` | what must be true of jobs, of answers, of who goes first, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of histories, of waking up |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
-//! | `pace`, `tests` | tests |
+//! | `pace`, `by_hand`, `tests` | tests |
 
 mod acks;
 mod book;
+mod by_hand;
 mod calendar;
 mod callers;
 mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod fairness;
+mod groups;
 mod history;
 mod holds;
 mod limits;
@@ -44,7 +48,9 @@ mod shape;
 mod shell;
 mod target;
 mod tests;
+mod tokens;
 mod trace;
 mod violation;
 mod words;
+mod workflows;
 mod world;

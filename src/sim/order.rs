@@ -168,8 +168,17 @@ impl Order {
         self.armed.get(&target).is_some_and(|armed| !armed.is_empty())
     }
 
-    pub(super) fn are_unsent(&self, target: TargetId) -> usize {
-        self.armed.get(&target).map_or(0, Vec::len)
+    /// How many have not left and go before what is armed next at `priority`. Lower ones let it go
+    /// first, so that they are no reason not to arm it.
+    pub(super) fn are_ahead(
+        &self,
+        target: TargetId,
+        priority: Priority,
+        max_deferrals: u32,
+    ) -> usize {
+        let goes_first =
+            |armed: &&Armed| armed.priority <= priority || armed.passed_over >= max_deferrals;
+        self.armed.get(&target).map_or(0, |armed| armed.iter().filter(goes_first).count())
     }
 
     /// Whether this job's start is on record and its request has not left.

@@ -9,6 +9,7 @@ use super::rng::Rng;
 use super::shape::Shape;
 use super::trace::Trace;
 use super::world::World;
+use crate::broker::fair::{FlowKey, Weights};
 use crate::broker::io::{Input, Submission, Windows};
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
@@ -42,6 +43,8 @@ fn quiet(rate: u32, commits: Duration) -> World {
         },
         max_deferrals: NonZeroU32::new(DEFERRALS).expect("a number"),
         max_queued: u64::MAX,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
     };
     let mut world = World::of(shape, Rng::new(u64::from(rate)), None, Trace::default());
     world.config.insert(TARGET, policy);
@@ -60,13 +63,19 @@ fn run_until(world: &mut World, until: Moment) {
 
 /// Returns the first of them.
 fn submit(world: &mut World, priority: Priority, count: u64) -> JobId {
+    submit_as(world, priority, count, None)
+}
+
+/// On the account of `key`.
+fn submit_as(world: &mut World, priority: Priority, count: u64, key: Option<&str>) -> JobId {
     let to = world.callers.next_ask();
     let wall = world.clocks.now(world.at).wall;
     let shape = world.shape.clone();
     let input = world.callers.submit(to, &mut world.rng, &shape, &[TARGET], wall, count);
     let Input::Submit { to, jobs } = input else { unreachable!("it is a submission") };
-    let jobs: Vec<Submission> =
-        jobs.into_iter().map(|job| Submission { priority, max_attempts: None, ..job }).collect();
+    let flow = key.map(|key| FlowKey::new(key).expect("a key"));
+    let as_wanted = |job| Submission { priority, max_attempts: None, flow: flow.clone(), ..job };
+    let jobs: Vec<Submission> = jobs.into_iter().map(as_wanted).collect();
     let first = jobs[0].id;
     if let Err(violation) = world.feed(Input::Submit { to, jobs }).and_then(|()| world.rest()) {
         panic!("{violation}");
@@ -128,4 +137,63 @@ fn batch_has_its_share_under_a_flood_of_high() {
         assert!(batch + 1 >= share, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
         assert!(batch <= share + 1, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
     }
+}
+
+/// Works off a backlog of `noisy`, one at a time, while others come with one job each. Returns how
+/// many requests left from when they came until the last of theirs did.
+fn tokens_until_all_went(noisy: Option<&str>, others: u64, weights: Weights) -> usize {
+    let mut world = quiet(20, 2 * MS);
+    let mut policy = world.config[&TARGET].clone();
+    policy.limit.max_concurrent = NonZeroU32::MIN;
+    policy.weights = weights;
+    world.config.insert(TARGET, policy);
+    if let Err(violation) = world.configure().and_then(|()| world.rest()) {
+        panic!("{violation}");
+    }
+    submit_as(&mut world, Priority::Batch, 20_000, noisy);
+    let until = world.at + 2 * SECOND;
+    run_until(&mut world, until);
+    let before = world.departures.len();
+    let jobs: Vec<JobId> = (0..others)
+        .map(|n| submit_as(&mut world, Priority::Batch, 1, Some(&format!("tenant-{n}"))))
+        .collect();
+    let until = world.at + 10 * SECOND;
+    run_until(&mut world, until);
+    let place = |job: &JobId| {
+        let place = world.departures[before..].iter().position(|(_, other, _)| other == job);
+        place.unwrap_or_else(|| panic!("{job} did not leave within {until}")) + 1
+    };
+    jobs.iter().map(place).max().unwrap_or(0)
+}
+
+#[test]
+fn who_has_little_waits_for_a_few_tokens_of_who_has_much() {
+    assert!(tokens_until_all_went(Some("noisy"), 50, Weights::default()) <= 52);
+    assert!(tokens_until_all_went(None, 50, Weights::default()) <= 52);
+    let heavy = (FlowKey::new("noisy").expect("a key"), NonZeroU32::new(10).expect("a number"));
+    // A job under way, the round that has begun, and the fifty.
+    assert!(tokens_until_all_went(Some("noisy"), 50, Weights::new([heavy])) <= 62);
+}
+
+#[test]
+fn a_flow_has_as_many_turns_as_its_weight() {
+    let mut world = quiet(50, 2 * MS);
+    let mut policy = world.config[&TARGET].clone();
+    let three = NonZeroU32::new(3).expect("a number");
+    policy.weights = Weights::new([(FlowKey::new("heavy").expect("a key"), three)]);
+    world.config.insert(TARGET, policy);
+    if let Err(violation) = world.configure().and_then(|()| world.rest()) {
+        panic!("{violation}");
+    }
+    let light = submit_as(&mut world, Priority::Normal, 1_000, Some("light"));
+    let heavy = submit_as(&mut world, Priority::Normal, 1_000, Some("heavy"));
+    let from = world.at + SECOND;
+    let until = from + 8 * SECOND;
+    run_until(&mut world, until);
+    let serial = |job: JobId| job.0 & ((1 << 40) - 1);
+    assert!(serial(light) < serial(heavy));
+    let late = || world.departures.iter().filter(|(at, ..)| *at >= from);
+    let of_heavy = late().filter(|(_, job, _)| serial(*job) >= serial(heavy)).count();
+    let (heavy, light) = (of_heavy, late().count() - of_heavy);
+    assert!(heavy.abs_diff(3 * light) <= 4, "{heavy} of the heavy one, {light} of the light one");
 }

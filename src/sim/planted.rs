@@ -23,13 +23,29 @@ pub(super) enum Planted {
     LostReports,
     /// An answer is never let out.
     LostReplies,
+    /// The store has forgotten how far its flows are.
+    ForgottenFlows,
+    /// Who is next in a group is never told.
+    LostHeirs,
+    /// The store says of every group that nobody is there.
+    FreeGroups,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
+    /// A task token is said to be answered as soon as the answer is on its way.
+    EarlySettlement,
+    /// That a task token was answered is never told.
+    LostSettlements,
+    /// The core is never told that a workflow is gone.
+    DeafToGone,
+    /// A job that was redriven is asked after with the token that was answered.
+    OldTokens,
+    /// Requests leave as soon as their workflows were asked after.
+    NoExit,
 }
 
 impl Planted {
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 11] = [
+    pub(super) const ALL: [(Planted, &'static str); 19] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -37,9 +53,17 @@ impl Planted {
         (Planted::LyingDisk, "was acknowledged and is not on disk"),
         (Planted::FastClock, "too many requests sent"),
         (Planted::Oversleeping, "nothing will ever happen again"),
-        (Planted::StaleLoads, "a job in a window is known"),
+        (Planted::StaleLoads, "a group waits for nobody"),
         (Planted::LostReports, "nothing will ever happen again"),
         (Planted::LostReplies, "nothing will ever happen again"),
+        (Planted::ForgottenFlows, "and is done at"),
+        (Planted::LostHeirs, "a group waits for nobody"),
+        (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),
+        (Planted::EarlySettlement, "Step Functions has no answer"),
+        (Planted::LostSettlements, "nothing will ever happen again"),
+        (Planted::DeafToGone, "is gone, and it still waits"),
+        (Planted::OldTokens, "no workflow is owed an answer"),
+        (Planted::NoExit, "arrivals at"),
     ];
 }

@@ -10,7 +10,7 @@ use super::violation::{Checked, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
-use crate::broker::change::Change;
+use crate::broker::change::{Change, Loaded};
 use crate::broker::io::{Input, Output, Start};
 use crate::broker::job::{Place, Priority, TargetId};
 use crate::broker::time::Mono;
@@ -41,6 +41,8 @@ impl World {
             windows: self.shape.windows,
         };
         self.shell = Some(Shell::new(Broker::new(start, now)));
+        self.workflows.restart();
+        self.look_soon();
         if self.planted == Some(Planted::FullBuckets) {
             self.clocks.restart(self.at, origin + Duration::from_secs(3_600));
         }
@@ -49,8 +51,9 @@ impl World {
             let to = self.callers.next_ask();
             let backlog = self.shape.backlog;
             let targets = self.targets.clone();
-            let input =
+            let mut input =
                 self.callers.submit(to, &mut self.rng, &self.shape, &targets, now.wall, backlog);
+            self.workflows.send_in(&mut input);
             self.feed(input)?;
         }
         self.settle()
@@ -175,10 +178,11 @@ impl World {
             }
             Output::Load(load) => shell.gathered.loads.push(load),
             Output::Send { job, target, priority, attempt } => {
-                let found = shell.requests.remove(&job).is_some();
-                ensure!(found, "{job} leaves, and the store gave no request for it");
+                let request = shell.requests.remove(&job);
+                ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
                 self.departures.push((self.at, job, priority));
-                self.depart(Parcel { life: self.life, target, job, attempt });
+                let parcel = Parcel { life: self.life, target, job, attempt };
+                self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
                     return self.send_again(&Output::Send { job, target, priority, attempt });
                 }
@@ -212,7 +216,7 @@ impl World {
         Ok(())
     }
 
-    fn depart(&mut self, parcel: Parcel) {
+    pub(super) fn depart(&mut self, parcel: Parcel) {
         let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
         self.calendar.add(self.at + travels, Event::Arrival(parcel));
     }
@@ -225,7 +229,16 @@ impl World {
         }
         match done {
             None => Ok(()),
-            Some(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+                (Some(Planted::ForgottenFlows), Loaded::Flow { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Flow { ticket, done: None }))
+                }
+                (Some(Planted::LostHeirs), Loaded::Heir { .. }) => Ok(()),
+                (Some(Planted::FreeGroups), Loaded::Group { ticket, .. }) => {
+                    self.feed(Input::Loaded(Loaded::Group { ticket, taken: false }))
+                }
+                (_, loaded) => self.feed(Input::Loaded(loaded)),
+            },
             Some(Done::Committed { turn, requests }) => {
                 let Some(shell) = &mut self.shell else { return Ok(()) };
                 shell.requests.extend(requests);
@@ -238,6 +251,7 @@ impl World {
                     }
                     self.checker.told(to, &reply, &self.disk.model)?;
                 }
+                self.look_soon();
                 self.feed(Input::Committed { turn })
             }
         }
@@ -306,6 +320,8 @@ impl World {
             self.checker.sleeps(self.at, now, asked)?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
+        self.checker.tokens.are_let_go(&self.checker.book)?;
+        self.checker.book.groups.are_led()?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::disk::Pace;
 use super::rng::Rng;
+use crate::broker::fair::{FlowKey, Weights};
+use crate::broker::group::OnGroupFailure;
 use crate::broker::io::Windows;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 
@@ -34,6 +36,10 @@ pub(super) struct Shape {
     pub(super) commands: bool,
     pub(super) dedup: bool,
     pub(super) timed: bool,
+    /// So many groups.
+    pub(super) groups: u64,
+    /// So many who share each queue.
+    pub(super) flows: u64,
     /// Wake-ups are late by up to this.
     pub(super) lateness: Duration,
     /// All targets at a rate of many a second.
@@ -58,7 +64,7 @@ impl Shape {
             targets: rng.between(1, 4) as usize,
             horizon,
             windows: if huge {
-                Windows { line: rng.pick(&[8, 64]), timers: 64, page: 16 }
+                Windows { line: rng.pick(&[8, 64]), timers: 64, page: 16, flows: 1 }
             } else if rng.one_in(3) {
                 Windows::default()
             } else {
@@ -66,6 +72,7 @@ impl Shape {
                     line: rng.pick(&[1, 2, 4, 8, 64]),
                     timers: rng.pick(&[1, 4, 16, 64]),
                     page: rng.pick(&[1, 3, 16]),
+                    flows: 1,
                 }
             },
             pace: Pace {
@@ -89,6 +96,8 @@ impl Shape {
             commands: rng.one_in(2),
             dedup: rng.one_in(2),
             timed: rng.one_in(2),
+            flows: if rng.one_in(2) { rng.pick(&[2, 8, 60]) } else { 0 },
+            groups: if rng.one_in(2) { rng.pick(&[1, 3, 20]) } else { 0 },
             lateness: rng.pick(&[Duration::ZERO, MS / 5, 5 * MS]),
             fast,
         }
@@ -113,6 +122,8 @@ impl Shape {
             commands: false,
             dedup: false,
             timed: false,
+            groups: 0,
+            flows: 0,
             lateness: Duration::ZERO,
             fast: true,
         }
@@ -131,6 +142,8 @@ impl Shape {
             true => 2 * SECOND,
             false => rng.pick(&[10 * MS, 200 * MS, SECOND]),
         };
+        let key = FlowKey::new("tenant-0").expect("a key");
+        let weight = rng.one_in(2).then(|| (key, some(rng.pick(&[2, 7, 1_000]))));
         Policy {
             limit: Limit {
                 rate,
@@ -145,6 +158,8 @@ impl Shape {
             },
             max_deferrals: some(rng.pick(&[1, 2, 5, 20])),
             max_queued: rng.pick(&[10, 100, 1_000_000, 1_000_000]),
+            on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
+            weights: Weights::new(weight),
         }
     }
 }

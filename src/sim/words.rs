@@ -16,8 +16,13 @@ fn whereabouts(target: TargetId, priority: Priority) -> String {
 fn header(header: &Header) -> String {
     let Header { id, target, priority, seat, attempts, spent, refusals, deadline, .. } = header;
     let deadline = deadline.map(|at| format!(" by {at}")).unwrap_or_default();
+    let group = header.group.as_ref();
+    let group = group.map(|group| format!(" {} {:?} {}", group.name, group.stand, group.order.0));
+    let group = group.unwrap_or_default();
+    let flow = header.flow.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
+    let tag = header.tag.0;
     format!(
-        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}",
+        "{} {} seat {} {attempts}/{spent}/{refusals}{deadline}{group}{flow} tag {tag}",
         job(*id),
         whereabouts(*target, *priority),
         seat.0
@@ -31,6 +36,7 @@ pub(super) fn place(place: &Place) -> String {
         Place::Running { .. } => "running".into(),
         Place::Waiting { due } => format!("waiting {due}"),
         Place::Ended { end, .. } => format!("{end:?}"),
+        Place::Behind { due } => format!("behind, due {due:?}"),
     }
 }
 
@@ -116,13 +122,14 @@ pub(super) fn output(output: &Output) -> String {
             format!("Reply {}: {}", to.0, results.collect::<Vec<_>>().join(", "))
         }
         Output::Load(Load::Ready { target, priority, after, limit }) => {
-            let after = after.map(|seat| seat.0);
+            let after = after.map(|rank| (rank.tag.0, rank.seat.0));
             format!("Load {} after {after:?} limit {limit}", whereabouts(*target, *priority))
         }
         Output::Send { job: id, target, priority, attempt } => {
             format!("Send {} {} no. {attempt}", job(*id), whereabouts(*target, *priority))
         }
         Output::Unsend { job: id } => format!("Unsend {}", job(*id)),
+        Output::Load(Load::Heir { key, ticket }) => format!("Load heir of {} {ticket:?}", key.name),
         Output::PassedOver { target, of } => format!("PassedOver {}", whereabouts(*target, *of)),
         other => format!("{other:?}"),
     }

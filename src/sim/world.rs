@@ -16,13 +16,14 @@ use super::shell::Shell;
 use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
+use super::workflows::Workflows;
 use crate::broker::io::Input;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
 use crate::broker::policy::Policy;
 use crate::store::model::Model;
 
 /// A world that is not over by then never will be.
-const STEPS: u64 = 1_000_000;
+const STEPS: u64 = 4_000_000;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -35,6 +36,7 @@ pub(super) struct World {
     pub(super) disk: Disk,
     pub(super) checker: Checker,
     pub(super) callers: Callers,
+    pub(super) workflows: Workflows,
     pub(super) trace: Trace,
     /// Every target that ever was, by number.
     pub(super) targets: Vec<TargetId>,
@@ -69,6 +71,7 @@ impl World {
 
     pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
         let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
+        let workflows = Workflows::new(&rng, &shape);
         let mut world = World {
             planted,
             rng,
@@ -78,6 +81,7 @@ impl World {
             disk: Disk::new(Model::default(), shape.pace, keeps_previous),
             checker: Checker::new(),
             callers: Callers::new(),
+            workflows,
             trace,
             targets: Vec::new(),
             moods: BTreeMap::new(),
@@ -106,6 +110,7 @@ impl World {
         {
             world.again(world.mean(&event), event);
         }
+        world.workflows.begin(&mut world.calendar);
         world
     }
 
@@ -234,6 +239,7 @@ impl World {
             Event::Drain => self.drain(),
             Event::Exit(life) => self.exit(life),
             Event::Calm => self.calm_down(),
+            Event::Workflow(errand) => self.run_errand(errand),
         }
     }
 
@@ -246,7 +252,8 @@ impl World {
             targets.push(TargetId(99));
         }
         let wall = self.clocks.now(self.at).wall;
-        let input = self.callers.want(&mut self.rng, &self.shape, &targets, wall);
+        let mut input = self.callers.want(&mut self.rng, &self.shape, &targets, wall);
+        self.workflows.send_in(&mut input);
         // Others come at once, while a turn is being written.
         if self.rng.one_in(3) {
             let at = self.at + self.rng.span(Duration::from_micros(1), Duration::from_millis(5));
@@ -320,6 +327,7 @@ impl World {
     fn calm_down(&mut self) -> Checked {
         self.trace.note(self.at, || "calm".into());
         self.calm = true;
+        self.workflows.calm_down();
         self.calendar.forget(|event| {
             matches!(
                 event,
@@ -371,12 +379,14 @@ impl World {
         let book = &self.checker.book;
         let under_way = self.targets.iter().any(|id| {
             let open = !book.is_paused(*id) && self.config.contains_key(id);
-            book.running(*id) > 0 || (open && book.alive(*id) > 0)
+            // A group that is held waits for a person, and nobody is there any more.
+            let alive = || book.alive(*id) - book.groups.stuck(*id, book);
+            book.running(*id) > 0 || (open && alive() > 0)
         });
         // Retention takes what ended, and leaves the dead.
         let kept = book.jobs().any(|(_, entry)| {
             matches!(entry.place, Place::Ended { end: End::Succeeded | End::Cancelled, .. })
         });
-        Ok(!under_way && !kept)
+        Ok(!under_way && !kept && self.owes_nobody())
     }
 }

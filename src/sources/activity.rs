@@ -3,57 +3,53 @@
 //! What an activity hands out cannot be handed back, so nothing is asked for unless there is room
 //! for it, and what came in spite of that is held until there is.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sfn::Client;
-use aws_sdk_sfn::config::retry::RetryConfig;
-use aws_sdk_sfn::config::timeout::TimeoutConfig;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::aws::{Backoff, begun, is_down, pause, told};
 use super::message::{Message, Origin};
-use super::room::{Room, room};
+use super::poll::{Fetch, Frame, Log};
+use crate::aws::{self, Service};
 use crate::broker::io::{Refusal, Submitted};
 use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
 use crate::config::ActivitySource;
 use crate::handle::{Handle, Stopped};
 
-/// Polls at once for each activity.
-const POLLERS: u64 = 4;
+/// Polls at once for each activity, while little comes.
+const FEWEST: u64 = 10;
+/// While much comes. The developer guide wants a hundred ("Avoid latency when polling for activity
+/// tasks"): a token that is lost on its way can block some of them for a minute.
+const MOST: u64 = 100;
 /// An empty poll is answered after 60 s, and AWS asks for a client that waits 65 s at least.
 const POLL: Duration = Duration::from_secs(70);
-const CONNECT: Duration = Duration::from_secs(10);
-/// For any call but a poll.
-const CALL: Duration = Duration::from_secs(10);
 
 /// Polls every activity until `shutdown` holds `true` (or its sender is gone). Start it once, on
 /// the daemon's runtime; changes of `[[sources.activity]]` take effect at the next start.
 ///
-/// `client` is the one that answers task tokens, with its region and endpoint.
+/// `service` is the one that answers task tokens, with its region and endpoint.
 pub async fn run(
     sources: &[ActivitySource],
-    client: Client,
+    service: &Service<Client>,
     handle: Handle,
     shutdown: watch::Receiver<bool>,
 ) {
     let mut pollers = JoinSet::new();
     for source in sources {
-        let state = Arc::new(Mutex::new(State::Fetching));
-        for number in 0..POLLERS {
-            let poller = Poller {
-                client: client.clone(),
+        let log = Log::new(&source.arn);
+        let wanted = watch::channel(FEWEST).0;
+        for number in 0..MOST {
+            let activity = Activity {
+                service: service.clone(),
                 source: source.clone(),
                 number,
+                wanted: wanted.clone(),
                 worker: worker_name(),
-                handle: handle.clone(),
-                shutdown: shutdown.clone(),
-                backoff: Backoff::default(),
-                state: state.clone(),
             };
-            pollers.spawn(poller.run());
+            let frame = Frame::new(handle.clone(), shutdown.clone(), log.clone());
+            pollers.spawn(frame.run(activity));
         }
     }
     while let Some(ended) = pollers.join_next().await {
@@ -71,99 +67,77 @@ fn worker_name() -> String {
     format!("tollgate-{host}-{}", std::process::id())
 }
 
-/// What is told once when it changes; the pollers of one activity share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Fetching,
-    Waiting(&'static str),
-    Failing,
-}
-
-struct Poller {
-    client: Client,
+/// One poller of an activity.
+struct Activity {
+    service: Service<Client>,
     source: ActivitySource,
-    /// Among those of its activity; with room for n jobs the first n of them poll.
+    /// Among those of its activity: the first so many poll, as are wanted and as there is room.
     number: u64,
+    /// One more for each task that comes, one fewer for each poll that brings none.
+    wanted: watch::Sender<u64>,
     worker: String,
-    handle: Handle,
-    shutdown: watch::Receiver<bool>,
-    backoff: Backoff,
-    state: Arc<Mutex<State>>,
 }
 
-impl Poller {
-    async fn run(mut self) {
-        while !is_down(&self.shutdown) {
-            if self.step().await.is_err() {
-                return;
-            }
-        }
+impl Fetch for Activity {
+    /// Nothing to do is a poll without a task.
+    type Batch = Option<(TaskToken, String)>;
+
+    fn target(&self) -> &str {
+        &self.source.target
     }
 
-    /// One task, or one pause.
-    async fn step(&mut self) -> Result<(), Stopped> {
-        let target = match room(&self.handle, &self.source.target).await? {
-            Room::For { target, jobs } if self.number < jobs => target,
-            Room::For { .. } => {
-                pause(Duration::from_secs(1), &mut self.shutdown).await;
-                return Ok(());
-            }
-            Room::None { why, look_again } => {
-                self.now(State::Waiting(why.as_str()), "").await;
-                pause(look_again, &mut self.shutdown).await;
-                return Ok(());
-            }
-        };
-        match self.poll().await {
-            Some((token, input)) => self.submit(target, token, &input).await,
-            None => Ok(()),
-        }
+    async fn turn(&mut self) {
+        // Its sender is here.
+        let _ = self.wanted.subscribe().wait_for(|wanted| self.number < *wanted).await;
     }
 
-    async fn poll(&mut self) -> Option<(TaskToken, String)> {
-        let patient = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(POLL)
-            .operation_attempt_timeout(POLL)
-            .operation_timeout(POLL)
-            .build();
-        let config = aws_sdk_sfn::Config::builder()
-            .timeout_config(patient)
-            .retry_config(RetryConfig::disabled());
-        let call = self
-            .client
+    fn fits(&self, jobs: u64) -> bool {
+        self.number < jobs
+    }
+
+    async fn fetch(&mut self, _jobs: u64) -> Result<Self::Batch, String> {
+        let client = self.service.client().await;
+        let call = client
             .get_activity_task()
             .activity_arn(&self.source.arn)
             .worker_name(&self.worker)
             .customize()
-            .config_override(config);
-        let result = tokio::select! {
-            result = call.send() => result,
-            () = begun(&mut self.shutdown) => return None,
-        };
-        match result {
+            .config_override(aws_sdk_sfn::Config::builder().timeout_config(aws::within(POLL)));
+        match call.send().await {
             Ok(output) => {
-                self.backoff.reset();
-                self.now(State::Fetching, "").await;
-                // Nothing to do is a poll without a token.
-                let token = output.task_token.and_then(TaskToken::new)?;
-                Some((token, output.input.unwrap_or_default()))
+                let token = output.task_token.and_then(TaskToken::new);
+                self.wanted.send_modify(|wanted| {
+                    let next = if token.is_some() { *wanted + 1 } else { *wanted - 1 };
+                    *wanted = next.clamp(FEWEST, MOST);
+                });
+                Ok(token.map(|token| (token, output.input.unwrap_or_default())))
             }
-            Err(error) => {
-                self.now(State::Failing, &told(&error)).await;
-                pause(self.backoff.next(), &mut self.shutdown).await;
-                None
-            }
+            Err(error) => Err(self.service.failed(&error)),
         }
     }
 
+    async fn hand_in(
+        &mut self,
+        target: TargetId,
+        task: Self::Batch,
+        frame: &mut Frame,
+    ) -> Result<(), Stopped> {
+        match task {
+            Some((token, input)) => self.submit(target, token, &input, frame).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Activity {
     /// Until it is durable, or the daemon goes down: then the workflow is told, because nobody
     /// else will get this task.
     async fn submit(
-        &mut self,
+        &self,
         target: TargetId,
         token: TaskToken,
         input: &str,
+        frame: &mut Frame,
     ) -> Result<(), Stopped> {
         let message = Message {
             body: input.as_bytes(),
@@ -176,9 +150,9 @@ impl Poller {
             let id = Handle::new_id();
             let job = match dead.take() {
                 Some(reason) => message.unfit(id, Some(token.clone()), reason),
-                None => message.understand(&self.handle.directory(), Handle::wall_now(), id),
+                None => message.understand(&frame.handle.directory(), Handle::wall_now(), id),
             };
-            let Some(result) = self.handle.submit(vec![job]).await?.pop() else {
+            let Some(result) = frame.handle.submit(vec![job]).await?.pop() else {
                 return Err(Stopped);
             };
             let again = match result {
@@ -196,8 +170,8 @@ impl Poller {
                     return Ok(());
                 }
             };
-            pause(again, &mut self.shutdown).await;
-            if is_down(&self.shutdown) {
+            frame.pause(again).await;
+            if frame.is_down() {
                 self.hand_back(&token).await;
                 return Ok(());
             }
@@ -205,44 +179,22 @@ impl Poller {
     }
 
     async fn hand_back(&self, token: &TaskToken) {
-        let timeouts = TimeoutConfig::builder().operation_timeout(CALL).build();
-        let call = self
-            .client
+        let client = self.service.client().await;
+        let call = client
             .send_task_failure()
             .task_token(token.reveal())
             .error("Tollgate.Cancelled")
-            .cause("the daemon went down before the job was durable; nothing was sent")
-            .customize()
-            .config_override(aws_sdk_sfn::Config::builder().timeout_config(timeouts));
+            // In the shape of every other cause; there is no job, so there is no id.
+            .cause(
+                "{\"attempts\":0,\"message\":\"the daemon went down before the job was durable; \
+                 nothing was sent\"}",
+            );
         if let Err(error) = call.send().await {
-            let (arn, error) = (&self.source.arn, told(&error));
+            let (arn, error) = (&self.source.arn, self.service.failed(&error));
             tracing::warn!(arn, error, "a task that was not taken in could not be handed back");
         }
-    }
-
-    async fn now(&self, state: State, error: &str) {
-        let mut known = self.state.lock().await;
-        if *known == state {
-            return;
-        }
-        let arn = &self.source.arn;
-        match &state {
-            State::Fetching => tracing::info!(arn, "tasks are fetched again"),
-            State::Waiting(why) => tracing::warn!(arn, "no tasks are fetched: {why}"),
-            State::Failing => tracing::warn!(arn, error, "no tasks can be fetched; trying again"),
-        }
-        *known = state;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_has_a_name_that_step_functions_takes() {
-        let name = worker_name();
-        assert!((10..=80).contains(&name.len()), "{name}");
-        assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{name}");
-    }
-}
+mod tests;

@@ -9,13 +9,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::records::Records;
-use crate::broker::io::{CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted};
-use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::change::Counts;
+use crate::broker::group::{GroupKey, Stand};
+use crate::broker::io::{
+    CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted, TargetView,
+};
+use crate::broker::job::{
+    End, Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
+};
 use crate::broker::payload::Answer;
 use crate::broker::policy::{Limit, Policy, Rate, Retry};
 use crate::broker::time::Wall;
 use crate::config::Target;
-use crate::handle::{Directory, Ended, Handle, Message};
+use crate::handle::{Directory, Ended, Handle, Message, View};
 use crate::store::{JobRecord, Options, Store, StoreError};
 
 /// Two targets, `erp` (1) and `crm` (2).
@@ -35,6 +41,8 @@ pub(crate) fn directory() -> Directory {
         },
         max_deferrals: one,
         max_queued: 10,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
     };
     let target = |name: &str| {
         Arc::new(Target {
@@ -82,6 +90,14 @@ impl Records for Shelf {
         Ok(self.jobs().get(&id).and_then(|(_, answer)| answer.clone()))
     }
 
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        let jobs = self.jobs();
+        let is_head = |job: &&JobRecord| {
+            job.header.stand() == Stand::Head && job.header.group_key().as_ref() == Some(group)
+        };
+        Ok(jobs.values().map(|(job, _)| job).find(is_head).map(|job| job.header.id))
+    }
+
     fn has_room(&self) -> bool {
         !self.full.load(std::sync::atomic::Ordering::SeqCst)
     }
@@ -98,6 +114,7 @@ pub(crate) struct Fake {
     seen: UnboundedReceiver<Input>,
     script: Script,
     held: Held,
+    alive: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Fake {
@@ -112,28 +129,47 @@ impl Fake {
         let (note, seen) = unbounded_channel();
         let (shelf, script, held) = (Arc::<Shelf>::default(), Script::default(), Held::default());
         let (shelf_, script_, held_) = (shelf.clone(), script.clone(), held.clone());
+        let alive = Arc::<std::sync::atomic::AtomicU64>::default();
+        let alive_ = alive.clone();
         std::thread::spawn(move || {
             for message in told {
                 match message {
                     Message::Ask { make, answer } => {
                         let input = make(ReplyTo(0));
                         let reply = reply(&input, &shelf_, &script_);
+                        // First what the test sees: it may decide what comes next.
+                        let _ = note.send(input);
                         match held_.lock().unwrap().as_mut() {
                             Some(held) => held.push((answer, reply)),
                             None => drop(answer.send(reply)),
                         }
-                        let _ = note.send(input);
                     }
                     Message::Tell(input) => drop(note.send(input)),
+                    Message::View(answer) => {
+                        let alive = alive_.load(std::sync::atomic::Ordering::SeqCst);
+                        drop(answer.send(view(alive)));
+                    }
                     _ => {}
                 }
             }
         });
-        Fake { handle, shelf, seen, script, held }
+        Fake { handle, shelf, seen, script, held, alive }
     }
 
     pub(crate) fn will_say(&self, results: impl IntoIterator<Item = Submitted>) {
         self.script.lock().unwrap().extend(results);
+    }
+
+    /// So many of the ten jobs that `erp` may have are there.
+    pub(crate) fn has(&self, alive: u64) {
+        self.alive.store(alive, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Lets out what was held, and holds nothing any more.
+    pub(crate) fn let_go(&self) {
+        for (answer, reply) in self.held.lock().unwrap().take().into_iter().flatten() {
+            drop(answer.send(reply));
+        }
     }
 
     /// From now on nothing is answered, as if commits took for ever.
@@ -177,6 +213,24 @@ impl Fake {
             answer: answer.map(Arc::new),
         });
     }
+}
+
+fn view(alive: u64) -> View {
+    let mut counts = Counts::default();
+    counts.set(Priority::Normal, JobState::Queued, alive);
+    let targets = directory();
+    let target = TargetView {
+        id: TargetId(1),
+        name: "erp".to_owned(),
+        policy: targets.configured("erp").map(|(_, target)| target.policy.clone()),
+        counts,
+        oldest: [None; 3],
+        in_flight: 0,
+        paused: false,
+        blocked: None,
+        blocked_for: Default::default(),
+    };
+    View { now: Default::default(), targets: vec![target] }
 }
 
 fn reply(input: &Input, shelf: &Shelf, script: &Script) -> Reply {
@@ -228,6 +282,9 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             first_sent_at: None,
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            group: None,
+            flow: None,
+            tag: Default::default(),
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

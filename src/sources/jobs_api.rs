@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::records::{Found, Records, check_room, find, untold};
+use super::records::{Found, Records, ahead, check_room, find, untold};
 use crate::auth::Caller;
 use crate::broker::io::{CommandError, JobCommand, Submission, Submitted};
 use crate::broker::job::{JobId, JobState};
@@ -212,7 +212,9 @@ pub(super) async fn show(
         }
         found = api.find(id, &caller).await?;
     }
-    Ok(Json(JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref())))
+    let mut job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
+    job.behind = ahead(&api.records, &found.0).await?.map(|id| id.to_string());
+    Ok(Json(job))
 }
 
 /// Whom the gate let in; everybody, where there is no gate.

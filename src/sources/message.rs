@@ -11,20 +11,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::broker::io::{Dedup, Source, Submission};
-use crate::broker::job::{JobId, Priority, TargetId};
+use crate::broker::fair::FlowKey;
+use crate::broker::io::{Dedup, Submission};
+use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::{Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::new_job::{NewJob, Pairs};
 use crate::http_api::problem::{Kind, Problem};
-use crate::http_api::submission::{check_key, digest, not_supported, validate};
+use crate::http_api::submission::{check_key, digest, validate};
 
 /// As long as SQS keeps a message at most: for so long it can come again.
 pub(super) const KEEP: Duration = Duration::from_secs(14 * 86_400);
 
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 12] = [
     TOKEN,
     "Method",
     "Path",
@@ -34,6 +35,7 @@ const WORDS: [&str; 11] = [
     "Priority",
     "DedupId",
     "Group",
+    "FairnessKey",
     "Deadline",
     "Delay",
 ];
@@ -41,13 +43,15 @@ const TOKEN: &str = "TaskToken";
 const BODY: &str = "RequestBody";
 
 /// What the problems of the jobs API call a field, and what it is called here.
-const FIELDS: [(&str, &str); 8] = [
+const FIELDS: [(&str, &str); 10] = [
     ("priority", "Priority"),
     ("method", "Method"),
     ("path", "Path"),
     ("headers", "Headers"),
     ("query", "QueryParameters"),
     ("dedup_id", "DedupId"),
+    ("group", "Group"),
+    ("fairness_key", "FairnessKey"),
     ("deadline", "Deadline"),
     ("delay", "Delay"),
 ];
@@ -66,6 +70,9 @@ pub(super) enum Origin<'a> {
         message_id: &'a str,
         /// A FIFO queue's `MessageDeduplicationId`.
         dedup_id: Option<&'a str>,
+        /// `MessageGroupId`: in a FIFO queue what goes one after the other, in another one on
+        /// whose account it goes (SQS, "fair queues").
+        group: Option<&'a str>,
     },
     /// The token comes from the API, not from the input.
     Activity { token: TaskToken },
@@ -120,6 +127,8 @@ impl Message<'_> {
             deadline: None,
             max_attempts: None,
             dedup,
+            group: None,
+            flow: None,
             unfit: Some(reason),
         }
     }
@@ -171,6 +180,15 @@ impl Message<'_> {
         job.query = words.pairs("QueryParameters")?;
         job.delay = words.text("Delay")?;
         job.deadline = words.text("Deadline")?;
+        // What SQS says of the message holds here too, unless the message says something else.
+        let (group, flow) = match &self.origin {
+            Origin::Sqs { dedup_id: Some(_), group, .. } => (*group, None),
+            Origin::Sqs { group, .. } => (None, *group),
+            Origin::Activity { .. } => (None, None),
+        };
+        let flow = flow.filter(|key| FlowKey::new(key).is_ok());
+        job.group = words.text("Group")?.or_else(|| group.map(str::to_owned));
+        job.fairness_key = words.text("FairnessKey")?.or_else(|| flow.map(str::to_owned));
         let dedup_id = words.text("DedupId")?;
         if let Some(dedup_id) = &dedup_id {
             check_key("DedupId", dedup_id)?;
@@ -302,11 +320,7 @@ impl<'a> Words<'a> {
             }
             None => Body::Whole(without_token(pairs)?),
         };
-        let words = Words { pairs, body };
-        if words.raw("Group").is_some() {
-            return Err(not_supported("Group", ""));
-        }
-        Ok(words)
+        Ok(Words { pairs, body })
     }
 
     /// `null` is as good as leaving a word out.

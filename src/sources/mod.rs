@@ -1,7 +1,6 @@
 //! Where jobs come from: the jobs API, the sidecar proxy, SQS queues and activities.
 
 pub mod activity;
-pub mod aws;
 pub mod jobs_api;
 pub mod proxy;
 pub mod sqs;
@@ -9,6 +8,7 @@ pub mod sqs;
 #[cfg(test)]
 pub(crate) mod fake;
 mod message;
+mod poll;
 mod records;
 mod room;
 

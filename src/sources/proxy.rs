@@ -25,8 +25,8 @@ use self::prefer::Prefer;
 use self::wishes::Wishes;
 use super::jobs_api::{begun, caller, check_target, gone, location};
 use super::records::{Records, check_room, find, untold};
-use crate::broker::io::{Dedup, Source, Submission, Submitted};
-use crate::broker::job::{Header, JobId, Place};
+use crate::broker::io::{Dedup, Submission, Submitted};
+use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
@@ -91,6 +91,10 @@ pub(crate) fn sidecar_with_records(
         ("Tollgate-Priority" = Option<String>, Header, description = "HIGH, NORMAL or BATCH"),
         ("Tollgate-Delay" = Option<String>, Header, description = "A duration such as `30s`"),
         ("Tollgate-Deadline" = Option<String>, Header, description = "RFC 3339"),
+        ("Tollgate-Group" = Option<String>, Header,
+            description = "Goes after all that came before it in this group, one at a time"),
+        ("Tollgate-Fairness-Key" = Option<String>, Header,
+            description = "On whose account it goes: those who share a queue take turns"),
         ("Tollgate-Task-Token" = Option<String>, Header,
             description = "Of a Step Functions task that waits for the job's end"),
         ("Idempotency-Key" = Option<String>, Header,
@@ -235,6 +239,8 @@ impl Proxy {
             deadline: wishes.schedule.deadline,
             max_attempts: None,
             dedup,
+            group: wishes.group.clone(),
+            flow: wishes.flow.clone(),
             unfit: None,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::group::GroupKey;
 use crate::broker::job::{Header, JobId, Place};
 use crate::broker::payload::Answer;
 use crate::http_api::problem::{Kind, Problem};
@@ -11,6 +12,8 @@ use crate::store::{JobRecord, Reader, StoreError};
 pub(crate) trait Records: Send + Sync + 'static {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError>;
     fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError>;
+    /// Whose turn it is in a group.
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError>;
     fn has_room(&self) -> bool;
 }
 
@@ -23,6 +26,10 @@ impl Records for Reader {
         Reader::answer(self, id)
     }
 
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        Reader::head_of(self, group)
+    }
+
     fn has_room(&self) -> bool {
         Reader::has_room(self)
     }
@@ -33,12 +40,31 @@ pub(crate) type Found = (JobRecord, Option<Answer>);
 
 /// A look-up can wait for the disk, so it is made on a thread for that; both reads in one go.
 pub(crate) async fn find(records: &Arc<dyn Records>, id: JobId) -> Result<Option<Found>, Problem> {
-    let records = records.clone();
-    let reading = tokio::task::spawn_blocking(move || {
+    look(records, move |records| {
         let Some(record) = records.job(id)? else { return Ok(None) };
         let answer = if record.place.is_ended() { records.answer(id)? } else { None };
-        Ok::<_, StoreError>(Some((record, answer)))
-    });
+        Ok(Some((record, answer)))
+    })
+    .await
+}
+
+/// For whom a job waits in its group.
+pub(crate) async fn ahead(
+    records: &Arc<dyn Records>,
+    record: &JobRecord,
+) -> Result<Option<JobId>, Problem> {
+    match record.waits_in() {
+        Some(group) => look(records, move |records| records.head_of(&group)).await,
+        None => Ok(None),
+    }
+}
+
+async fn look<T: Send + 'static>(
+    records: &Arc<dyn Records>,
+    look: impl FnOnce(&dyn Records) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    let records = records.clone();
+    let reading = tokio::task::spawn_blocking(move || look(&*records));
     match reading.await {
         Ok(found) => Ok(found?),
         Err(error) => {

@@ -6,10 +6,7 @@
 
 use std::time::Duration;
 
-use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
     DeleteMessageBatchRequestEntry, Message as SqsMessage, MessageSystemAttributeName,
@@ -18,9 +15,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::aws::{Backoff, begun, is_down, pause, told};
 use super::message::{Message, Origin};
-use super::room::{Room, room};
+use super::poll::{Fetch, Frame, Log};
+use crate::aws::{self, Aws, Backoff, Service, dice};
 use crate::broker::io::{Refusal, Submission, Submitted};
 use crate::broker::job::TargetId;
 use crate::config::SqsSource;
@@ -33,34 +30,31 @@ const BATCH: u64 = 10;
 /// How long a message that was received is ours, whatever the queue's own setting: time for a
 /// commit and a delete. After a crash messages come again this much later.
 const VISIBILITY: Duration = Duration::from_secs(30);
-/// For any call but a long poll.
-const CALL: Duration = Duration::from_secs(10);
+/// Of a long poll: no answer for so much longer than asked for is none.
+const SLACK: Duration = Duration::from_secs(10);
 /// Tries of a delete. After them the message comes again, is known, and is deleted then.
 const DELETES: u32 = 5;
+const BETWEEN_DELETES: Backoff =
+    Backoff { min: Duration::from_millis(500), max: Duration::from_secs(5) };
 
 /// Polls every queue until `shutdown` holds `true` (or its sender is gone); a batch that is in
 /// hand is finished first. Start it once, on the daemon's runtime; changes of `[[sources.sqs]]`
 /// take effect at the next start.
-///
-/// Each queue is called at the host of its URL, in the region that the host names, unless
-/// `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL` says otherwise.
 pub async fn run(
     sources: &[SqsSource],
-    sdk: &SdkConfig,
+    aws: &Aws,
     handle: Handle,
     shutdown: watch::Receiver<bool>,
 ) {
     let mut pollers = JoinSet::new();
     for source in sources {
-        let poller = Poller {
-            client: client(sdk, &source.queue_url),
+        let queue = Queue {
+            service: aws.sqs(&source.queue_url),
             source: source.clone(),
             handle: handle.clone(),
-            shutdown: shutdown.clone(),
-            backoff: Backoff::default(),
-            state: State::Fetching,
         };
-        pollers.spawn(poller.run());
+        let log = Log::new(&source.queue_url);
+        pollers.spawn(Frame::new(handle.clone(), shutdown.clone(), log).run(queue));
     }
     while let Some(ended) = pollers.join_next().await {
         if let Err(error) = ended {
@@ -69,51 +63,10 @@ pub async fn run(
     }
 }
 
-fn client(sdk: &SdkConfig, queue_url: &str) -> Client {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CALL).operation_timeout(CALL).build();
-    let mut config = aws_sdk_sqs::config::Builder::from(sdk)
-        // What is tried again, and when, is decided here.
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts);
-    let overridden = sdk.endpoint_url().is_some()
-        || std::env::var_os("AWS_ENDPOINT_URL_SQS").is_some_and(|url| !url.is_empty());
-    if !overridden && let Some((origin, region)) = place(queue_url) {
-        config = config.endpoint_url(origin);
-        if let Some(region) = region {
-            config = config.region(Region::new(region));
-        }
-    }
-    Client::from_conf(config.build())
-}
-
-/// The origin of a queue's URL, and the region where its host names one.
-fn place(queue_url: &str) -> Option<(String, Option<String>)> {
-    let (scheme, rest) = queue_url.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let mut labels = authority.split('.');
-    let region = match (labels.next()?, labels.next(), labels.next()) {
-        ("sqs" | "sqs-fips", Some(region), Some("amazonaws" | "api")) => Some(region),
-        (region, Some("queue"), Some("amazonaws")) => Some(region),
-        _ => None,
-    };
-    Some((format!("{scheme}://{authority}"), region.map(str::to_owned)))
-}
-
-/// What is told once when it changes, not each time it is so.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Fetching,
-    Waiting(&'static str),
-    Failing,
-}
-
-struct Poller {
-    client: Client,
+struct Queue {
+    service: Service<Client>,
     source: SqsSource,
     handle: Handle,
-    shutdown: watch::Receiver<bool>,
-    backoff: Backoff,
-    state: State,
 }
 
 /// A received message and its handle.
@@ -131,27 +84,45 @@ enum Fate {
     Release,
 }
 
-impl Poller {
-    async fn run(mut self) {
-        while !is_down(&self.shutdown) {
-            if self.step().await.is_err() {
-                return;
+impl Fetch for Queue {
+    type Batch = Vec<Received>;
+
+    fn target(&self) -> &str {
+        &self.source.target
+    }
+
+    /// One that is dropped leaves what was on its way to come again once it is visible.
+    async fn fetch(&mut self, jobs: u64) -> Result<Vec<Received>, String> {
+        let patient = aws::within(WAIT + SLACK);
+        let client = self.service.client().await;
+        let call = client
+            .receive_message()
+            .queue_url(&self.source.queue_url)
+            .max_number_of_messages(i32::try_from(jobs.min(BATCH)).unwrap_or(1))
+            .wait_time_seconds(seconds(WAIT))
+            .visibility_timeout(seconds(VISIBILITY))
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .customize()
+            .config_override(aws_sdk_sqs::Config::builder().timeout_config(patient));
+        match call.send().await {
+            Ok(output) => {
+                let messages = output.messages.unwrap_or_default();
+                let received = messages.into_iter().filter_map(|message| {
+                    let receipt = message.receipt_handle.clone()?;
+                    Some(Received { message, receipt })
+                });
+                Ok(received.collect())
             }
+            Err(error) => Err(self.service.failed(&error)),
         }
     }
 
-    /// One batch, or one pause.
-    async fn step(&mut self) -> Result<(), Stopped> {
-        let (target, jobs) = match room(&self.handle, &self.source.target).await? {
-            Room::For { target, jobs } => (target, jobs),
-            Room::None { why, look_again } => {
-                self.now(State::Waiting(why.as_str()), "");
-                pause(look_again, &mut self.shutdown).await;
-                return Ok(());
-            }
-        };
-        let most = i32::try_from(jobs.min(BATCH)).unwrap_or(1);
-        let Some(received) = self.receive(most).await else { return Ok(()) };
+    async fn hand_in(
+        &mut self,
+        target: TargetId,
+        received: Vec<Received>,
+        frame: &mut Frame,
+    ) -> Result<(), Stopped> {
         if received.is_empty() {
             return Ok(());
         }
@@ -161,56 +132,21 @@ impl Poller {
         };
         let (delete, release): (Vec<_>, Vec<_>) =
             (of(Fate::Delete).collect(), of(Fate::Release).collect());
-        self.delete(delete).await;
+        // First what others can take at once.
         self.release(&release).await;
+        self.delete(delete, frame).await;
         if let Some(after) = retry_after {
-            pause(after, &mut self.shutdown).await;
+            frame.pause(after).await;
         }
         Ok(())
     }
+}
 
-    /// `None` where nothing could be received.
-    async fn receive(&mut self, most: i32) -> Option<Vec<Received>> {
-        let patient =
-            TimeoutConfig::builder().connect_timeout(CALL).operation_timeout(WAIT + CALL).build();
-        let call = self
-            .client
-            .receive_message()
-            .queue_url(&self.source.queue_url)
-            .max_number_of_messages(most)
-            .wait_time_seconds(seconds(WAIT))
-            .visibility_timeout(seconds(VISIBILITY))
-            .message_system_attribute_names(MessageSystemAttributeName::All)
-            .customize()
-            .config_override(aws_sdk_sqs::Config::builder().timeout_config(patient));
-        let result = tokio::select! {
-            result = call.send() => result,
-            // What was on its way comes again once it is visible.
-            () = begun(&mut self.shutdown) => return None,
-        };
-        match result {
-            Ok(output) => {
-                self.backoff.reset();
-                self.now(State::Fetching, "");
-                let messages = output.messages.unwrap_or_default();
-                let received = messages.into_iter().filter_map(|message| {
-                    let receipt = message.receipt_handle.clone()?;
-                    Some(Received { message, receipt })
-                });
-                Some(received.collect())
-            }
-            Err(error) => {
-                self.now(State::Failing, &told(&error));
-                pause(self.backoff.next(), &mut self.shutdown).await;
-                None
-            }
-        }
-    }
-
+impl Queue {
     /// Hands the batch in, in its order; returns once what was taken is durable. With a pause
     /// where the broker asked for one.
     async fn submit(
-        &mut self,
+        &self,
         target: TargetId,
         received: &[Received],
     ) -> Result<(Vec<Fate>, Option<Duration>), Stopped> {
@@ -284,13 +220,13 @@ impl Poller {
             origin: Origin::Sqs {
                 message_id: message.message_id.as_deref().unwrap_or_default(),
                 dedup_id: attribute(MessageSystemAttributeName::MessageDeduplicationId),
+                group: attribute(MessageSystemAttributeName::MessageGroupId),
             },
         }
     }
 
     /// Tries again those entries that failed, because HTTP 200 says nothing of them.
-    async fn delete(&mut self, mut left: Vec<&Received>) {
-        let mut backoff = Backoff::default();
+    async fn delete(&self, mut left: Vec<&Received>, frame: &mut Frame) {
         for try_ in 1..=DELETES {
             if left.is_empty() {
                 return;
@@ -302,8 +238,8 @@ impl Poller {
                     .build()
                     .ok()
             });
-            let call = self
-                .client
+            let client = self.service.client().await;
+            let call = client
                 .delete_message_batch()
                 .queue_url(&self.source.queue_url)
                 .set_entries(Some(entries.collect()));
@@ -322,10 +258,10 @@ impl Poller {
                     left = keep(left, &again);
                     why
                 }
-                Err(error) => Some(told(&error)),
+                Err(error) => Some(self.service.failed(&error)),
             };
             let Some(why) = why else { return };
-            if try_ == DELETES || left.is_empty() || is_down(&self.shutdown) {
+            if try_ == DELETES || left.is_empty() || frame.is_down() {
                 tracing::warn!(
                     queue = self.source.queue_url,
                     error = why,
@@ -334,7 +270,7 @@ impl Poller {
                 );
                 return;
             }
-            pause(backoff.next(), &mut self.shutdown).await;
+            frame.pause(BETWEEN_DELETES.after(try_, dice())).await;
         }
     }
 
@@ -355,30 +291,15 @@ impl Poller {
                 .build()
                 .ok()
         });
-        let call = self
-            .client
+        let client = self.service.client().await;
+        let call = client
             .change_message_visibility_batch()
             .queue_url(&self.source.queue_url)
             .set_entries(Some(entries.collect()));
         if let Err(error) = call.send().await {
-            let (queue, error) = (&self.source.queue_url, told(&error));
+            let (queue, error) = (&self.source.queue_url, self.service.failed(&error));
             tracing::debug!(queue, error, "the visibility of messages could not be changed");
         }
-    }
-
-    fn now(&mut self, state: State, error: &str) {
-        if self.state == state {
-            return;
-        }
-        let queue = &self.source.queue_url;
-        match &state {
-            State::Fetching => tracing::info!(queue, "messages are received again"),
-            State::Waiting(why) => tracing::warn!(queue, "no messages are received: {why}"),
-            State::Failing => {
-                tracing::warn!(queue, error, "messages cannot be received; trying again");
-            }
-        }
-        self.state = state;
     }
 }
 
@@ -393,47 +314,4 @@ fn seconds(duration: Duration) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_a_queue_says_where_it_is() {
-        for (url, origin, region) in [
-            (
-                "https://sqs.eu-west-1.amazonaws.com/1/high",
-                "https://sqs.eu-west-1.amazonaws.com",
-                Some("eu-west-1"),
-            ),
-            (
-                "https://sqs.cn-north-1.amazonaws.com.cn/1/high",
-                "https://sqs.cn-north-1.amazonaws.com.cn",
-                Some("cn-north-1"),
-            ),
-            (
-                "https://us-west-2.queue.amazonaws.com/1/high",
-                "https://us-west-2.queue.amazonaws.com",
-                Some("us-west-2"),
-            ),
-            ("http://127.0.0.1:4570/000000000000/q", "http://127.0.0.1:4570", None),
-            (
-                "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/1/q",
-                "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com",
-                None,
-            ),
-        ] {
-            assert_eq!(place(url), Some((origin.to_owned(), region.map(str::to_owned))), "{url}");
-        }
-    }
-
-    #[test]
-    fn only_the_entries_that_failed_are_tried_again() {
-        let message = SqsMessage::builder().build();
-        let all: Vec<Received> = (0..12)
-            .map(|n| Received { message: message.clone(), receipt: format!("r{n}") })
-            .collect();
-        let left = keep(all.iter().collect(), &["1", "11", "99", "x"]);
-        let left: Vec<&str> = left.iter().map(|one| one.receipt.as_str()).collect();
-        assert_eq!(left, ["r1", "r11"]);
-        assert!(keep(all.iter().collect(), &[]).is_empty());
-    }
-}
+mod tests;

@@ -1,24 +1,13 @@
 //! Step Functions itself: three calls, and what each answer means.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_sfn::Client;
-use aws_sdk_sfn::config::retry::RetryConfig;
-use aws_sdk_sfn::config::timeout::TimeoutConfig;
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::{Builder, tls};
-use tokio::sync::OnceCell;
 
 use super::answer::{MAX_OUTPUT, TokenAnswer};
+use crate::aws::{self, Kind, Service};
 use crate::broker::payload::TaskToken;
-use crate::config;
-
-const CONNECT: Duration = Duration::from_secs(5);
-/// Of a whole call. An answer that is cut off here may have been taken: its repetition then finds
-/// the token answered.
-const CALL: Duration = Duration::from_secs(15);
 
 /// What became of a call. A reason never holds the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,43 +62,13 @@ pub(super) enum Scope {
     Job,
 }
 
-/// Cheap to clone. The SDK looks for its region and credentials at the first call, not before: that
-/// can take seconds, and nothing else has to wait for it.
+/// Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sfn(Arc<Lazy>);
-
-struct Lazy {
-    endpoint_url: Option<String>,
-    client: OnceCell<Client>,
-}
+pub(super) struct Sfn(Service<Client>);
 
 impl Sfn {
-    pub(super) fn new(config: &config::StepFunctions) -> Sfn {
-        let endpoint_url = config.endpoint_url.as_ref().map(ToString::to_string);
-        Sfn(Arc::new(Lazy { endpoint_url, client: OnceCell::new() }))
-    }
-
-    /// Of a stub on loopback, with credentials of its own, so that no test needs an environment.
-    #[cfg(test)]
-    pub(super) fn of_stub(endpoint_url: &str, credentials: bool) -> Sfn {
-        use aws_sdk_sfn::config::{BehaviorVersion, Credentials, Region};
-        let mut config = aws_sdk_sfn::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .endpoint_url(endpoint_url)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts())
-            .http_client(http_client());
-        if credentials {
-            config = config
-                .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"));
-        }
-        let client = OnceCell::new_with(Some(Client::from_conf(config.build())));
-        Sfn(Arc::new(Lazy { endpoint_url: None, client }))
-    }
-
-    async fn client(&self) -> &Client {
-        self.0.client.get_or_init(|| load(self.0.endpoint_url.as_deref())).await
+    pub(super) fn new(service: Service<Client>) -> Sfn {
+        Sfn(service)
     }
 
     pub(super) async fn answer(&self, token: &TaskToken, answer: TokenAnswer) -> Outcome {
@@ -118,48 +77,31 @@ impl Sfn {
                 if output.len() > MAX_OUTPUT {
                     return Outcome::TooLarge;
                 }
-                let call = self.client().await.send_task_success();
-                outcome(call.task_token(token.reveal()).output(output).send().await, token)
+                let call = self.0.client().await.send_task_success();
+                self.outcome(call.task_token(token.reveal()).output(output).send().await, token)
             }
             TokenAnswer::Failure { error, cause } => {
-                let call = self.client().await.send_task_failure();
+                let call = self.0.client().await.send_task_failure();
                 let call = call.task_token(token.reveal()).error(error).cause(cause);
-                outcome(call.send().await, token)
+                self.outcome(call.send().await, token)
             }
         }
     }
 
     pub(super) async fn heartbeat(&self, token: &TaskToken) -> Outcome {
-        let call = self.client().await.send_task_heartbeat();
-        outcome(call.task_token(token.reveal()).send().await, token)
+        let call = self.0.client().await.send_task_heartbeat();
+        self.outcome(call.task_token(token.reveal()).send().await, token)
     }
-}
 
-async fn load(endpoint_url: Option<&str>) -> Client {
-    let shared = aws_config::from_env().http_client(http_client()).load().await;
-    if shared.region().is_none() {
-        tracing::error!(
-            "no AWS region is configured, so no task token can be answered; set AWS_REGION, or a \
-             region in the AWS profile, and restart"
-        );
+    fn outcome<T, E>(&self, result: Result<T, SdkError<E>>, token: &TaskToken) -> Outcome
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        if result.as_ref().err().is_some_and(aws::is_of_identity) {
+            self.0.doubt();
+        }
+        outcome(result, token)
     }
-    let mut config = aws_sdk_sfn::config::Builder::from(&shared)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts());
-    // This service's alone: STS, which may give the credentials, keeps its own.
-    if let Some(url) = endpoint_url {
-        config = config.endpoint_url(url);
-    }
-    Client::from_conf(config.build())
-}
-
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(CALL).build()
-}
-
-fn http_client() -> aws_sdk_sfn::config::SharedHttpClient {
-    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    Builder::new().tls_provider(provider).build_https()
 }
 
 fn outcome<T, E>(result: Result<T, SdkError<E>>, token: &TaskToken) -> Outcome
@@ -168,9 +110,7 @@ where
 {
     let Err(error) = result else { return Outcome::Accepted };
     match &error {
-        SdkError::TimeoutError(_) => {
-            Outcome::Later { reason: format!("no answer within {} seconds", CALL.as_secs()) }
-        }
+        SdkError::TimeoutError(_) => Outcome::Later { reason: "no answer in time".to_owned() },
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
             Outcome::Later { reason: chain(&error, token) }
         }
@@ -207,38 +147,14 @@ fn by_code(status: u16, code: Option<&str>, message: Option<&str>, token: &TaskT
         // The key of one state machine.
         "KmsAccessDeniedException" | "KmsInvalidStateException" => hold(Scope::Job),
         "ValidationException" => hold(Scope::Job),
-        "AccessDeniedException"
-        | "AccessDenied"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "NotAuthorized"
-        | "OptInRequired"
-        | "RequestExpired"
-        | "SignatureDoesNotMatch"
-        | "UnrecognizedClientException" => hold(Scope::Service),
-        "KmsThrottlingException"
-        | "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "RequestLimitExceeded"
-        | "SlowDown"
-        | "TooManyRequestsException"
-        | "InternalFailure"
-        | "InternalError"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException" => Outcome::Later { reason: reason() },
-        _ if status >= 500 || status == 429 || status < 400 => Outcome::Later { reason: reason() },
-        // Not Step Functions at all, or an error that came after this was written.
-        "" => hold(Scope::Service),
-        _ => hold(Scope::Job),
+        name => match aws::kind(status, name) {
+            Kind::Identity | Kind::Denied => hold(Scope::Service),
+            Kind::Passing => Outcome::Later { reason: reason() },
+            // Not Step Functions at all.
+            Kind::Refused if name.is_empty() => hold(Scope::Service),
+            // An error that came after this was written.
+            Kind::Refused => hold(Scope::Job),
+        },
     }
 }
 

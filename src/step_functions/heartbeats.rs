@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::client::{Gone, Outcome, Sfn};
 use super::health::{Health, Part};
-use super::pace::{Backoff, dice};
 use super::token_hash;
+use crate::aws::{Backoff, dice};
 use crate::broker::io::Input;
 use crate::broker::job::JobId;
 use crate::broker::payload::TaskToken;
@@ -42,18 +42,27 @@ pub(super) struct Heartbeats {
 struct Due {
     every: Duration,
     most_per_second: f64,
+    /// By the pace of a round.
     owed: f64,
+    /// By the most that may be; what is not used within a slice is lost.
+    allowed: f64,
 }
 
 impl Due {
+    fn new(every: Duration, most: Rate) -> Due {
+        Due { every, most_per_second: most.per_second(), owed: 0.0, allowed: 0.0 }
+    }
+
     /// `waiting` tasks there are, and so long it is since this was last asked.
     fn after(&mut self, elapsed: Duration, waiting: u64) -> usize {
-        let per_second = waiting as f64 / self.every.as_secs_f64();
-        self.owed += per_second.min(self.most_per_second) * elapsed.as_secs_f64();
-        // After a standstill once round is enough.
-        self.owed = self.owed.min(waiting as f64).min(PAGE as f64);
-        let whole = self.owed.floor();
+        let (round, elapsed) = (self.every.as_secs_f64(), elapsed.as_secs_f64());
+        // After a standstill once round is enough, and that no faster than at any other time.
+        self.owed = (self.owed + waiting as f64 / round * elapsed).min(waiting as f64);
+        let slice = (self.most_per_second * slice(self.every).as_secs_f64()).max(1.0);
+        self.allowed = (self.allowed + self.most_per_second * elapsed).min(slice);
+        let whole = self.owed.min(self.allowed).min(PAGE as f64).floor();
         self.owed -= whole;
+        self.allowed -= whole;
         whole as usize
     }
 
@@ -85,7 +94,7 @@ impl Heartbeats {
         let slice = slice(self.every);
         let mut ticks = interval(slice);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut due = Due { every: self.every, most_per_second: self.rate.per_second(), owed: 0.0 };
+        let mut due = Due::new(self.every, self.rate);
         let mut cursor = None;
         let mut last = Instant::now();
         let mut down = Down::default();
@@ -107,6 +116,11 @@ impl Heartbeats {
                         self.every
                     );
                 }
+            }
+            if waiting == 0 && down.failures > 0 {
+                // Nobody is left to whom it matters, or who could tell that it is over.
+                down = Down::default();
+                self.health.fine(Part::Heartbeats);
             }
             if count == 0 {
                 continue;
@@ -132,13 +146,11 @@ impl Heartbeats {
                 if let Some(until) = down.until {
                     sleep_until(until).await;
                 }
-                if let Some(token) = token {
-                    let sfn = self.sfn.clone();
-                    calls.spawn(async move {
-                        let outcome = sfn.heartbeat(&token).await;
-                        (id, token_hash(&token), outcome)
-                    });
-                }
+                let sfn = self.sfn.clone();
+                calls.spawn(async move {
+                    let outcome = sfn.heartbeat(&token).await;
+                    (id, token_hash(&token), outcome)
+                });
                 if down.failures > 0 {
                     self.hear(calls.join_next().await, &mut down);
                 }
@@ -204,46 +216,55 @@ fn page(
     reader: &Reader,
     after: Option<JobId>,
     count: usize,
-) -> Result<Vec<(JobId, Option<TaskToken>)>, StoreError> {
-    let mut ids = reader.tokens(after, count)?;
+) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
+    let mut page = reader.tokens(after, count)?;
     if let Some(after) = after
-        && ids.len() < count
+        && page.len() < count
     {
-        let first = reader.tokens(None, count - ids.len())?;
-        ids.extend(first.into_iter().take_while(|id| *id <= after));
+        let first = reader.tokens(None, count - page.len())?;
+        page.extend(first.into_iter().take_while(|(id, _)| *id <= after));
     }
-    let token = |id| Ok((id, reader.request(id)?.and_then(|request| request.task_token)));
-    ids.into_iter().map(token).collect()
+    Ok(page)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
-    #[test]
-    fn ten_thousand_tasks_at_a_minute_are_a_smooth_167_a_second() {
-        let every = Duration::from_secs(60);
-        let mut due = Due { every, most_per_second: 250.0, owed: 0.0 };
-        let each: Vec<usize> = (0..60).map(|_| due.after(slice(every), 10_000)).collect();
-        assert!(each.iter().all(|count| (166..=167).contains(count)), "{each:?}");
-        let sum: usize = each.iter().sum();
-        assert!((9_999..=10_000).contains(&sum), "{sum}");
+    fn due(every: u64, most: u32) -> Due {
+        let most = Rate::new(NonZeroU32::new(most).unwrap(), Duration::from_secs(1)).unwrap();
+        Due::new(Duration::from_secs(every), most)
     }
 
     #[test]
     fn one_task_gets_one_a_round() {
-        let every = Duration::from_secs(60);
-        let mut due = Due { every, most_per_second: 250.0, owed: 0.0 };
-        let sum: usize = (0..601).map(|_| due.after(slice(every), 1)).sum();
+        let mut due = due(60, 250);
+        let sum: usize = (0..601).map(|_| due.after(Duration::from_secs(1), 1)).sum();
         assert_eq!(sum, 10);
         assert_eq!(due.after(Duration::from_secs(3_600), 0), 0);
     }
 
     #[test]
-    fn a_standstill_is_made_up_for_with_one_round_at_most() {
-        let mut due = Due { every: Duration::from_secs(60), most_per_second: 250.0, owed: 0.0 };
-        assert_eq!(due.after(Duration::from_secs(3_600), 7), 7);
-        assert_eq!(due.after(Duration::from_secs(3_600), 1_000_000), PAGE);
-        assert!(due.falls_behind(15_001) && !due.falls_behind(15_000));
+    fn a_standstill_is_made_up_for_with_one_round_at_most_and_never_in_a_burst() {
+        let mut few = due(60, 250);
+        assert_eq!(few.after(Duration::from_secs(3_600), 7), 7);
+        assert_eq!(few.after(Duration::ZERO, 7), 0);
+        let mut many = due(60, 250);
+        assert_eq!(many.after(Duration::from_secs(3_600), 10_000), 250);
+        let each: Vec<usize> = (0..200).map(|_| many.after(slice(many.every), 10_000)).collect();
+        assert!(each.iter().all(|count| *count <= 250));
+        assert_eq!(each[60], 250, "it catches up");
+        assert!((166..=167).contains(&each[199]), "it has caught up: {}", each[199]);
+        assert!(many.falls_behind(15_001) && !many.falls_behind(15_000));
+    }
+
+    #[test]
+    fn the_slowest_pace_is_kept_too() {
+        let mut due = due(1, 1);
+        let step = slice(due.every);
+        let sum: usize = (0..200).map(|_| due.after(step, 50)).sum();
+        assert!((9..=10).contains(&sum), "{sum} in ten seconds");
     }
 }

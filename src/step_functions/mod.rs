@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod client;
+pub(crate) mod exits;
 mod health;
 mod heartbeats;
 mod pace;
@@ -24,14 +25,18 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-pub use self::health::State;
+pub use self::health::{Health, Part, State, Trouble};
 
 use self::client::{Gone, Outcome, Sfn};
-use self::health::{Health, Part};
+use self::exits::Exits;
 use self::heartbeats::Heartbeats;
 use self::pace::Pacer;
 use self::resolver::Resolver;
+use crate::aws::Service;
+use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
+use crate::broker::policy::Limit;
+use crate::broker::time::Mono;
 use crate::config;
 use crate::handle::Handle;
 use crate::metrics::Metrics;
@@ -50,21 +55,14 @@ pub enum Wanted {
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    pub state: State,
-    /// Jobs that ended and whose token is to be answered; `None` where the store cannot be read.
-    pub pending: Option<u64>,
-}
-
 /// A cheap clone for whoever has to do with task tokens.
 #[derive(Clone)]
 pub struct StepFunctions(Arc<Inner>);
 
 struct Inner {
     sfn: Sfn,
-    handle: Handle,
     health: Health,
+    exits: Mutex<Exits>,
     ended: Arc<Notify>,
     check_before_dispatch: bool,
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -73,23 +71,15 @@ struct Inner {
 impl StepFunctions {
     /// Starts the workers on the current runtime. They stop when `shutdown` is true or its sender
     /// is gone. Nothing is asked of AWS here: where it cannot be reached, that is for
-    /// [`StepFunctions::status`] and the log.
+    /// [`StepFunctions::health`] and the log.
     pub fn start(
+        service: Service<aws_sdk_sfn::Client>,
         config: &config::StepFunctions,
         handle: Handle,
         metrics: Metrics,
         shutdown: watch::Receiver<bool>,
     ) -> StepFunctions {
-        StepFunctions::over(Sfn::new(config), config, handle, metrics, shutdown)
-    }
-
-    fn over(
-        sfn: Sfn,
-        config: &config::StepFunctions,
-        handle: Handle,
-        metrics: Metrics,
-        shutdown: watch::Receiver<bool>,
-    ) -> StepFunctions {
+        let sfn = Sfn::new(service);
         let (health, ended) = (Health::default(), Arc::<Notify>::default());
         let reader = handle.reader().clone();
         metrics.callbacks_pending_from(move || reader.outbox_len().ok());
@@ -105,7 +95,7 @@ impl StepFunctions {
         if let Some(every) = config.heartbeat {
             let heartbeats = Heartbeats {
                 sfn: sfn.clone(),
-                handle: handle.clone(),
+                handle,
                 health: health.clone(),
                 every,
                 rate: config.callback_rate,
@@ -114,8 +104,8 @@ impl StepFunctions {
         }
         StepFunctions(Arc::new(Inner {
             sfn,
-            handle,
             health,
+            exits: Mutex::default(),
             ended,
             check_before_dispatch: config.check_before_dispatch,
             workers: Mutex::new(workers),
@@ -134,7 +124,10 @@ impl StepFunctions {
 
     /// Asks whether the task still waits, by a heartbeat. Takes two seconds at most.
     pub async fn still_wanted(&self, token: &TaskToken) -> Wanted {
-        if self.0.health.holds(Part::Answers) || self.0.health.holds(Part::Heartbeats) {
+        if [Part::Answers, Part::Heartbeats]
+            .into_iter()
+            .any(|part| self.0.health.is_in_trouble(part))
+        {
             return Wanted::Unknown;
         }
         match timeout(ASKING, self.0.sfn.heartbeat(token)).await {
@@ -147,10 +140,13 @@ impl StepFunctions {
         }
     }
 
-    /// Reads the store, so it blocks for a moment.
-    pub fn status(&self) -> Status {
-        let pending = self.0.handle.reader().outbox_len().ok();
-        Status { state: self.0.health.state(), pending }
+    /// See [`exits`]; for every request of a target, be it asked after or not.
+    pub(crate) fn leave(&self, target: TargetId, limit: Limit, now: Mono) -> Option<Mono> {
+        self.0.exits.lock().unwrap_or_else(PoisonError::into_inner).leave(target, limit, now)
+    }
+
+    pub fn health(&self) -> Health {
+        self.0.health.clone()
     }
 
     /// After `shutdown`: until calls that were under way are over and told.

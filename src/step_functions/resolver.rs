@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::TokenAnswer;
 use super::client::{Outcome, Scope, Sfn};
 use super::health::{Health, Part};
-use super::pace::{Pacer, dice};
+use super::pace::Pacer;
 use super::window::{Turn, Window};
+use crate::aws::dice;
 use crate::broker::io::{Input, Settlement};
 use crate::broker::job::{JobId, Owed, Place};
 use crate::broker::payload::TaskToken;
@@ -281,8 +282,7 @@ fn look_up(reader: &Reader, id: JobId) -> Result<Found, StoreError> {
     if record.header.owed == Owed::Nothing {
         return Ok(Found::Nothing);
     }
-    let token = reader.request(id)?.and_then(|request| request.task_token);
-    let Some(token) = token else { return Ok(Found::NoToken) };
+    let Some(token) = reader.token(id)? else { return Ok(Found::NoToken) };
     let kept = reader.answer(id)?;
     Ok(Found::Owed {
         token,

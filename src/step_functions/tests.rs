@@ -1,5 +1,7 @@
 //! The workers over a real store and a stub of the service.
 
+mod heartbeats;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::mpsc;
@@ -11,7 +13,7 @@ use super::stub::{Call, Stub};
 use super::*;
 use crate::broker::change::{Change, Insert, Move, Turn};
 use crate::broker::io::{Input, Settlement};
-use crate::broker::job::{End, Event, Happening, Header, JobId, Owed, Place};
+use crate::broker::job::{End, Event, Happening, Header, JobId, Owed, Place, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::policy::Rate;
 use crate::broker::time::Wall;
@@ -42,7 +44,6 @@ impl Shelf {
         self.turn += 1;
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "it is what is made of the old one")]
     fn shift(&mut self, header: Header, owed: Owed, from: Place, to: Place, what: Happening) {
         let answer = Answer { status: 200, body: Bytes::from("{\"n\":1}"), ..Answer::default() };
         self.commit(&[Change::Move(Box::new(Move {
@@ -50,6 +51,7 @@ impl Shelf {
             from_priority: header.priority,
             from_seat: header.seat,
             from_owed: header.owed,
+            from_stand: Default::default(),
             header: Header { owed, ..header },
             to,
             events: vec![Event { at: Wall::EPOCH, what }],
@@ -74,6 +76,23 @@ fn header(number: u128) -> Header {
     header.seat = crate::broker::job::Seat(u64::try_from(number).unwrap());
     header.owed = Owed::TaskToken;
     header
+}
+
+fn insert(number: u128, place: Place) -> Change {
+    let request = Request {
+        method: "POST".into(),
+        path: "/".into(),
+        task_token: TaskToken::new(token_of(number)),
+        ..Request::default()
+    };
+    Change::Insert(Box::new(Insert {
+        source: Source::Api,
+        header: header(number),
+        place,
+        request: Arc::new(request),
+        claim: None,
+        events: vec![],
+    }))
 }
 
 fn token_of(number: u128) -> String {
@@ -105,29 +124,14 @@ impl World {
                 let _ = note.send(input);
             }
         });
-        let stub = Stub::start().await;
+        let stub = Stub::new();
         World { stub, store, handle, told, metrics: Metrics::new(), _dir: dir }
     }
 
     /// Jobs in line, with a token each.
     fn waiting(&self, numbers: std::ops::Range<u128>) {
-        let insert = |number| {
-            let request = Request {
-                method: "POST".into(),
-                path: "/".into(),
-                task_token: TaskToken::new(token_of(number)),
-                ..Request::default()
-            };
-            Change::Insert(Box::new(Insert {
-                source: crate::broker::io::Source::Api,
-                header: header(number),
-                place: Place::Queued,
-                request: Arc::new(request),
-                claim: None,
-                events: vec![],
-            }))
-        };
-        self.store.lock().unwrap().commit(&numbers.map(insert).collect::<Vec<_>>());
+        let inserts: Vec<_> = numbers.map(|number| insert(number, Place::Queued)).collect();
+        self.store.lock().unwrap().commit(&inserts);
     }
 
     fn ended(&self, numbers: std::ops::Range<u128>) {
@@ -144,17 +148,25 @@ impl World {
     }
 
     fn start(&self, heartbeat: Option<Duration>) -> (StepFunctions, watch::Sender<bool>) {
+        self.start_at(heartbeat, 5_000)
+    }
+
+    fn start_at(
+        &self,
+        heartbeat: Option<Duration>,
+        per_second: u32,
+    ) -> (StepFunctions, watch::Sender<bool>) {
         let config = config::StepFunctions {
             endpoint_url: None,
             heartbeat,
             check_before_dispatch: true,
-            callback_rate: Rate::new(NonZeroU32::new(5_000).unwrap(), Duration::from_secs(1))
+            callback_rate: Rate::new(NonZeroU32::new(per_second).unwrap(), Duration::from_secs(1))
                 .unwrap(),
         };
-        let sfn = Sfn::of_stub(&self.stub.url, true);
         let (stop, stopped) = watch::channel(false);
         let metrics = self.metrics.clone();
-        (StepFunctions::over(sfn, &config, self.handle.clone(), metrics, stopped), stop)
+        let service = self.stub.aws.aws().step_functions(None);
+        (StepFunctions::start(service, &config, self.handle.clone(), metrics, stopped), stop)
     }
 
     async fn settled(&mut self) -> (JobId, Settlement) {
@@ -198,7 +210,7 @@ async fn every_token_is_answered_once_and_leaves_the_outbox() {
     assert!(calls.iter().all(|call| call.operation == "SendTaskSuccess"));
     let expected: Vec<_> = (0..600).chain(700..701).map(token_of).collect();
     assert_eq!(tokens(&calls), expected);
-    assert_eq!(sfn.status(), Status { state: State::Fine, pending: Some(0) });
+    assert_eq!(sfn.health().state(), State::Ok);
     assert!(world.counted("tollgate_callbacks_total{result=\"accepted\"} 601"));
     assert!(world.counted("tollgate_callbacks_pending 0"));
     stop.send(true).unwrap();
@@ -221,7 +233,7 @@ async fn weather_delays_answers_and_loses_none() {
         assert_eq!(how, Settlement::Answered);
         assert!(answered.insert(job));
     }
-    assert_eq!((world.pending(), sfn.status().state), (0, State::Fine));
+    assert_eq!((world.pending(), sfn.health().state()), (0, State::Ok));
     assert_eq!(world.stub.calls().len(), 53);
     assert!(world.counted("tollgate_callbacks_total{result=\"retried\"} 2"));
     assert!(world.counted("tollgate_callbacks_total{result=\"held\"} 1"));
@@ -239,8 +251,10 @@ async fn a_job_whose_key_is_locked_holds_up_only_itself() {
         assert_ne!(world.settled().await.0, JobId(0));
     }
     assert_eq!(world.pending(), 1);
-    let State::Holding { reason, .. } = sfn.status().state else { panic!("nothing is wrong") };
-    assert!(reason.contains("KmsAccessDenied") && !reason.contains("token-"), "{reason}");
+    let State::Held(Trouble { part: Part::SomeAnswers, error, .. }) = sfn.health().state() else {
+        panic!("{:?}", sfn.health().state())
+    };
+    assert!(error.contains("KmsAccessDenied") && !error.contains("token-"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,34 +302,6 @@ async fn an_answer_that_was_sent_and_not_recorded_is_late_after_the_crash() {
         assert!(matches!(world.settled().await.1, Settlement::Late { .. }));
     }
     assert_eq!(world.pending(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_reach_every_task_and_cancel_those_that_are_gone() {
-    let mut world = World::new().await;
-    world.waiting(0..40);
-    world.stub.always(|call| match call.token() {
-        "token-00007" => Some((400, "TaskTimedOut")),
-        "token-00008" => Some((400, "TaskDoesNotExist")),
-        // LocalStack, for a task without HeartbeatSeconds.
-        _ => Some((400, "InvalidToken")),
-    });
-    let (_sfn, _stop) = world.start(Some(Duration::from_secs(1)));
-    let mut gone = BTreeSet::new();
-    while gone.len() < 2 || tokens(&world.stub.calls()).iter().collect::<BTreeSet<_>>().len() < 40 {
-        tokio::select! {
-            told = world.told.recv() => match told.unwrap() {
-                Input::TaskGone { job, reason } => {
-                    assert!(reason.contains("its task is over"), "{reason}");
-                    gone.insert(job);
-                }
-                other => panic!("{other:?}"),
-            },
-            () = tokio::task::yield_now() => {}
-        }
-    }
-    assert_eq!(gone, BTreeSet::from([JobId(7), JobId(8)]));
-    assert!(world.stub.calls().iter().all(|call| call.operation == "SendTaskHeartbeat"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::Backoff;
+use crate::aws::Backoff;
 use crate::broker::job::JobId;
 
 /// While nothing stands in the way.

@@ -3,7 +3,6 @@
 //! Nothing else knows where bodies are kept, so that they can move out of redb.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use redb::{ReadTransaction, WriteTransaction};
 
@@ -36,9 +35,10 @@ impl<'txn> Bodies<'txn> {
         self.requests.add(&keys::job(id), buffer)
     }
 
-    pub(super) fn request(&self, id: JobId) -> Result<Arc<Request>> {
+    /// Less its task token.
+    pub(super) fn request(&self, id: JobId) -> Result<Request> {
         let row = self.requests.get(&keys::job(id))?;
-        Ok(Arc::new(decode(REQUESTS_NAME, row.value())?))
+        decode(REQUESTS_NAME, row.value())
     }
 
     /// Keeps [`Answer::KEPT`] bytes of its body.

@@ -6,9 +6,12 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{self, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
+use super::flows::{self, Broom};
+use super::tables::{self, CLOCKS, COUNTS, META, META_LAST_SEAT, TARGETS, Writer};
 use super::{codec, keys};
 use crate::broker::change::{Change, Counts, Recovered, RecoveredTarget};
+use crate::broker::counts::Count;
+use crate::broker::fair::Clocks;
 use crate::broker::job::{Header, JobState, Priority, Seat, TargetId};
 use crate::broker::time::Wall;
 
@@ -18,6 +21,7 @@ const TABLE: &str = "targets";
 pub(super) struct Books {
     targets: BTreeMap<TargetId, Target>,
     last_seat: Seat,
+    broom: Broom,
 }
 
 #[derive(Debug)]
@@ -26,13 +30,15 @@ struct Target {
     paused: bool,
     held_until: Option<Wall>,
     counts: Counts,
+    clocks: Clocks,
 }
 
 /// What a commit did to the books and must write.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     /// As they were before.
-    counts: BTreeMap<TargetId, Counts>,
+    counts: BTreeMap<TargetId, (Counts, Clocks)>,
+    flows: flows::Touched,
     /// Paused or held.
     targets: Vec<TargetId>,
     seat: bool,
@@ -45,14 +51,20 @@ impl Books {
         for row in tables::read(txn, TARGETS)?.iter()? {
             let (key, value) = row?;
             let (name, paused, held_until) = decode(TABLE, value.value())?;
-            let target = Target { name, paused, held_until, counts: Counts::default() };
+            let (counts, clocks) = Default::default();
+            let target = Target { name, paused, held_until, counts, clocks };
             books.targets.insert(keys::read_target(key.value()), target);
         }
         for row in txn.open_table(COUNTS)?.iter()? {
             let (key, value) = row?;
-            let (target, priority, state) = keys::read_count(key.value())?;
+            let (target, priority, counted) = keys::read_count(key.value())?;
             let count = u64::from_be_bytes(*value.value());
-            books.target(target)?.counts.set(priority, state, count);
+            books.target(target)?.counts.set_of(priority, counted, count);
+        }
+        for row in tables::read(txn, CLOCKS)?.iter()? {
+            let (key, value) = row?;
+            let (target, priority) = keys::read_clock(key.value())?;
+            books.target(target)?.clocks.set(priority, decode("clocks", value.value())?);
         }
         if let Some(seat) = txn.open_table(META)?.get(META_LAST_SEAT)? {
             books.last_seat = Seat(seat.value());
@@ -78,11 +90,23 @@ impl Books {
         };
         check("jobs", tables::read(txn, tables::JOBS)?.len()?, &JobState::ALL)?;
         check("requests", tables::read(txn, tables::REQUESTS)?.len()?, &JobState::ALL)?;
-        check("ready", tables::read(txn, tables::READY)?.len()?, &[Queued])?;
+        let behind = self.all(Count::Behind);
+        let queued = tables::read(txn, tables::READY)?.len()?.saturating_add(behind);
+        check("ready", queued, &[Queued])?;
+        let (held, holding) = (tables::read(txn, tables::HELD)?.len()?, self.all(Count::Holding));
+        if held != holding {
+            let what = format_args!("{held} rows, but {holding} jobs that hold their group");
+            return Err(StoreError::row("held", what));
+        }
         check("timers", tables::read(txn, tables::TIMERS)?.len()?, &[Scheduled, Waiting])?;
         check("running", tables::read(txn, tables::RUNNING)?.len()?, &[Running])?;
         check("finished", tables::read(txn, tables::FINISHED)?.len()?, &[Succeeded, Cancelled])?;
         check("dead", tables::read(txn, tables::DEAD)?.len()?, &[Failed, Expired])
+    }
+
+    fn all(&self, count: Count) -> u64 {
+        let of = |target: &Target| Priority::ALL.iter().map(|p| target.counts.of(*p, count)).sum();
+        self.targets.values().map(of).fold(0, u64::saturating_add)
     }
 
     pub(super) fn recovered(&self, running: Vec<(Header, Wall)>) -> Recovered {
@@ -92,6 +116,7 @@ impl Books {
             paused: target.paused,
             held_until: target.held_until,
             counts: target.counts.clone(),
+            clocks: target.clocks.clone(),
         });
         Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
     }
@@ -134,23 +159,26 @@ impl Books {
     /// Once [`Books::write_new`] is durable.
     pub(super) fn learn(&mut self, new: Vec<(TargetId, String)>) {
         for (id, name) in new {
-            let counts = Counts::default();
-            self.targets.insert(id, Target { name, paused: false, held_until: None, counts });
+            let (counts, clocks) = Default::default();
+            let (paused, held_until) = (false, None);
+            self.targets.insert(id, Target { name, paused, held_until, counts, clocks });
         }
     }
 
     pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
         let id = change.target();
         let target = self.target(id)?;
-        let (leaves, seat) = match change {
-            Change::Insert(insert) => (None, Some(insert.header.seat)),
-            Change::Move(step) => {
-                (Some((step.from_priority, step.from.state())), Some(step.header.seat))
-            }
-            Change::Delete { priority, place, .. } => (Some((*priority, place.state())), None),
+        let seat = match change {
+            Change::Insert(insert) => Some(insert.header.seat),
+            Change::Move(step) => Some(step.header.seat),
+            Change::Delete { .. } => None,
             Change::Paused { paused, .. } => {
                 target.paused = *paused;
                 touched.targets.push(id);
+                return Ok(());
+            }
+            Change::Flow { flow, done } => {
+                touched.flows.note(flow, *done);
                 return Ok(());
             }
             Change::Held { until, .. } => {
@@ -159,13 +187,10 @@ impl Books {
                 return Ok(());
             }
         };
-        if let Some((priority, state)) = leaves
-            && target.counts.get(priority, state) == 0
-        {
-            return Err(StoreError::row("counts", format_args!("no {priority} job is {state}")));
-        }
-        touched.counts.entry(id).or_insert_with(|| target.counts.clone());
-        target.counts.apply(change);
+        let before = || (target.counts.clone(), target.clocks.clone());
+        touched.counts.entry(id).or_insert_with(before);
+        target.clocks.apply(change);
+        target.counts.try_apply(change).map_err(|missing| StoreError::row("counts", missing))?;
         if let Some(seat) = seat
             && seat > self.last_seat
         {
@@ -176,23 +201,35 @@ impl Books {
     }
 
     pub(super) fn write(
-        &self,
+        &mut self,
         touched: &Touched,
         txn: &WriteTransaction,
         bytes: &mut Vec<u8>,
     ) -> Result<()> {
         let mut counts = txn.open_table(COUNTS)?;
-        for (id, before) in &touched.counts {
+        let mut clocks = Writer::open(txn, CLOCKS, "clocks")?;
+        let mut ticked = false;
+        for (id, (before, clocks_before)) in &touched.counts {
             let Some(target) = self.targets.get(id) else { continue };
             for priority in Priority::ALL {
-                for state in JobState::ALL {
-                    let count = target.counts.get(priority, state);
-                    if count != before.get(priority, state) {
-                        let key = keys::count(*id, priority, state);
+                let clock = target.clocks.get(priority);
+                if clock != clocks_before.get(priority) {
+                    encode(bytes, &clock)?;
+                    clocks.put(&keys::clock(*id, priority), bytes)?;
+                    ticked = true;
+                }
+                for counted in Count::all() {
+                    let count = target.counts.of(priority, counted);
+                    if count != before.of(priority, counted) {
+                        let key = keys::count(*id, priority, counted);
                         counts.insert(&key, &count.to_be_bytes())?;
                     }
                 }
             }
+        }
+        if ticked || !touched.flows.is_empty() {
+            let clocks = |id| self.targets.get(&id).map(|target| target.clocks.clone());
+            self.broom.write(&touched.flows, clocks, txn, bytes)?;
         }
         if !touched.targets.is_empty() {
             let mut rows = Writer::open(txn, TARGETS, TABLE)?;

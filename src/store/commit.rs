@@ -9,12 +9,14 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
-use super::tables::{
-    CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, RUNNING, TIMERS, TOKENS, Writer,
-};
+use super::groups::{Groups, Was};
+use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
-use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
+use crate::broker::fair::Rank;
+use crate::broker::group::Stand;
+use crate::broker::job::{Header, JobId, Owed, Place, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -32,14 +34,14 @@ pub(super) struct Buffers {
 pub(super) struct Commit<'txn> {
     jobs: Writer<'txn, 16>,
     bodies: Bodies<'txn>,
-    ready: Writer<'txn, 13>,
+    ready: Writer<'txn, 21>,
     timers: Writer<'txn, 24>,
     deadlines: Writer<'txn, 24>,
     running: Writer<'txn, 16>,
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
-    tokens: Writer<'txn, 16>,
-    outbox: Writer<'txn, 16>,
+    groups: Groups<'txn>,
+    tokens: Tokens<'txn>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
@@ -62,8 +64,8 @@ impl<'txn> Commit<'txn> {
             running: Writer::open(txn, RUNNING, "running")?,
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
-            tokens: Writer::open(txn, TOKENS, "tokens")?,
-            outbox: Writer::open(txn, OUTBOX, "outbox")?,
+            groups: Groups::open(txn)?,
+            tokens: Tokens::open(txn)?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
             requests: HashMap::new(),
@@ -79,10 +81,10 @@ impl<'txn> Commit<'txn> {
             Change::Move(step) => {
                 self.step(step).map_err(|error| during(error, "move", step.header.id))
             }
-            Change::Delete { id, target, priority, place } => self
-                .delete(*id, *target, *priority, place)
+            Change::Delete { id, target, priority, place, stand } => self
+                .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Paused { .. } | Change::Held { .. } => Ok(()),
+            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => Ok(()),
         }
     }
 
@@ -92,15 +94,22 @@ impl<'txn> Commit<'txn> {
     }
 
     /// Reads the request at once: later in the turn the job may be deleted.
-    fn start(&mut self, id: JobId) -> Result<()> {
+    fn start(&mut self, id: JobId, owed: Owed) -> Result<()> {
         let request = match self.requests.entry(id) {
             Entry::Occupied(mut entry) => match entry.get_mut().take() {
+                Some(request) if owed == Owed::Nothing && request.task_token.is_some() => {
+                    Arc::new(Request { task_token: None, ..Request::clone(request) })
+                }
                 Some(request) => request.clone(),
                 None => return Ok(()),
             },
             Entry::Vacant(entry) => {
                 entry.insert(None);
-                self.bodies.request(id)?
+                let mut request = self.bodies.request(id)?;
+                if owed == Owed::TaskToken {
+                    request.task_token = Some(self.tokens.get(id)?);
+                }
+                Arc::new(request)
             }
         };
         self.started.push((id, request));
@@ -109,7 +118,7 @@ impl<'txn> Commit<'txn> {
 
     fn insert(&mut self, insert: &'txn Insert) -> Result<()> {
         let header = &insert.header;
-        if !matches!(insert.place, Place::Queued | Place::Scheduled { .. }) {
+        if !is_first(&insert.place) {
             return Err(StoreError::row(
                 "jobs",
                 format_args!("begins as {}", insert.place.state()),
@@ -121,7 +130,11 @@ impl<'txn> Commit<'txn> {
         self.jobs.add(&keys::job(header.id), bytes)?;
         self.bodies.add(header.id, &insert.request, bytes)?;
         self.add_to_place(header, insert.place)?;
-        self.owe(header.id, Owed::Nothing, &insert.place, header.owed, &insert.place)?;
+        let token = insert.request.task_token.as_ref();
+        self.tokens.add(header.id, header.owed, token, &mut self.buffers.bytes)?;
+        let to = Was::of(header, insert.place);
+        let bytes = &mut self.buffers.bytes;
+        self.groups.moved(header.id, header.target, Was::NOWHERE, to, bytes)?;
         if let Some(deadline) = header.deadline {
             self.deadlines.add(&keys::time(deadline, header.id), &[])?;
         }
@@ -135,14 +148,15 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let old_deadline = {
+        let (old_deadline, old_group, old_rank) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
             let same = old.target == header.target
                 && old.priority == step.from_priority
                 && old.seat == step.from_seat
-                && old.owed == step.from_owed;
+                && old.owed == step.from_owed
+                && old.stand() == step.from_stand;
             if head.place != step.from || !same {
                 let is = format!("{} at {:?}, {}", old.priority, old.seat, head.place.state());
                 let said = format!(
@@ -159,18 +173,17 @@ impl<'txn> Commit<'txn> {
             }
             let bytes = &mut self.buffers.bytes;
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
-            old.deadline.filter(|_| !step.from.is_ended())
+            let group = head.header.group.clone();
+            (old.deadline.filter(|_| !step.from.is_ended()), group, old.rank())
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
-        self.take_from_place(
-            header.id,
-            header.target,
-            step.from_priority,
-            step.from_seat,
-            step.from,
-        )?;
+        self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
         self.add_to_place(header, step.to)?;
-        self.owe(header.id, step.from_owed, &step.from, header.owed, &step.to)?;
+        let before = (step.from_owed, &step.from);
+        self.tokens.follow(header.id, before, (header.owed, &step.to))?;
+        let from = Was { group: old_group.as_ref(), place: step.from };
+        let to = Was::of(header, step.to);
+        self.groups.moved(header.id, header.target, from, to, &mut self.buffers.bytes)?;
         let new_deadline = header.deadline.filter(|_| !step.to.is_ended());
         if old_deadline != new_deadline {
             if let Some(deadline) = old_deadline {
@@ -184,7 +197,7 @@ impl<'txn> Commit<'txn> {
             self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
         }
         if matches!(step.to, Place::Running { .. }) {
-            self.start(header.id)?;
+            self.start(header.id, header.owed)?;
         }
         Ok(())
     }
@@ -195,8 +208,9 @@ impl<'txn> Commit<'txn> {
         target: TargetId,
         priority: Priority,
         place: &Place,
+        stand: Stand,
     ) -> Result<()> {
-        let seat = {
+        let (rank, group) = {
             let row = self.jobs.remove(&keys::job(id))?;
             let (head, _) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -204,6 +218,10 @@ impl<'txn> Commit<'txn> {
                 let (is, said) = (head.place.state(), place.state());
                 let what =
                     format_args!("it is {} and {is}, not {priority} and {said}", old.priority);
+                return Err(StoreError::row("jobs", what));
+            }
+            if old.stand() != stand {
+                let what = format_args!("it stands {:?} in its group, not {stand:?}", old.stand());
                 return Err(StoreError::row("jobs", what));
             }
             if !place.is_ended() {
@@ -224,10 +242,12 @@ impl<'txn> Commit<'txn> {
             if old.owed != Owed::Nothing {
                 return Err(StoreError::row("jobs", "its task token is not answered yet"));
             }
-            old.seat
+            (old.rank(), head.header.into_owned().group)
         };
         self.bodies.forget(id)?;
-        self.take_from_place(id, target, priority, seat, *place)
+        let from = Was { group: group.as_ref(), place: *place };
+        self.groups.moved(id, target, from, Was::NOWHERE, &mut self.buffers.bytes)?;
+        self.take_from_place(id, target, priority, rank, *place)
     }
 
     fn claim(&mut self, header: &Header, claim: &Claim) -> Result<()> {
@@ -242,37 +262,13 @@ impl<'txn> Commit<'txn> {
         Ok(())
     }
 
-    /// A task token is in `tokens` while its job lives, and in `outbox` from then until it is
-    /// answered.
-    fn owe(&mut self, id: JobId, was: Owed, from: &Place, is: Owed, to: &Place) -> Result<()> {
-        let table = |owed, place: &Place| match owed {
-            Owed::Nothing => None,
-            Owed::TaskToken => Some(place.is_ended()),
-        };
-        let (before, after) = (table(was, from), table(is, to));
-        if before == after {
-            return Ok(());
-        }
-        let key = keys::job(id);
-        match before {
-            Some(true) => drop(self.outbox.remove(&key)?),
-            Some(false) => drop(self.tokens.remove(&key)?),
-            None => {}
-        }
-        match after {
-            Some(true) => self.outbox.add(&key, &[]),
-            Some(false) => self.tokens.add(&key, &[]),
-            None => Ok(()),
-        }
-    }
-
     fn add_to_place(&mut self, header: &Header, place: Place) -> Result<()> {
         let id = header.id;
         let bytes = &mut self.buffers.bytes;
         match place {
             Place::Queued => {
                 encode(bytes, header)?;
-                self.ready.add(&keys::ready(header.target, header.priority, header.seat), bytes)
+                self.ready.add(&keys::ready(header.target, header.priority, header.rank()), bytes)
             }
             Place::Scheduled { due } | Place::Waiting { due } => {
                 encode(bytes, &(header, place))?;
@@ -290,6 +286,8 @@ impl<'txn> Commit<'txn> {
                 encode(bytes, &(header.target, header.priority, place))?;
                 self.finished.add(&keys::time(at, id), bytes)
             }
+            // Its group's table knows it.
+            Place::Behind { .. } => Ok(()),
         }
     }
 
@@ -298,11 +296,11 @@ impl<'txn> Commit<'txn> {
         id: JobId,
         target: TargetId,
         priority: Priority,
-        seat: Seat,
+        rank: Rank,
         place: Place,
     ) -> Result<()> {
         match place {
-            Place::Queued => self.ready.remove(&keys::ready(target, priority, seat)).map(drop),
+            Place::Queued => self.ready.remove(&keys::ready(target, priority, rank)).map(drop),
             Place::Scheduled { due } | Place::Waiting { due } => {
                 self.timers.remove(&keys::time(due, id)).map(drop)
             }
@@ -311,8 +309,14 @@ impl<'txn> Commit<'txn> {
                 self.dead.remove(&keys::dead(target, at, id)).map(drop)
             }
             Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
+            Place::Behind { .. } => Ok(()),
         }
     }
+}
+
+/// Whether a job may begin there.
+fn is_first(place: &Place) -> bool {
+    matches!(place, Place::Queued | Place::Scheduled { .. } | Place::Behind { .. })
 }
 
 fn during(error: StoreError, doing: &str, id: JobId) -> StoreError {

@@ -15,6 +15,7 @@ pub struct Cursor {
 pub(super) enum Index {
     Jobs,
     Ready,
+    Behind,
     Running,
     Timers,
     Finished,
@@ -24,9 +25,10 @@ pub(super) enum Index {
 }
 
 impl Index {
-    const ALL: [(Index, char); 7] = [
+    const ALL: [(Index, char); 8] = [
         (Index::Jobs, 'j'),
         (Index::Ready, 'q'),
+        (Index::Behind, 'b'),
         (Index::Running, 'r'),
         (Index::Timers, 't'),
         (Index::Finished, 'f'),
@@ -42,6 +44,10 @@ impl Index {
 impl Cursor {
     pub(super) fn new(index: Index, key: &[u8]) -> Cursor {
         Cursor { index, key: key.to_vec() }
+    }
+
+    pub(super) fn is_along(&self, index: Index) -> bool {
+        self.index == index
     }
 
     /// `None` where the cursor is of another listing.

@@ -11,9 +11,10 @@ use super::codec::decode;
 use super::cursor::{Cursor, Index};
 use super::error::{Result, StoreError};
 use super::record::{Filter, JobRecord, Page};
-use super::tables::{self, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS};
-use super::{jobs, keys};
-use crate::broker::job::{Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use super::tables::{self, BEHIND, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS};
+use super::{groups, jobs, keys};
+use crate::broker::fair::Rank;
+use crate::broker::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 pub use dead::{DeadFilter, DeathTally, Deaths};
 pub(super) use dead::{dead, tally};
@@ -32,22 +33,21 @@ pub(super) fn list(
     looked_at: usize,
 ) -> Result<Page> {
     use JobState::{Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting};
-    let mut walk = Walk::new(txn, after, limit, looked_at)?;
+    let mut walk = Walk::new(txn, filter, after, limit, looked_at)?;
     match filter.state {
         // Here the row is the record already.
         None => walk.along(Index::Jobs, JOBS, &[all()], |_, value| {
             let (head, _) = jobs::read_head(value)?;
-            let fits = filter.allows(head.header.target, head.header.priority, head.place);
+            let header = head.header.as_ref();
+            let fits = filter.allows(header.target, header.priority, head.place)
+                && filter.allows_group(header);
             Ok(if fits { Found::Record(jobs::read(value)?) } else { Found::Nothing })
         }),
         Some(Running) => walk.along(Index::Running, RUNNING, &[all()], |_, value| {
             let (header, started): (Header, Wall) = decode("running", value)?;
             Ok(filter.find(header.id, header.target, header.priority, Place::Running { started }))
         }),
-        Some(Queued) => walk.along(Index::Ready, READY, &queues(txn, filter)?, |_, value| {
-            let header: Header = decode("ready", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, Place::Queued))
-        }),
+        Some(Queued) => queued(&mut walk, txn, filter),
         Some(Scheduled | Waiting) => walk.along(Index::Timers, TIMERS, &[all()], |_, value| {
             let (header, place): (Header, Place) = decode("timers", value)?;
             Ok(filter.find(header.id, header.target, header.priority, place))
@@ -69,11 +69,55 @@ pub(super) fn list(
     Ok(walk.page)
 }
 
+/// Those in line, and then those that wait behind others of their group.
+fn queued(walk: &mut Walk<'_>, txn: &ReadTransaction, filter: &Filter) -> Result<()> {
+    if !walk.is_along(Index::Behind) {
+        walk.along(Index::Ready, READY, &queues(txn, filter)?, |_, value| {
+            let header: Header = decode("ready", value)?;
+            Ok(filter.find(header.id, header.target, header.priority, Place::Queued))
+        })?;
+        if walk.page.next.is_some() {
+            return Ok(());
+        }
+        walk.after = None;
+    }
+    let span = match (filter.target, &filter.group) {
+        (Some(target), Some(name)) => keys::members(keys::group(target, name)),
+        (Some(target), None) => {
+            let (first, last) = keys::groups(target);
+            (keys::members(first).0, keys::members(last).1)
+        }
+        (None, _) => all(),
+    };
+    if walk.is_full() {
+        let (first, last) = &span;
+        let more = tables::read(txn, BEHIND)?.range::<&[u8; 28]>(first..=last)?.next().is_some();
+        // Before the first of them: no name has this hash.
+        walk.page.next = more.then(|| Cursor::new(Index::Behind, &[0; 28]));
+        return Ok(());
+    }
+    let jobs = tables::read(txn, JOBS)?;
+    walk.along(Index::Behind, BEHIND, &[span], |_, value| {
+        let id = groups::id("behind", value)?;
+        let Some(row) = jobs.get(&id)? else {
+            return Err(StoreError::row("jobs", "one that waits in its group is missing"));
+        };
+        let (head, _) = jobs::read_head(row.value())?;
+        let header = head.header.as_ref();
+        Ok(filter.find(header.id, header.target, header.priority, head.place))
+    })
+}
+
 impl Filter {
     fn allows(&self, target: TargetId, priority: Priority, place: Place) -> bool {
         self.target.is_none_or(|wanted| wanted == target)
             && self.priority.is_none_or(|wanted| wanted == priority)
             && self.state.is_none_or(|wanted| wanted == place.state())
+    }
+
+    fn allows_group(&self, header: &Header) -> bool {
+        let name = header.group.as_ref().map(|group| &group.name);
+        self.group.is_none() || self.group.as_ref() == name
     }
 
     fn find(&self, id: JobId, target: TargetId, priority: Priority, place: Place) -> Found {
@@ -94,9 +138,9 @@ fn graves(target: TargetId) -> Span<28> {
 }
 
 /// The queues that the filter allows, in order: of the others no row is looked at.
-fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<13>>> {
+fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<21>>> {
     let span = |target, first, last| {
-        (keys::ready(target, first, Seat(0)), keys::ready(target, last, Seat(u64::MAX)))
+        (keys::ready(target, first, Rank::default()), keys::ready(target, last, keys::LAST_RANK))
     };
     let of = |target| match filter.priority {
         Some(priority) => span(target, priority, priority),
@@ -124,6 +168,7 @@ enum Found {
 
 struct Walk<'t> {
     txn: &'t ReadTransaction,
+    filter: &'t Filter,
     jobs: Rows<16>,
     after: Option<&'t Cursor>,
     limit: usize,
@@ -135,13 +180,23 @@ struct Walk<'t> {
 impl<'t> Walk<'t> {
     fn new(
         txn: &'t ReadTransaction,
+        filter: &'t Filter,
         after: Option<&'t Cursor>,
         limit: usize,
         looked_at: usize,
     ) -> Result<Walk<'t>> {
         let jobs = tables::read(txn, JOBS)?;
         let limit = limit.clamp(1, LONGEST_PAGE);
-        Ok(Walk { txn, jobs, after, limit, left: looked_at.max(1), page: Page::default() })
+        Ok(Walk { txn, filter, jobs, after, limit, left: looked_at.max(1), page: Page::default() })
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.page.jobs.len() == self.limit
+    }
+
+    /// Whether the page before ended in this index.
+    fn is_along(&self, index: Index) -> bool {
+        self.after.is_some_and(|cursor| cursor.is_along(index))
     }
 
     fn along<const N: usize>(
@@ -163,7 +218,7 @@ impl<'t> Walk<'t> {
             let mut rows = table.range::<&[u8; N]>((from.as_ref(), to.as_ref()))?;
             while let Some(row) = if back { rows.next_back() } else { rows.next() } {
                 if let Some(last) = last
-                    && (self.left == 0 || self.page.jobs.len() == self.limit)
+                    && self.is_full()
                 {
                     self.page.next = Some(Cursor::new(index, &last));
                     return Ok(());
@@ -174,7 +229,12 @@ impl<'t> Walk<'t> {
                 match find(key.value(), value.value())? {
                     Found::Nothing => {}
                     Found::Record(record) => self.page.jobs.push(record),
-                    Found::Job(id) => self.page.jobs.push(self.record(id)?),
+                    Found::Job(id) => {
+                        let record = self.record(id)?;
+                        if self.filter.allows_group(&record.header) {
+                            self.page.jobs.push(record);
+                        }
+                    }
                 }
             }
         }

@@ -9,9 +9,10 @@ use super::codec::decode;
 use super::commit::ClaimRow;
 use super::error::Result;
 use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, Rows, TIMERS};
-use super::{jobs, keys};
-use crate::broker::change::{Holder, Load, Loaded};
-use crate::broker::job::{End, JobId, Place, Priority, Seat, TargetId};
+use super::{flows, groups, jobs, keys};
+use crate::broker::change::{Candidate, Holder, Load, Loaded};
+use crate::broker::fair::Rank;
+use crate::broker::job::{End, JobId, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 
 const LAST_JOB: JobId = JobId(u128::MAX);
@@ -19,12 +20,12 @@ const LAST_JOB: JobId = JobId(u128::MAX);
 pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
     Ok(match load {
         Load::Ready { target, priority, after, limit } => {
-            let key = |seat| keys::ready(*target, *priority, seat);
-            let from =
-                after.map_or(Bound::Included(key(Seat(0))), |seat| Bound::Excluded(key(seat)));
+            let key = |rank| keys::ready(*target, *priority, rank);
+            let first = Bound::Included(key(Rank::default()));
+            let from = after.map_or(first, |rank| Bound::Excluded(key(rank)));
             let table = tables::read(txn, READY)?;
             let (rows, exhausted) =
-                window(&table, from, key(Seat(u64::MAX)), *limit, |_, value| {
+                window(&table, from, key(keys::LAST_RANK), *limit, |_, value| {
                     decode("ready", value)
                 })?;
             Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
@@ -56,6 +57,26 @@ pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
         Load::Claim { key, ticket } => {
             let holder = holder(txn, key.target, &key.name)?;
             Loaded::Claim { ticket: *ticket, holder }
+        }
+        Load::Candidates { ids, ticket } => {
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(candidate(txn, *id)?);
+            }
+            Loaded::Candidates { ticket: *ticket, rows }
+        }
+        Load::Flow { flow, ticket } => {
+            Loaded::Flow { ticket: *ticket, done: flows::done(txn, flow)? }
+        }
+        Load::Group { key, ticket } => {
+            Loaded::Group { ticket: *ticket, taken: groups::is_taken(txn, key)? }
+        }
+        Load::Heir { key, ticket } => {
+            Loaded::Heir { ticket: *ticket, heir: groups::heir(txn, key)? }
+        }
+        Load::Vacant { after, limit } => {
+            let (groups, exhausted) = groups::vacant(txn, after.as_ref(), *limit)?;
+            Loaded::Vacant { groups, exhausted }
         }
         Load::Dead { target, after, limit, ticket } => {
             let key = |(at, id)| keys::dead(*target, at, id);
@@ -96,6 +117,19 @@ fn window<const N: usize, R>(
         rows.push(read(key.value(), value.value())?);
     }
     Ok((rows, true))
+}
+
+fn candidate(txn: &ReadTransaction, id: JobId) -> Result<Option<Candidate>> {
+    let Some(row) = tables::read(txn, JOBS)?.get(&keys::job(id))? else { return Ok(None) };
+    let (head, _) = jobs::read_head(row.value())?;
+    let (name, place) = (head.dedup.map(str::to_owned), head.place);
+    let header = head.header.into_owned();
+    let holder = match &name {
+        Some(name) => holder(txn, header.target, name)?,
+        None => None,
+    };
+    let holder = holder.filter(|holder| !holder.cancelled).map(|holder| holder.id);
+    Ok(Some(Candidate { header, place, name, holder }))
 }
 
 fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<Holder>> {

@@ -14,6 +14,9 @@ mod commit;
 mod cursor;
 mod disk;
 mod error;
+mod file;
+mod flows;
+mod groups;
 mod jobs;
 mod keys;
 mod list;
@@ -26,6 +29,7 @@ mod record;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod worker;
 
 use std::path::PathBuf;
@@ -47,6 +51,7 @@ use crate::broker::time::Wall;
 use books::{Books, Touched};
 use commit::{Buffers, Commit};
 use disk::Disk;
+use file::File;
 
 /// The format of the file: its tables, keys and values. Another one is refused.
 pub const FORMAT: u64 = 1;
@@ -75,7 +80,7 @@ pub enum Done {
 
 /// The one writer.
 pub struct Store {
-    database: Arc<Database>,
+    database: Arc<File>,
     reader: Reader,
     disk: Arc<Disk>,
     books: Books,
@@ -107,7 +112,7 @@ impl Store {
         disk: Disk,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
-        let (database, disk) = (Arc::new(database), Arc::new(disk));
+        let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
         let reader = Reader::new(database.clone(), disk.clone());
         let (books, running) = reader.read(|txn| {
             let books = Books::read(txn)?;

@@ -5,14 +5,17 @@
 //! with a wrong index of the real store by making the same mistake. A change that the real store
 //! would refuse as corruption panics here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::keys;
 use super::record::{JobRecord, cap_history};
 use crate::broker::change::{
-    Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
+    Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
     RecoveredTarget, Turn,
 };
+use crate::broker::fair::{Clocks, FlowId, Tag};
+use crate::broker::group::{GroupKey, Stand};
 use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
@@ -25,6 +28,8 @@ pub(crate) struct Model {
     holders: BTreeMap<DedupKey, JobId>,
     targets: BTreeMap<TargetId, ModelTarget>,
     last_seat: Seat,
+    clocks: BTreeMap<TargetId, Clocks>,
+    flows: BTreeMap<FlowId, Tag>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +64,7 @@ impl Model {
         let targets = self.targets.iter().map(|(id, target)| {
             let mut counts = Counts::default();
             for job in self.records().filter(|job| job.header.target == *id) {
-                counts.add(job.header.priority, job.place.state());
+                counts.enter(job.header.priority, &job.place, job.header.stand());
             }
             RecoveredTarget {
                 id: *id,
@@ -67,6 +72,7 @@ impl Model {
                 paused: target.paused,
                 held_until: target.held_until,
                 counts,
+                clocks: self.clocks_of(*id),
             }
         });
         let running = self.records().filter_map(|job| match job.place {
@@ -88,6 +94,7 @@ impl Model {
         let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
         for change in changes {
             assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
+            self.clocks.entry(change.target()).or_default().apply(change);
             match change {
                 Change::Insert(insert) => self.insert(insert),
                 Change::Move(step) => {
@@ -99,10 +106,13 @@ impl Model {
                         started.push((id, self.jobs[&id].request.clone()));
                     }
                 }
-                Change::Delete { id, target, priority, place } => {
-                    self.delete(*id, *target, *priority, place);
+                Change::Delete { id, target, priority, place, stand } => {
+                    self.delete(*id, *target, *priority, place, *stand);
                 }
                 Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Flow { flow, done } => {
+                    self.flows.insert(flow.clone(), *done);
+                }
                 Change::Held { target, until } => self.target(*target).held_until = Some(*until),
             }
         }
@@ -116,9 +126,9 @@ impl Model {
                     job.place == Place::Queued
                         && job.header.target == *target
                         && job.header.priority == *priority
-                        && after.is_none_or(|after| job.header.seat > after)
+                        && after.is_none_or(|after| job.header.rank() > after)
                 });
-                let (rows, exhausted) = window(rows.map(|job| (job.header.seat, job)), *limit);
+                let (rows, exhausted) = window(rows.map(|job| (job.header.rank(), job)), *limit);
                 let rows = rows.into_iter().map(|(_, job)| job.header.clone()).collect();
                 Loaded::Ready { target: *target, priority: *priority, rows, exhausted }
             }
@@ -157,6 +167,35 @@ impl Model {
                     Holder { id, digest: claim.digest, until: claim.until, ended, cancelled }
                 });
                 Loaded::Claim { ticket: *ticket, holder }
+            }
+            Load::Candidates { ids, ticket } => {
+                let rows = ids.iter().filter_map(|id| self.candidate(*id)).collect();
+                Loaded::Candidates { ticket: *ticket, rows }
+            }
+            Load::Flow { flow, ticket } => {
+                let done = self.flows.get(flow).copied();
+                let now = self.clocks_of(flow.target).get(flow.priority).now;
+                Loaded::Flow { ticket: *ticket, done: done.filter(|done| *done > now) }
+            }
+            Load::Group { key, ticket } => {
+                let taken = self.members(key).any(|job| job.header.stand() != Stand::Gone);
+                Loaded::Group { ticket: *ticket, taken }
+            }
+            Load::Heir { key, ticket } => {
+                let heir = self.heir(key).map(|job| (job.header.clone(), job.place));
+                Loaded::Heir { ticket: *ticket, heir }
+            }
+            Load::Vacant { after, limit } => {
+                let keys: BTreeSet<GroupKey> =
+                    self.records().filter_map(|job| job.header.group_key()).collect();
+                let vacant = keys.into_iter().filter(|key| self.heir(key).is_some());
+                // The store sorts them by the hash of their names.
+                let rows = vacant.map(|key| (keys::group(key.target, &key.name), key));
+                let after = after.as_ref().map(|key| keys::group(key.target, &key.name));
+                let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
+                let (rows, exhausted) = window(rows, *limit);
+                let groups = rows.into_iter().map(|(_, key)| key).collect();
+                Loaded::Vacant { groups, exhausted }
             }
             Load::Dead { target, after, limit, ticket } => {
                 let rows = self.ended(true).filter(|(_, job)| job.header.target == *target);
@@ -202,6 +241,61 @@ impl Model {
         })
     }
 
+    fn candidate(&self, id: JobId) -> Option<Candidate> {
+        let job = self.jobs.get(&id)?;
+        let holder = job.claimed.as_ref().and_then(|key| self.holders.get(key)).copied();
+        let is_cancelled = |id: &JobId| {
+            let place = self.jobs.get(id).map(|job| job.record.place);
+            matches!(place, Some(Place::Ended { end: End::Cancelled, .. }))
+        };
+        Some(Candidate {
+            header: job.record.header.clone(),
+            place: job.record.place,
+            name: job.claimed.as_ref().map(|key| key.name.clone()),
+            holder: holder.filter(|holder| !is_cancelled(holder)),
+        })
+    }
+
+    pub(crate) fn clocks_of(&self, target: TargetId) -> Clocks {
+        self.clocks.get(&target).cloned().unwrap_or_default()
+    }
+
+    /// When the last job of each flow is done.
+    pub(crate) fn flows(&self) -> &BTreeMap<FlowId, Tag> {
+        &self.flows
+    }
+
+    fn members(&self, key: &GroupKey) -> impl Iterator<Item = &JobRecord> {
+        self.records().filter(move |job| {
+            let group = job.header.group.as_ref().filter(|_| job.header.target == key.target);
+            group.is_some_and(|group| group.name == key.name)
+        })
+    }
+
+    /// The next in a group without a head.
+    fn heir(&self, key: &GroupKey) -> Option<&JobRecord> {
+        if self.members(key).any(|job| job.header.stand() == Stand::Head) {
+            return None;
+        }
+        let behind = self.members(key).filter(|job| job.header.stand() == Stand::Behind);
+        behind.min_by_key(|job| job.header.group.as_ref().map(|group| group.order))
+    }
+
+    /// A group has one head at most, and who is behind in it is nowhere else.
+    fn grouped(&self, header: &Header, place: &Place) {
+        let behind = matches!(place, Place::Behind { .. });
+        let fits = match header.stand() {
+            Stand::Behind => behind || place.is_ended(),
+            Stand::Head => !behind,
+            Stand::Gone => !behind && (place.is_ended() || header.group.is_none()),
+        };
+        assert!(fits, "{header:?} is {place:?}");
+        if let Some(key) = header.group_key() {
+            let heads = self.members(&key).filter(|job| job.header.stand() == Stand::Head);
+            assert!(heads.count() <= 1, "a second head of its group: {header:?}");
+        }
+    }
+
     fn target(&mut self, id: TargetId) -> &mut ModelTarget {
         self.targets.get_mut(&id).expect("the target was checked")
     }
@@ -209,8 +303,8 @@ impl Model {
     fn insert(&mut self, insert: &Insert) {
         let header = &insert.header;
         assert!(
-            matches!(insert.place, Place::Queued | Place::Scheduled { .. }),
-            "a job begins queued or scheduled: {insert:?}"
+            matches!(insert.place, Place::Queued | Place::Scheduled { .. } | Place::Behind { .. }),
+            "a job begins queued, scheduled or behind: {insert:?}"
         );
         let claimed = insert.claim.as_ref().map(|claim| {
             assert_eq!(claim.key.target, header.target, "a claim is within the job's own target");
@@ -218,12 +312,15 @@ impl Model {
             self.claims.insert(claim.key.clone(), claim.clone());
             claim.key.clone()
         });
+        let has_token = insert.request.task_token.is_some();
+        assert_eq!(has_token, header.owed == Owed::TaskToken, "owed, or not: {insert:?}");
         let mut record =
             JobRecord { header: header.clone(), place: insert.place, history: Vec::new() };
         record.history.clone_from(&insert.events);
         cap_history(&mut record.history);
         let job = ModelJob { record, request: insert.request.clone(), answer: None, claimed };
         assert!(self.jobs.insert(header.id, job).is_none(), "the id is taken: {insert:?}");
+        self.grouped(header, &insert.place);
         self.seated(header, &insert.place);
     }
 
@@ -235,9 +332,16 @@ impl Model {
         assert_eq!(old.priority, step.from_priority, "another priority: {step:?}");
         assert_eq!(old.seat, step.from_seat, "another seat: {step:?}");
         assert_eq!(old.owed, step.from_owed, "something else is owed: {step:?}");
+        assert_eq!(old.stand(), step.from_stand, "it stands elsewhere in its group: {step:?}");
+        let place = |header: &Header| header.group.as_ref().map(|g| (g.name.clone(), g.order));
+        assert_eq!(place(old), place(&step.header), "a job never changes its group: {step:?}");
         assert_eq!(old.target, step.header.target, "a job never changes its target: {step:?}");
         assert_eq!(old.enqueued_at, step.header.enqueued_at, "a job is born once: {step:?}");
         assert!(step.from.may_become(&step.to), "no legal move: {step:?}");
+        if step.header.owed == Owed::Nothing && job.request.task_token.is_some() {
+            // A token that is answered is not kept.
+            job.request = Arc::new(Request { task_token: None, ..Request::clone(&job.request) });
+        }
         job.record.header = step.header.clone();
         job.record.place = step.to;
         job.record.history.extend_from_slice(&step.events);
@@ -245,15 +349,24 @@ impl Model {
         if let Some(answer) = &step.answer {
             job.answer = Some(kept(answer));
         }
+        self.grouped(&step.header, &step.to);
         self.seated(&step.header, &step.to);
     }
 
-    fn delete(&mut self, id: JobId, target: TargetId, priority: Priority, place: &Place) {
+    fn delete(
+        &mut self,
+        id: JobId,
+        target: TargetId,
+        priority: Priority,
+        place: &Place,
+        stand: Stand,
+    ) {
         let job = self.jobs.remove(&id);
         let job = job.unwrap_or_else(|| panic!("a job is deleted that is not there: {id}"));
         assert!(place.is_ended(), "a living job is deleted: {job:?}");
         assert_eq!(job.record.place, *place, "the job is somewhere else");
         assert_eq!(job.record.header.target, target, "the job has another target");
+        assert_eq!(job.record.header.stand(), stand, "it stands elsewhere in its group");
         assert_eq!(job.record.header.owed, Owed::Nothing, "its token is not answered: {job:?}");
         assert_eq!(job.record.header.priority, priority, "the job has another priority");
         if let Some(key) = job.claimed

@@ -3,26 +3,28 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
 use super::disk::Disk;
 use super::error::StoreError;
+use super::file::File;
 use super::list::{DeadFilter, DeathTally};
 use super::record::{Filter, JobRecord, Page};
-use super::{bodies, error, jobs, keys, list, tables};
+use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
 #[derive(Clone)]
 pub struct Reader {
-    database: Arc<Database>,
+    database: Arc<File>,
     disk: Arc<Disk>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<Database>, disk: Arc<Disk>) -> Reader {
+    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>) -> Reader {
         Reader { database, disk }
     }
 
@@ -38,6 +40,7 @@ impl Reader {
         self.read(|txn| bodies::answer(txn, id))
     }
 
+    /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
     }
@@ -98,14 +101,33 @@ impl Reader {
         self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
     }
 
-    /// Jobs that have not ended and have a task token, by id.
-    pub fn tokens(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        self.read(|txn| list::ids(txn, tables::TOKENS, after, limit))
+    /// The task token of a job, while an answer is owed to it.
+    pub fn token(&self, id: JobId) -> Result<Option<TaskToken>, StoreError> {
+        self.read(|txn| tokens::token(txn, id))
+    }
+
+    /// Jobs that have not ended and have a task token, by id, with their tokens.
+    pub fn tokens(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
+        self.read(|txn| tokens::page(txn, after, limit))
     }
 
     /// How many of these there are.
     pub fn tokens_len(&self) -> Result<u64, StoreError> {
         self.read(|txn| Ok(tables::read(txn, tables::TOKENS)?.len()?))
+    }
+
+    /// Whose turn it is in a group; perhaps a dead job's, that holds it.
+    pub fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
+        self.read(|txn| groups::head(txn, group))
+    }
+
+    /// Dead jobs that hold their groups, some of them where there are more than `limit`.
+    pub fn holding(&self, target: TargetId, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| groups::held(txn, target, limit))
     }
 
     /// The size of the file, in bytes.

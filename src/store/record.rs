@@ -1,6 +1,7 @@
 //! What readers of the store see of a job.
 
 use super::cursor::Cursor;
+use crate::broker::group::{GroupKey, GroupName};
 use crate::broker::job::{Event, Header, JobState, Place, Priority, TargetId};
 
 /// A job with its history, as of the last commit.
@@ -11,6 +12,14 @@ pub struct JobRecord {
     /// Oldest first. Of a long one the first [`HISTORY_HEAD`] events are kept and the last ones,
     /// [`HISTORY_KEPT`] in all; `header.attempts` still counts every attempt.
     pub history: Vec<Event>,
+}
+
+impl JobRecord {
+    /// The group in which it waits for those before it.
+    pub fn waits_in(&self) -> Option<GroupKey> {
+        let waits = matches!(self.place, Place::Behind { .. });
+        self.header.group_key().filter(|_| waits)
+    }
 }
 
 /// How many events of a job are kept.
@@ -31,6 +40,7 @@ pub struct Filter {
     pub target: Option<TargetId>,
     pub state: Option<JobState>,
     pub priority: Option<Priority>,
+    pub group: Option<GroupName>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

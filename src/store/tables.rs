@@ -4,20 +4,27 @@
 //! | --- | --- | --- |
 //! | `jobs` | id | place, header, history: see [`super::jobs`] |
 //! | `requests`, `answers` | id | see [`super::bodies`] |
-//! | `ready` | target, priority, seat | `Header` |
+//! | `ready` | target, priority, tag, seat | `Header` |
 //! | `timers` | due, id | `(Header, Place)` |
 //! | `deadlines` | deadline, id | nothing; of jobs that have not ended |
 //! | `running` | id | `(Header, Wall)`: when it was started |
 //! | `finished` | end, id | `(TargetId, Priority, Place)`; of succeeded and cancelled ones |
 //! | `dead` | target, end, id | `(Header, Place)`; of failed and expired ones |
+//! | `heads` | target, hash of a group's name | the id of the one whose turn it is |
+//! | `behind` | the same, place in the group's order | the id of one that waits for its turn |
+//! | `held` | target, hash of a group's name | the id of the dead job that holds it |
+//! | `vacant` | the same | the name of a group with jobs behind and no head |
 //! | `claims` | target and name | `(JobId, [u8; 32], Wall)`: holder, digest, until |
 //! | `targets` | number | `(String, bool, Option<Wall>)`: name, paused, held until |
 //! | `counts` | target, priority, state | how many, big-endian |
-//! | `tokens` | id | nothing; of jobs with a task token that have not ended |
-//! | `outbox` | id | nothing; of jobs that ended and whose task token is to be answered |
+//! | `clocks` | target, priority | `Clock`: the queue's virtual time |
+//! | `flows` | target, priority, fairness key | `Tag`: when its last job is done there |
+//! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
+//! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
 //! | `meta` | name | `format` and `last_seat` |
 //!
-//! A job has one row in `jobs`, one in `requests`, and one in the table of its place.
+//! A job has one row in `jobs`, one in `requests`, and one in the table of its place. The place of
+//! one that waits behind its head has no table but `behind`.
 
 use redb::{
     AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition,
@@ -34,15 +41,21 @@ pub(super) type Guard<'a> = AccessGuard<'a, &'static [u8]>;
 pub(super) const JOBS: Definition<16> = TableDefinition::new("jobs");
 pub(super) const REQUESTS: Definition<16> = TableDefinition::new("requests");
 pub(super) const ANSWERS: Definition<16> = TableDefinition::new("answers");
-pub(super) const READY: Definition<13> = TableDefinition::new("ready");
+pub(super) const READY: Definition<21> = TableDefinition::new("ready");
 pub(super) const TIMERS: Definition<24> = TableDefinition::new("timers");
 pub(super) const DEADLINES: Definition<24> = TableDefinition::new("deadlines");
 pub(super) const RUNNING: Definition<16> = TableDefinition::new("running");
 pub(super) const FINISHED: Definition<24> = TableDefinition::new("finished");
 pub(super) const DEAD: Definition<28> = TableDefinition::new("dead");
+pub(super) const HEADS: Definition<20> = TableDefinition::new("heads");
+pub(super) const BEHIND: Definition<28> = TableDefinition::new("behind");
+pub(super) const HELD: Definition<20> = TableDefinition::new("held");
+pub(super) const VACANT: Definition<20> = TableDefinition::new("vacant");
 pub(super) const TOKENS: Definition<16> = TableDefinition::new("tokens");
 pub(super) const OUTBOX: Definition<16> = TableDefinition::new("outbox");
 pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
+pub(super) const CLOCKS: Definition<5> = TableDefinition::new("clocks");
+pub(super) const FLOWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("flows");
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
     TableDefinition::new("counts");
@@ -59,9 +72,16 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     for table in [TIMERS, DEADLINES, FINISHED] {
         txn.open_table(table)?;
     }
+    for table in [HEADS, HELD, VACANT] {
+        txn.open_table(table)?;
+    }
+    for table in [BEHIND, DEAD] {
+        txn.open_table(table)?;
+    }
     txn.open_table(READY)?;
-    txn.open_table(DEAD)?;
     txn.open_table(TARGETS)?;
+    txn.open_table(CLOCKS)?;
+    txn.open_table(FLOWS)?;
     txn.open_table(CLAIMS)?;
     txn.open_table(COUNTS)?;
     txn.open_table(META)?;
@@ -120,6 +140,15 @@ impl<'txn, const N: usize> Writer<'txn, N> {
     /// Whether it was there.
     pub(super) fn discard(&mut self, key: &[u8; N]) -> Result<bool> {
         Ok(self.table.remove(key)?.is_some())
+    }
+
+    pub(super) fn has(&self, key: &[u8; N]) -> Result<bool> {
+        Ok(self.table.get(key)?.is_some())
+    }
+
+    /// Whether there is a row from the first of these keys to the last.
+    pub(super) fn any(&self, (first, last): &([u8; N], [u8; N])) -> Result<bool> {
+        Ok(self.table.range::<&[u8; N]>(first..=last)?.next().transpose()?.is_some())
     }
 
     fn wrong(&self, key: &[u8; N], what: &str) -> StoreError {

@@ -21,8 +21,9 @@ use super::disk::Disk;
 use super::open::check_format;
 use super::{Options, Store};
 use crate::broker::change::{Change, Insert, Move, Recovered};
-use crate::broker::io::Source;
-use crate::broker::job::{End, Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
+use crate::broker::job::{
+    End, Event, Happening, Header, JobId, Place, Priority, Seat, Source, TargetId,
+};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -90,6 +91,9 @@ fn header(id: u128) -> Header {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        group: None,
+        flow: None,
+        tag: Default::default(),
     }
 }
 
@@ -125,6 +129,7 @@ fn step(header: Header, from: Place, to: Place) -> Change {
         from_priority: header.priority,
         from_seat: header.seat,
         from_owed: crate::broker::job::Owed::Nothing,
+        from_stand: Default::default(),
         to,
         header,
         events: vec![Event { at: at(2_000), what: Happening::Due }],

@@ -5,19 +5,28 @@
 
 mod activity;
 mod api;
-mod faulty;
+mod books;
+mod enforced;
+mod hundred;
+mod lanes;
+mod line;
+mod local_aws;
+mod localstack;
+mod middle;
 mod ministack;
+mod outage;
 mod sqs;
 mod state_machine;
+mod stopped;
 #[path = "../daemon/support/mod.rs"]
 #[allow(dead_code, reason = "shared with another test crate, which needs all of it")]
 mod support;
 
-use ministack::MiniStack;
+use local_aws::LocalAws;
 use support::Daemon;
 
 /// A daemon that knows where the local AWS is.
-fn daemon(aws: &MiniStack, config: &str) -> Daemon {
+fn daemon(aws: &LocalAws, config: &str) -> Daemon {
     // Most tests invent their tokens: nobody is asked whether somebody waits for them.
     let made_up = "[step_functions]\ncheck_before_dispatch = false\nheartbeat = \"off\"\n";
     let more = if config.contains("[step_functions]") { "" } else { made_up };

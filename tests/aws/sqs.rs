@@ -1,13 +1,16 @@
 //! Messages in, jobs out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::api::Api;
+use crate::middle::{FailingDeletes, Middle};
 use crate::ministack::ministack;
 use crate::support::{Client, erp};
-use crate::{daemon, faulty, source};
+use crate::{daemon, source};
 
 fn numbers(calls: &[crate::api::Call]) -> Vec<u64> {
     let read = |call: &crate::api::Call| {
@@ -62,23 +65,22 @@ async fn a_redelivered_message_is_the_same_job() {
     for (failures, sender_fault) in [(3, true), (2, false)] {
         let Some(aws) = ministack().await else { return };
         let api = Api::start().await;
-        let (middle, server, to_fail) =
-            faulty::failing_deletes(aws.address, failures, sender_fault).await;
+        let deletes =
+            Arc::new(FailingDeletes { to_fail: AtomicUsize::new(failures), sender_fault });
+        let middle = Middle::start(aws.address, deletes.clone()).await;
         let url = aws.queue("tollgate-normal").await;
         for number in 0..3 {
             aws.send(&url, json!({"number": number, "TaskToken": "same"}).to_string()).await;
         }
-        let through = url.replace(&aws.address.to_string(), &middle.to_string());
-        assert!(through.contains(&middle.to_string()), "{through}");
+        let through = middle.through(aws.address, &url);
         let config = erp(api.address, "1000/s", "") + &source(&through, "NORMAL");
         let mut daemon = daemon(&aws, &config);
         aws.emptied(&url).await;
-        assert_eq!(to_fail.load(std::sync::atomic::Ordering::SeqCst), 0, "deletes have failed");
+        assert_eq!(deletes.to_fail.load(Ordering::SeqCst), 0, "deletes have failed");
         let calls = api.called(3).await;
         assert_eq!(numbers(&calls).into_iter().collect::<BTreeSet<_>>().len(), 3);
         assert!(daemon.terminate().success());
         assert_eq!(api.calls().len(), 3, "each once, although two have the same token");
-        server.abort();
     }
 }
 
@@ -181,41 +183,4 @@ async fn a_fifo_queue_keeps_its_order() {
     aws.emptied(&url).await;
     assert_eq!(numbers(&calls), (0..30).collect::<Vec<_>>());
     assert!(daemon.terminate().success());
-}
-
-/// What was received and not deleted when the daemon died comes again half a minute later.
-#[tokio::test(flavor = "multi_thread")]
-async fn sigkill_loses_nothing_and_makes_nothing_twice() {
-    const MESSAGES: usize = 300;
-    let Some(aws) = ministack().await else { return };
-    let api = Api::start().await;
-    let url = aws.queue("tollgate-normal").await;
-    for number in 0..MESSAGES {
-        aws.send(&url, json!({"number": number}).to_string()).await;
-    }
-    let more = "max_concurrent = 16\n[targets.erp.retry]\nmin_backoff = \"50ms\"\n";
-    let config = erp(api.address, "200/s", more) + &source(&url, "NORMAL");
-    let mut daemon = daemon(&aws, &config);
-    for mark in [40, 120] {
-        // By progress, so that each kill meets a daemon at work.
-        api.called(mark).await;
-        daemon.kill();
-        daemon.restart();
-    }
-    aws.emptied(&url).await;
-    let distinct = |calls: &[crate::api::Call]| {
-        let jobs: BTreeSet<String> = calls.iter().map(|call| call.job.clone()).collect();
-        (numbers(calls).into_iter().collect::<BTreeSet<_>>().len(), jobs.len())
-    };
-    let mut wanted = MESSAGES;
-    loop {
-        let calls = api.called(wanted).await;
-        if distinct(&calls).0 == MESSAGES {
-            break;
-        }
-        wanted = calls.len() + 1;
-    }
-    assert!(daemon.terminate().success());
-    // An attempt that the kill cut off is repeated: the same job, so the same number.
-    assert_eq!(distinct(&api.calls()), (MESSAGES, MESSAGES), "a message is one job");
 }

@@ -10,6 +10,7 @@
 mod browser;
 mod eyes;
 mod fields;
+mod groups;
 mod keyboard;
 mod scene;
 mod steering;

@@ -6,6 +6,9 @@
 
 mod access;
 mod crash;
+mod dedup;
+mod fairness;
+mod groups;
 mod idle;
 mod metronome;
 mod outcomes;

@@ -74,8 +74,10 @@ export function needs(target) {
     const text = `${state.why} ${queue}`.replace(/ +/g, " ").trim();
     found.push({ rank: state.tone === "bad" ? 0 : 1, tone: state.tone, word: `${state.word}${state.when ? `, ${state.when}` : ""}.`, text });
   }
-  for (const held of target.held_groups ?? []) {
-    found.push({ rank: 1, tone: "warn", word: "Group held.", text: `The group ${held.group ?? held} is held behind a dead job.` });
+  if (target.held_groups > 0) {
+    const one = target.held_groups === 1;
+    const text = `Nobody of ${one ? "it" : "them"} is sent until its dead job is redriven or purged.`;
+    found.push({ rank: 1, tone: "warn", word: `${plural(target.held_groups, "group")} held.`, text, dead: true });
   }
   if (target.dead > 0) {
     found.push({ rank: 2, tone: "bad", word: `${plural(target.dead, "dead job")}`, text: "to look at.", dead: true });

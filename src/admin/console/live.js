@@ -27,7 +27,14 @@ export function follow(listener) {
 }
 
 function tell() {
-  for (const listener of listeners) listener(live);
+  for (const listener of listeners) {
+    try {
+      listener(live);
+    } catch (error) {
+      // That one cannot show this is no reason to stop listening to the daemon.
+      reportError(error);
+    }
+  }
 }
 
 function become(status, reason = "") {

@@ -12,6 +12,8 @@ const AFTER = {
   redriven: "queued",
   not_sent: "queued",
   scheduled: "scheduled",
+  behind: "behind",
+  its_turn: "queued",
   sent: "sending",
   asked: "asking",
   refused: "waiting",
@@ -30,6 +32,7 @@ const CALLED_BACK = { not_sent: "queued", not_asked: "verifying" };
 const NAMES = {
   queued: "in its queue",
   scheduled: "its time had not come",
+  behind: "behind others of its group",
   sending: "request under way",
   asking: "asking the target",
   waiting: "waiting for a retry",
@@ -105,7 +108,7 @@ function bar(job, all, from, to) {
       ticks(length / 1000).filter((second) => second / (length / 1000) < 0.93).map((second) => h("span", { css: { "--from": `${(second * 100_000) / length}%` } }, second === 0 ? "0" : duration(second)))));
 }
 
-const LOOKS = ["queued", "scheduled", "sending", "waiting", "asking", "verifying", "token"];
+const LOOKS = ["queued", "scheduled", "behind", "sending", "waiting", "asking", "verifying", "token"];
 
 // The whole life; from the first request on where that alone would be too small to see.
 export function timeline(job, zoomed, zoom) {
@@ -129,6 +132,8 @@ const SENTENCES = {
   enqueued: () => "Taken in: it is on disk",
   scheduled: (event) => `Not to be sent before ${time(event.until)}`,
   due: () => "Its time came: into its queue",
+  behind: () => "Behind others of its group",
+  its_turn: () => "Its turn in its group came",
   sent: (event) => `Attempt ${event.attempt} sent`,
   not_sent: (event) => `Attempt ${event.attempt} was ready, and called back before it left`,
   done: (event) => `Answered ${event.status}: done`,

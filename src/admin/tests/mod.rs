@@ -7,6 +7,7 @@ mod health;
 mod jobs;
 mod on_disk;
 mod pages;
+mod step_functions;
 mod targets;
 mod world;
 

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::world::{World, expired, failed, id, now, record};
 use crate::broker::change::{Change, Insert, Move, Turn};
-use crate::broker::io::Source;
-use crate::broker::job::{Place, Priority};
+use crate::broker::job::{Place, Priority, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{JobRecord, Store};
 
@@ -35,6 +34,7 @@ fn go(record: &JobRecord, from: Place, to: Place, answer: Option<Answer>) -> Cha
         from_priority: record.header.priority,
         from_seat: record.header.seat,
         from_owed: crate::broker::job::Owed::Nothing,
+        from_stand: Default::default(),
         to,
         events: Vec::new(),
         answer: answer.map(Arc::new),

@@ -17,10 +17,11 @@ use tower_service::Service;
 
 use crate::admin::events::Events;
 use crate::admin::held_back::Recent;
-use crate::admin::records::{Part, ReadError, Records};
+use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
 use crate::auth::Access;
 use crate::broker::change::Counts;
+use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
 };
@@ -34,6 +35,7 @@ use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use crate::step_functions::Health;
 use crate::store::{DeadFilter, DeathTally, Filter, JobRecord, Options, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
@@ -61,6 +63,8 @@ fn policy() -> Policy {
         },
         max_deferrals: few(20),
         max_queued: 1_000,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
     }
 }
 
@@ -157,6 +161,9 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        group: None,
+        flow: None,
+        tag: Default::default(),
     };
     let history = vec![Event { at: now().wall, what: Happening::Enqueued }];
     JobRecord { header, place, history }
@@ -182,6 +189,7 @@ pub(super) struct Shelf {
     pub(super) lists: AtomicUsize,
     pub(super) full: AtomicBool,
     pub(super) broken: AtomicBool,
+    pub(super) owed: Mutex<OwedTokens>,
 }
 
 impl Shelf {
@@ -285,8 +293,21 @@ impl Records for Shelf {
         4_096
     }
 
+    fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
+        let jobs = self.jobs.lock().unwrap();
+        let is_head = |job: &&JobRecord| {
+            job.header.stand() == Stand::Head && job.header.group_key().as_ref() == Some(group)
+        };
+        Ok(jobs.values().find(is_head).map(|job| job.header.id))
+    }
+
     fn has_room(&self) -> bool {
         !self.full.load(Ordering::SeqCst)
+    }
+
+    fn owed(&self) -> Result<OwedTokens, ReadError> {
+        self.sound()?;
+        Ok(*self.owed.lock().unwrap())
     }
 }
 
@@ -303,6 +324,7 @@ pub(super) struct World {
     router: Router,
     pub(super) handle: Handle,
     pub(super) events: Events,
+    state: AdminState,
     pub(super) shelf: Arc<Shelf>,
     pub(super) readiness: SharedReadiness,
     pub(super) asked: Arc<Mutex<Vec<Input>>>,
@@ -379,6 +401,7 @@ impl World {
                 Metrics::new(),
                 Reloader::without_a_file(handle),
                 readiness,
+                None,
             ),
             Access::default(),
         );
@@ -413,9 +436,18 @@ impl World {
             records: shelf.clone(),
             recent: Recent::default(),
             events: events.clone(),
+            step_functions: None,
         };
-        let router = router(state, Access::default());
-        World { router, handle, events, shelf, readiness, asked, dir }
+        let router = router(state.clone(), Access::default());
+        World { router, handle, events, state, shelf, readiness, asked, dir }
+    }
+
+    /// With `[step_functions]` in the configuration.
+    pub(super) fn with_step_functions(health: &Health) -> World {
+        let mut world = World::new();
+        world.state.step_functions = Some(health.clone());
+        world.router = router(world.state.clone(), Access::default());
+        world
     }
 
     pub(super) async fn get(&self, path: &str) -> Answered {

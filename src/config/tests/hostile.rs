@@ -113,6 +113,8 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "priority",
         "retry",
         "headers",
+        "fairness",
+        "weights",
     ];
     let truths = ["check_before_dispatch", "insecure_allow_anonymous"];
     let lists = ["allowed_hosts"];

@@ -67,7 +67,8 @@ fn the_defaults_are_those_that_users_were_promised() {
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10 }, retry: Retry { max_attempts: 5, min_backoff: 1s, \
          max_backoff: 300s, max_retry_duration: 86400s }, max_deferrals: 20, \
-         max_queued: 1000000 }"
+         max_queued: 1000000, \
+         on_group_failure: Continue, weights: Weights({}) }"
     );
 }
 
@@ -92,6 +93,7 @@ fn the_shipped_configuration_shows_every_key() {
         "limit",
         "priority",
         "retry",
+        "fairness",
         "server",
         "step_functions",
         "store",

@@ -207,6 +207,8 @@ pub(super) fn target(url: &str) -> Target {
             },
             max_deferrals: one,
             max_queued: 1,
+            on_group_failure: Default::default(),
+            weights: Default::default(),
         },
     }
 }

@@ -139,8 +139,8 @@ fn each_bad_input_is_named() {
         (r#"{"target":"erp","delivery":"twice"}"#.into(), 422, "delivery"),
         (r#"{"target":"erp","task_token":"t"}"#.into(), 422, "task_token"),
         (r#"{"target":"erp","task_token":7}"#.into(), 422, "task_token"),
-        (r#"{"target":"erp","group":"g"}"#.into(), 422, "group"),
-        (r#"{"target":"erp","fairness_key":"f"}"#.into(), 422, "fairness_key"),
+        (r#"{"target":"erp","group":""}"#.into(), 422, "group"),
+        (r#"{"target":"erp","fairness_key":"a\u0000"}"#.into(), 422, "fairness_key"),
         (r#"{"target":"erp","callback":{"u":1}}"#.into(), 422, "callback"),
         (r#"{"target":"erp","taget":"x"}"#.into(), 422, "taget"),
     ];

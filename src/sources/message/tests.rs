@@ -9,7 +9,7 @@ fn understand_as(body: &[u8], origin: Origin<'_>) -> Submission {
 }
 
 fn understand(body: &str) -> Submission {
-    let origin = Origin::Sqs { message_id: "m-1", dedup_id: None };
+    let origin = Origin::Sqs { message_id: "m-1", dedup_id: None, group: None };
     understand_as(body.as_bytes(), origin)
 }
 
@@ -108,7 +108,8 @@ fn what_cannot_be_understood_says_why_in_the_words_of_the_message() {
         (r#"{"QueryParameters":{"x":{}}}"#, "`QueryParameters.x` must be"),
         (r#"{"Priority":"urgent"}"#, "`Priority` is `urgent`"),
         (r#"{"DedupId":"a b"}"#, "`DedupId` must have"),
-        (r#"{"Group":"customer-42"}"#, "`Group` is not supported by this version"),
+        (r#"{"Group":""}"#, "`Group` must have 1 to 128 bytes"),
+        (r#"{"FairnessKey":7}"#, "`FairnessKey` must be a string"),
         (r#"{"Delay":"soon"}"#, "`Delay` is `soon`"),
         (r#"{"Deadline":"tomorrow"}"#, "`Deadline` is `tomorrow`"),
         (r#"{"Delay":"2h","Deadline":"1970-01-01T01:00:00Z"}"#, "`Deadline` is 1970"),
@@ -141,7 +142,7 @@ fn a_bad_message_still_has_its_token_if_it_can_be_read() {
 #[test]
 fn a_delivery_is_told_by_its_message_and_its_token_together() {
     let name = |id, body: &str| {
-        let origin = Origin::Sqs { message_id: id, dedup_id: None };
+        let origin = Origin::Sqs { message_id: id, dedup_id: None, group: None };
         let dedup = understand_as(body.as_bytes(), origin).dedup.unwrap();
         assert!(dedup.name.contains(' '), "no caller's own key is like it");
         assert_eq!(dedup.keep, KEEP);
@@ -159,7 +160,7 @@ fn a_delivery_is_told_by_its_message_and_its_token_together() {
 fn a_delivery_stays_the_same_when_its_deadline_has_passed() {
     let body = br#"{"TaskToken":"T1","Deadline":"2030-01-01T00:00:00Z"}"#;
     let at = |now| {
-        let origin = Origin::Sqs { message_id: "m-1", dedup_id: None };
+        let origin = Origin::Sqs { message_id: "m-1", dedup_id: None, group: None };
         let message =
             Message { body, target: ("erp", TargetId(1)), priority: Priority::High, origin };
         message.understand(&directory(), now, JobId(1))
@@ -186,10 +187,10 @@ fn a_dedup_id_is_the_callers_own_key_and_never_swallows_a_token() {
 
 #[test]
 fn a_fifo_queues_dedup_id_is_the_idempotency_key() {
-    let origin = Origin::Sqs { message_id: "m-1", dedup_id: Some("f-1") };
+    let origin = Origin::Sqs { message_id: "m-1", dedup_id: Some("f-1"), group: None };
     let job = understand_as(b"{}", origin);
     assert_eq!(job.request.idempotency_key.as_deref(), Some("f-1"));
-    let origin = Origin::Sqs { message_id: "m-1", dedup_id: Some("f-1") };
+    let origin = Origin::Sqs { message_id: "m-1", dedup_id: Some("f-1"), group: None };
     let job = understand_as(br#"{"DedupId":"d-1"}"#, origin);
     assert_eq!(job.request.idempotency_key.as_deref(), Some("d-1"));
 }
@@ -262,7 +263,7 @@ fn random_damage_is_survived() {
             let at = below(bytes.len());
             bytes[at] ^= 0x80;
         }
-        let origin = Origin::Sqs { message_id: "m", dedup_id: None };
+        let origin = Origin::Sqs { message_id: "m", dedup_id: None, group: None };
         let job = understand_as(&bytes, origin);
         match job.unfit {
             Some(reason) => assert!(!reason.is_empty() && job.request.body == bytes),

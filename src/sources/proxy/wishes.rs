@@ -5,13 +5,15 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use super::prefer::Prefer;
+use crate::broker::fair::FlowKey;
+use crate::broker::group::GroupName;
 use crate::broker::job::Priority;
 use crate::broker::payload::{HeaderLine, TaskToken};
 use crate::broker::time::Wall;
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::headers::{is_framing, is_ours, nominated, single};
 use crate::http_api::problem::{Kind, Problem};
-use crate::http_api::submission::{check_key, not_supported, task_token};
+use crate::http_api::submission::{check_key, flow, group, task_token};
 use crate::http_api::when::{Schedule, Times};
 
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Wishes {
     pub(super) schedule: Schedule,
     pub(super) prefer: Prefer,
     pub(super) task_token: Option<TaskToken>,
+    pub(super) group: Option<GroupName>,
+    pub(super) flow: Option<FlowKey>,
 }
 
 const PRIORITY: &str = "Tollgate-Priority";
@@ -28,7 +32,8 @@ const DELAY: &str = "Tollgate-Delay";
 const DEADLINE: &str = "Tollgate-Deadline";
 const KEY: &str = "Idempotency-Key";
 pub(super) const TASK_TOKEN: &str = "Tollgate-Task-Token";
-const TO_COME: [&str; 1] = ["Tollgate-Group"];
+const GROUP: &str = "Tollgate-Group";
+const FLOW: &str = "Tollgate-Fairness-Key";
 /// What another Tollgate adds, whose target this one is.
 const FROM_ANOTHER: [&str; 3] = ["Tollgate-Job-Id", "Tollgate-Attempt", "Tollgate-Attempts"];
 
@@ -60,6 +65,8 @@ impl Wishes {
             task_token: value(headers, TASK_TOKEN)?
                 .map(|text| task_token(TASK_TOKEN, text))
                 .transpose()?,
+            group: value(headers, GROUP)?.map(|name| group(GROUP, name)).transpose()?,
+            flow: value(headers, FLOW)?.map(|key| flow(FLOW, key)).transpose()?,
         })
     }
 }
@@ -67,10 +74,7 @@ impl Wishes {
 /// A slip in a name must not quietly mean the default.
 fn check_known(name: &HeaderName) -> Result<(), Problem> {
     let is = |known: &&str| name.as_str().eq_ignore_ascii_case(known);
-    if let Some(field) = TO_COME.iter().find(|known| is(known)) {
-        return Err(not_supported(field, ""));
-    }
-    let known = [PRIORITY, DELAY, DEADLINE, TASK_TOKEN];
+    let known = [PRIORITY, DELAY, DEADLINE, TASK_TOKEN, GROUP, FLOW];
     if known.iter().chain(&FROM_ANOTHER).any(is) {
         return Ok(());
     }
@@ -155,7 +159,7 @@ mod tests {
             ("tollgate-priorty", "HIGH", "did you mean `Tollgate-Priority`?"),
             ("tollgate-x", "1", "`tollgate-x`"),
             ("tollgate-task-token", "t\u{f6}", "`Tollgate-Task-Token`"),
-            ("tollgate-group", "g", "`Tollgate-Group` is not supported"),
+            ("tollgate-group", "", "`Tollgate-Group` must have"),
             ("tollgate-delay", "soon", "`Tollgate-Delay`"),
             ("tollgate-deadline", "1999-01-01T00:00:00Z", "`Tollgate-Deadline`"),
             ("idempotency-key", "", "`Idempotency-Key`"),

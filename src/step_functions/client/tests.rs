@@ -1,4 +1,5 @@
 use super::*;
+use crate::aws::stub::on_the_network;
 use crate::step_functions::stub::{Says, Stub};
 
 const SECRET: &str = "AQCEAAAAKgAAAAMAsecret";
@@ -39,7 +40,7 @@ fn kind(outcome: &Outcome) -> Is {
 
 #[tokio::test]
 async fn every_answer_of_the_service_has_its_meaning() {
-    let table: [(Says, Is); 18] = [
+    let table: [(Says, Is); 20] = [
         (None, Is::Accepted),
         (Some((400, "TaskTimedOut")), Is::Gone(Gone::TimedOut)),
         (Some((400, "TaskDoesNotExist")), Is::Gone(Gone::DoesNotExist)),
@@ -54,13 +55,15 @@ async fn every_answer_of_the_service_has_its_meaning() {
         (Some((403, "UnrecognizedClientException")), Is::Hold(Scope::Service)),
         (Some((400, "ValidationException")), Is::Hold(Scope::Job)),
         (Some((400, "NewException")), Is::Hold(Scope::Job)),
+        (Some((400, "RequestTimeout")), Is::Later),
+        (Some((403, "RequestTimeTooSkewed")), Is::Hold(Scope::Service)),
         (Some((500, "InternalFailure")), Is::Later),
         (Some((503, "")), Is::Later),
         (Some((429, "")), Is::Later),
         (Some((404, "")), Is::Hold(Scope::Service)),
     ];
-    let stub = Stub::start().await;
-    let sfn = Sfn::of_stub(&stub.url, true);
+    let stub = Stub::new();
+    let sfn = Sfn::new(stub.aws.aws().step_functions(None));
     let calls = table.len();
     for (says, expected) in table {
         stub.will_say([says]);
@@ -71,8 +74,8 @@ async fn every_answer_of_the_service_has_its_meaning() {
 
 #[tokio::test]
 async fn what_is_sent_is_what_is_meant() {
-    let stub = Stub::start().await;
-    let sfn = Sfn::of_stub(&stub.url, true);
+    let stub = Stub::new();
+    let sfn = Sfn::new(stub.aws.aws().step_functions(None));
     let failure = TokenAnswer::Failure { error: "Tollgate.Http.404".into(), cause: "{}".into() };
     for outcome in [
         sfn.answer(&token(), success()).await,
@@ -98,8 +101,8 @@ async fn what_is_sent_is_what_is_meant() {
 
 #[tokio::test]
 async fn what_is_too_large_is_not_even_sent() {
-    let stub = Stub::start().await;
-    let sfn = Sfn::of_stub(&stub.url, true);
+    let stub = Stub::new();
+    let sfn = Sfn::new(stub.aws.aws().step_functions(None));
     let answer = TokenAnswer::Success { output: "x".repeat(MAX_OUTPUT + 1) };
     assert_eq!(sfn.answer(&token(), answer).await, Outcome::TooLarge);
     assert!(stub.calls().is_empty());
@@ -109,10 +112,11 @@ async fn what_is_too_large_is_not_even_sent() {
 async fn nobody_there_is_for_later_and_no_credentials_are_for_somebody_to_see() {
     // Bound and dropped: a port on which nobody listens.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let away = Sfn::of_stub(&format!("http://{free}"), true);
+    let away = on_the_network().step_functions(Some(format!("http://{free}")));
+    let away = Sfn::new(away);
     assert_eq!(kind(&away.answer(&token(), success()).await), Is::Later);
-    let stub = Stub::start().await;
-    let nobody = Sfn::of_stub(&stub.url, false);
+    let stub = Stub::new();
+    let nobody = Sfn::new(stub.aws.aws_without_credentials().step_functions(None));
     assert_eq!(kind(&nobody.heartbeat(&token()).await), Is::Hold(Scope::Service));
     assert!(stub.calls().is_empty());
 }

@@ -12,7 +12,7 @@ use crate::broker::time::Wall;
 use crate::store::codec::decode;
 use crate::store::cursor::{Cursor, Index};
 use crate::store::error::Result;
-use crate::store::record::Page;
+use crate::store::record::{Filter, Page};
 use crate::store::tables::DEAD;
 
 /// Which dead jobs; `None` means any.
@@ -58,7 +58,8 @@ pub(in crate::store) fn dead(
     after: Option<&Cursor>,
     limit: usize,
 ) -> Result<Page> {
-    let mut walk = Walk::new(txn, after, limit, LOOKED_AT)?;
+    let any = Filter::default();
+    let mut walk = Walk::new(txn, &any, after, limit, LOOKED_AT)?;
     walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
         let (header, place): (Header, Place) = decode("dead", value)?;
         let Place::Ended { end, .. } = place else { return Ok(Found::Nothing) };
@@ -74,7 +75,8 @@ pub(in crate::store) fn tally(
     after: Option<&Cursor>,
     looked_at: usize,
 ) -> Result<DeathTally> {
-    let mut walk = Walk::new(txn, after, 1, looked_at)?;
+    let any = Filter::default();
+    let mut walk = Walk::new(txn, &any, after, 1, looked_at)?;
     let mut deaths: BTreeMap<End, Deaths> = BTreeMap::new();
     walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
         let (header, place): (Header, Place) = decode("dead", value)?;

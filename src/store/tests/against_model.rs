@@ -2,11 +2,16 @@
 
 use std::path::Path;
 
-use super::weather::{CLAIMED, Weather};
+use super::weather::{CLAIMED, FLOWS, GROUPS, Weather};
 use super::{names, open_without_waiting, options};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
-use crate::broker::job::{JobId, JobState, Priority, Seat, TargetId};
+use crate::broker::counts;
+use crate::broker::fair::{FlowId, FlowKey};
+use crate::broker::group::{GroupKey, GroupName};
+use crate::broker::job::{JobId, JobState, Owed, Priority, TargetId};
+use crate::broker::payload::Request;
 use crate::broker::time::Wall;
+use crate::store::keys;
 use crate::store::model::Model;
 use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
 
@@ -73,11 +78,39 @@ fn same_after_opening(path: &Path, model: &Model) -> Recovered {
     let reader = store.reader();
     for (id, job) in model.jobs() {
         assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
-        assert_eq!(reader.request(id).unwrap().as_ref(), Some(&*job.request));
+        assert_eq!(request(&reader, id).as_ref(), Some(&*job.request));
         assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
     }
     same_lists(&reader, model);
+    same_tokens(&reader, model);
     recovered
+}
+
+/// With its token, as a start finds it.
+fn request(reader: &Reader, id: JobId) -> Option<Request> {
+    let request = reader.request(id).unwrap()?;
+    assert_eq!(request.task_token, None, "it is kept elsewhere");
+    Some(Request { task_token: reader.token(id).unwrap(), ..request })
+}
+
+/// A token is among those of living jobs or in the outbox, as long as it is owed.
+fn same_tokens(reader: &Reader, model: &Model) {
+    let owed = |ended| {
+        let jobs = model.jobs().filter(move |(_, job)| {
+            let record = &job.record;
+            record.header.owed == Owed::TaskToken && record.place.is_ended() == ended
+        });
+        jobs.map(|(id, job)| (id, job.request.task_token.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let (living, ended) = (owed(false), owed(true));
+    assert_eq!(reader.tokens(None, usize::MAX).unwrap(), living);
+    assert_eq!(reader.tokens_len().unwrap(), living.len() as u64);
+    if let [(first, _), rest @ ..] = &*living {
+        assert_eq!(reader.tokens(Some(*first), 2).unwrap(), rest[..rest.len().min(2)]);
+    }
+    let ids: Vec<JobId> = ended.iter().map(|(id, _)| *id).collect();
+    assert_eq!(reader.outbox(None, usize::MAX).unwrap(), ids);
+    assert_eq!(reader.outbox_len().unwrap(), ids.len() as u64);
 }
 
 fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
@@ -85,7 +118,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     let limit = weather.dice.roll(6) as usize;
     let ids: Vec<JobId> = model.jobs().map(|(id, _)| id).chain([JobId(0)]).collect();
     let id = *weather.dice.pick(&ids);
-    let seat = model.job(id).map(|job| job.record.header.seat);
+    let rank = model.job(id).map(|job| job.record.header.rank());
     let after = weather.dice.one_in(2).then(|| (weather.time(), id));
     let target = weather.target();
     let end = Some((Wall::NEVER, JobId(u128::MAX)));
@@ -98,16 +131,28 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
         Load::Dead { target, after, limit, ticket },
         Load::Finished { before: weather.time(), limit },
         Load::Job { id, ticket },
+        Load::Candidates { ids: ids.clone(), ticket },
         Load::Job { id: JobId(u128::MAX), ticket },
     ];
     for priority in Priority::ALL {
-        loads.push(Load::Ready { target, priority, after: seat, limit });
+        loads.push(Load::Ready { target, priority, after: rank, limit });
         loads.push(Load::Ready { target, priority, after: None, limit: 1_000 });
-        loads.push(Load::Ready { target, priority, after: Some(Seat(u64::MAX)), limit });
+        loads.push(Load::Ready { target, priority, after: Some(keys::LAST_RANK), limit });
+        for key in FLOWS {
+            let key = FlowKey::new(key).unwrap();
+            loads.push(Load::Flow { flow: FlowId { target, priority, key }, ticket });
+        }
     }
     for name in CLAIMED.into_iter().chain(["never"]) {
         let key = DedupKey { target, name: name.into() };
         loads.push(Load::Claim { key, ticket });
+    }
+    let mut vacant = None;
+    for name in GROUPS {
+        let key = GroupKey { target, name: GroupName::new(name).unwrap() };
+        loads.push(Load::Group { key: key.clone(), ticket });
+        loads.push(Load::Heir { key: key.clone(), ticket });
+        loads.push(Load::Vacant { after: vacant.replace(key), limit });
     }
     for load in loads {
         assert_eq!(store.load(&load).unwrap(), model.load(&load), "{load:?}");
@@ -115,7 +160,7 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     let reader = store.reader();
     let job = model.job(id);
     assert_eq!(reader.job(id).unwrap(), job.map(|job| job.record.clone()));
-    assert_eq!(reader.request(id).unwrap(), job.map(|job| (*job.request).clone()));
+    assert_eq!(request(&reader, id), job.map(|job| (*job.request).clone()));
     assert_eq!(reader.answer(id).unwrap().as_ref(), job.and_then(|job| job.answer.as_deref()));
 }
 
@@ -127,7 +172,7 @@ fn same_lists(reader: &Reader, model: &Model) {
     for target in [None, Some(TargetId(0)), Some(TargetId(1)), Some(TargetId(99))] {
         for state in some(&JobState::ALL) {
             for priority in [None, Some(Priority::High), Some(Priority::Batch)] {
-                let filter = Filter { target, state, priority };
+                let filter = Filter { target, state, priority, group: None };
                 let mut listed = walk(|after| reader.list(&filter, after, 3).unwrap());
                 listed.sort_by_key(|job| job.header.id);
                 let fits = |job: &&JobRecord| {
@@ -140,6 +185,33 @@ fn same_lists(reader: &Reader, model: &Model) {
             }
         }
     }
+    for (target, state, name) in [
+        (Some(TargetId(0)), Some(JobState::Queued), GROUPS[0]),
+        (None, Some(JobState::Queued), GROUPS[1]),
+        (Some(TargetId(0)), Some(JobState::Failed), GROUPS[0]),
+        (None, None, GROUPS[2]),
+    ] {
+        let group = Some(GroupName::new(name).unwrap());
+        let filter = Filter { target, state, priority: None, group: group.clone() };
+        let mut listed = walk(|after| reader.list(&filter, after, 3).unwrap());
+        listed.sort_by_key(|job| job.header.id);
+        let fits = |job: &&JobRecord| {
+            target.is_none_or(|target| target == job.header.target)
+                && state.is_none_or(|state| state == job.place.state())
+                && job.header.group.as_ref().map(|group| &group.name) == group.as_ref()
+        };
+        let records = model.jobs().map(|(_, job)| &job.record).filter(fits);
+        assert_eq!(listed.iter().collect::<Vec<_>>(), records.collect::<Vec<_>>());
+    }
+    let holding = |job: &&JobRecord| {
+        job.header.target == TargetId(0) && counts::holds(&job.place, job.header.stand())
+    };
+    let mut held: Vec<JobId> =
+        model.jobs().map(|(_, job)| &job.record).filter(holding).map(|j| j.header.id).collect();
+    let mut listed = reader.holding(TargetId(0), usize::MAX).unwrap();
+    held.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, held);
     let newest_first =
         walk(|after| reader.dead(TargetId(0), &Default::default(), after, 2).unwrap());
     let load =

@@ -12,8 +12,8 @@ use redb::{Database, StorageBackend};
 
 use super::{RUNNING, SUCCEEDED, header, names, request};
 use crate::broker::change::{Change, Insert, Load, Move, Turn};
-use crate::broker::io::Source;
-use crate::broker::job::{Event, Happening, Header, Place, Priority};
+use crate::broker::group::Stand;
+use crate::broker::job::{Event, Happening, Header, Place, Priority, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
 use crate::store::Store;
@@ -101,6 +101,7 @@ fn turns_of_deletes(store: &mut Store, jobs: u64, batch: u64) -> u64 {
             target: header.target,
             priority: header.priority,
             place: SUCCEEDED,
+            stand: Stand::Gone,
         };
         let changes: Vec<Change> = (from..(from + batch).min(jobs)).map(job).map(delete).collect();
         store.commit(Turn(from), &changes).unwrap();
@@ -171,6 +172,7 @@ fn step(
         from_priority,
         from_seat,
         from_owed: crate::broker::job::Owed::Nothing,
+        from_stand: Default::default(),
         to,
         events,
         answer,

@@ -152,7 +152,7 @@ fn a_row_in_the_wrong_place_fails_the_commit_that_needs_it() {
         {
             let mut ready = txn.open_table(READY).unwrap();
             ready.pop_first().unwrap();
-            ready.insert(&[9; 13], [1_u8].as_slice()).unwrap();
+            ready.insert(&[9; 21], [1_u8].as_slice()).unwrap();
         }
         txn.commit().unwrap();
     }
@@ -162,7 +162,7 @@ fn a_row_in_the_wrong_place_fails_the_commit_that_needs_it() {
         error.to_string(),
         format!(
             "the store is damaged: {}: move of job 00000000-0000-0000-0000-000000000001: \
-             table ready: row 00000000010000000000000001 is missing; \
+             table ready: row 000000000100000000000000000000000000000001 is missing; \
              keep the file as it is and restore it from a backup",
             path.display()
         )

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::fair::{Clock, FlowKey, Tag};
+use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
 };
-use crate::broker::payload::{Answer, Request};
+use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::store::codec::{decode, encode};
 use crate::store::{JobRecord, jobs};
@@ -44,13 +46,20 @@ fn full() -> Header {
         first_sent_at: Some(at(9)),
         max_attempts: Some(10),
         owed: crate::broker::job::Owed::Nothing,
+        group: Some(Membership {
+            name: GroupName::new("g").unwrap(),
+            order: Seat(11),
+            stand: Stand::Behind,
+        }),
+        flow: Some(FlowKey::new("f").unwrap()),
+        tag: Tag(12),
     }
 }
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a00");
-    is(&header(1), "0101000101e807e80700000000000000");
+    is(&full(), "01ac02020203040401050607080109010a000101670b020101660c");
+    is(&header(1), "0101000101e807e80700000000000000000000");
 }
 
 #[test]
@@ -65,6 +74,7 @@ fn places() {
     is(&ended(End::Failed(Failure::RetriesExhausted)), "0104010101");
     is(&ended(End::Expired), "01040201");
     is(&ended(End::Cancelled), "01040301");
+    is(&Place::Behind { due: Some(at(1)) }, "01050101");
 }
 
 #[test]
@@ -91,6 +101,8 @@ fn histories() {
         (Happening::Expired, "0c"),
         (Happening::Failed { code: "b".into() }, "0d0162"),
         (Happening::Redriven, "0e"),
+        (Happening::Behind, "12"),
+        (Happening::Headed, "13"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }
@@ -108,7 +120,8 @@ fn bodies() {
         live: true,
         task_token: None,
     };
-    is(&request, "0103474554012f01016101ff0378797a01016b0100");
+    is(&request, "0103474554012f01016101ff0378797a01016b01");
+    is(&TaskToken::new("tok").unwrap(), "0103746f6b");
     let answer =
         Answer { status: 200, headers: headers(), body: Bytes::from_static(b"z"), truncated: true };
     is(&answer, "01c80101016101ff017a01");
@@ -116,9 +129,10 @@ fn bodies() {
 
 #[test]
 fn rows() {
-    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a0001");
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a0003");
+    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a000101670b020101660c01");
+    is(&(full(), at(3)), "01ac02020203040401050607080109010a000101670b020101660c03");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
+    is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
 }
@@ -128,7 +142,10 @@ fn records() {
     let events = [Event { at: at(7), what: Happening::Due }];
     let mut bytes = Vec::new();
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
-    assert_eq!(in_hex(&bytes), "0101ac02020203040401050607080109010a00010164010702");
+    assert_eq!(
+        in_hex(&bytes),
+        "0101ac02020203040401050607080109010a000101670b020101660c010164010702"
+    );
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
     for length in 0..bytes.len() {

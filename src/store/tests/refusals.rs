@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{ERP, RUNNING, SUCCEEDED, at, header, insert, open, step};
 use crate::broker::change::{Change, Turn};
+use crate::broker::group::Stand;
 use crate::broker::job::{End, JobId, Place, Priority, Seat, TargetId};
 use crate::broker::payload::Answer;
 use crate::store::{Cursor, Filter, HISTORY_HEAD, HISTORY_KEPT, StoreError};
@@ -56,14 +57,23 @@ fn what_does_not_fit_is_refused() {
     refused(abroad, "table targets: row 3 is missing");
     let mut twin = header(5);
     twin.seat = Seat(1);
-    refused(insert(twin), "table ready: row 00000000010000000000000001 is there already");
+    refused(
+        insert(twin),
+        "table ready: row 000000000100000000000000000000000000000001 is there already",
+    );
+    let mut owing = header(7);
+    owing.owed = crate::broker::job::Owed::TaskToken;
+    refused(insert(owing), "table tokens: TaskToken is owed, with no token");
     let mut begun = insert(header(6));
     if let Change::Insert(insert) = &mut begun {
         insert.place = RUNNING;
     }
     refused(begun, "begins as running");
     let normal = Priority::Normal;
-    let delete = |id, place| Change::Delete { id: JobId(id), target: ERP, priority: normal, place };
+    let delete = |id, place| {
+        let (id, stand) = (JobId(id), Stand::Gone);
+        Change::Delete { id, target: ERP, priority: normal, place, stand }
+    };
     refused(delete(1, Place::Queued), "it is queued yet");
     refused(delete(2, Place::Ended { end: End::Succeeded, at: elsewhere }), "it is NORMAL and");
     refused(delete(7, SUCCEEDED), "is missing");

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::broker::change::{Change, Claim, DedupKey, Insert, Move, Turn};
-use crate::broker::io::Source;
+use crate::broker::change::{Change, Claim, DedupKey, Insert, Load, Loaded, Move, Ticket, Turn};
+use crate::broker::fair::{FlowId, FlowKey, Tag};
+use crate::broker::group::{GroupKey, GroupName, Membership, Stand};
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::time::Wall;
@@ -35,6 +36,8 @@ impl Dice {
     }
 }
 
+pub(super) const GROUPS: [&str; 3] = ["g", "customer 7", "Ünïcode"];
+pub(super) const FLOWS: [&str; 3] = ["f", "tenant 7", "ünïcode"];
 pub(super) const CLAIMED: [&str; 4] = ["a", "b", "order 7", "ünïcode"];
 
 #[derive(Debug)]
@@ -84,11 +87,16 @@ impl Weather {
     fn change(&mut self, model: &Model) -> Change {
         let jobs: Vec<&ModelJob> = model.jobs().map(|(_, job)| job).collect();
         match self.dice.roll(20) {
+            11 | 12 => {
+                let (target, priority, key) = (self.target(), self.priority(), self.flow());
+                let flow = FlowId { target, priority, key };
+                Change::Flow { flow, done: Tag(self.dice.roll(60)) }
+            }
             0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
             1 => Change::Held { target: self.target(), until: self.time() },
-            2..=7 => self.insert(),
-            8 | 9 => self.delete(&jobs).unwrap_or_else(|| self.insert()),
-            _ => self.step(&jobs).unwrap_or_else(|| self.insert()),
+            2..=7 => self.insert(model),
+            8 | 9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
+            _ => self.step(&jobs, model).unwrap_or_else(|| self.insert(model)),
         }
     }
 
@@ -97,10 +105,19 @@ impl Weather {
         Seat(self.seats)
     }
 
-    fn insert(&mut self) -> Change {
+    fn flow(&mut self) -> FlowKey {
+        FlowKey::new(self.dice.pick::<&str>(&FLOWS)).unwrap()
+    }
+
+    pub(super) fn group(&mut self) -> GroupName {
+        let name = *self.dice.pick::<&str>(&GROUPS);
+        GroupName::new(name).unwrap()
+    }
+
+    fn insert(&mut self, model: &Model) -> Change {
         self.jobs += 1;
         let queued = !self.dice.one_in(4);
-        let header = Header {
+        let mut header = Header {
             // Not in order of birth, and of every length.
             id: JobId(self.jobs << (self.dice.roll(12) * 10) | 1 << 127 | self.jobs),
             target: self.target(),
@@ -115,13 +132,26 @@ impl Weather {
             first_sent_at: None,
             max_attempts: self.dice.one_in(3).then_some(3),
             owed: if self.dice.one_in(3) { Owed::TaskToken } else { Owed::Nothing },
+            group: None,
+            flow: self.dice.one_in(3).then(|| self.flow()),
+            tag: Tag(self.dice.roll(50)),
         };
         let claim = self.dice.one_in(3).then(|| Claim {
             key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
             digest: [self.dice.roll(256) as u8; 32],
             until: self.time(),
         });
-        let place = if queued { Place::Queued } else { Place::Scheduled { due: self.time() } };
+        let mut place = if queued { Place::Queued } else { Place::Scheduled { due: self.time() } };
+        if self.dice.one_in(2) {
+            let (name, order) = (self.group(), Seat(self.jobs as u64));
+            // Now and then nobody is at the head, as after a crash.
+            let behind = taken(model, header.target, &name) || self.dice.one_in(4);
+            if behind {
+                place = Place::Behind { due: self.dice.one_in(3).then(|| self.time()) };
+            }
+            let stand = if behind { Stand::Behind } else { Stand::Head };
+            header.group = Some(Membership { name, order, stand });
+        }
         let request = Arc::new(Request {
             method: "PUT".into(),
             path: format!("/{}", self.jobs),
@@ -129,7 +159,8 @@ impl Weather {
             body: self.body(),
             idempotency_key: self.dice.one_in(2).then(|| "key".into()),
             live: self.dice.one_in(2),
-            task_token: TaskToken::new("secret").filter(|_| header.owed == Owed::TaskToken),
+            task_token: TaskToken::new(format!("secret-{}", self.jobs))
+                .filter(|_| header.owed == Owed::TaskToken),
         });
         let events = self.events();
         Change::Insert(Box::new(Insert {
@@ -142,14 +173,19 @@ impl Weather {
         }))
     }
 
-    fn step(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
+    fn step(&mut self, jobs: &[&ModelJob], model: &Model) -> Option<Change> {
         let job = self.any(jobs)?;
         let from = job.record.place;
+        let wanted = match from {
+            Place::Behind { due } => due,
+            _ => None,
+        };
         let places = [
             // Its task token was answered.
             from,
-            Place::Scheduled { due: self.time() },
+            Place::Scheduled { due: wanted.unwrap_or_else(|| self.time()) },
             Place::Queued,
+            Place::Behind { due: None },
             Place::Running { started: self.time() },
             Place::Waiting { due: self.time() },
             Place::Ended { end: End::Succeeded, at: self.time() },
@@ -175,9 +211,14 @@ impl Weather {
         if !to.is_ended() && (self.dice.one_in(4) || redriven) {
             header.priority = self.priority();
         }
+        let stand = self.stand(old, &from, &to, model)?;
+        if let Some(group) = &mut header.group {
+            group.stand = stand;
+        }
         // A seat of its own wherever another job could sit in the old one.
         if to == Place::Queued && (header.priority != old.priority || redriven || old.seat.0 == 0) {
             header.seat = self.seat();
+            header.tag = Tag(self.dice.roll(50));
         }
         Some(Change::Move(Box::new(Move {
             header,
@@ -185,10 +226,39 @@ impl Weather {
             from_priority: old.priority,
             from_seat: old.seat,
             from_owed: old.owed,
+            from_stand: old.stand(),
             to,
             events: self.events(),
             answer: self.dice.one_in(3).then(|| Arc::new(self.answer())),
         })))
+    }
+
+    /// How a job stands in its group after this step; `None` where it cannot be taken.
+    fn stand(&mut self, old: &Header, from: &Place, to: &Place, model: &Model) -> Option<Stand> {
+        let Some(group) = &old.group else {
+            return (!matches!(to, Place::Behind { .. })).then_some(Stand::Gone);
+        };
+        let key = GroupKey { target: old.target, name: group.name.clone() };
+        let ticket = Ticket(0);
+        let Loaded::Heir { heir, .. } = model.load(&Load::Heir { key, ticket }) else {
+            panic!("another answer than was asked for")
+        };
+        let headless = heir.is_some() || !taken(model, old.target, &group.name);
+        let behind = matches!(to, Place::Behind { .. });
+        match group.stand {
+            // It dies, and may hold its group.
+            stand if to.is_ended() && !from.is_ended() => {
+                let dead = matches!(to, Place::Ended { end, .. } if end.is_dead());
+                Some(if dead && self.dice.one_in(2) { stand } else { Stand::Gone })
+            }
+            Stand::Behind if to.is_ended() => {
+                Some(if headless { Stand::Head } else { Stand::Behind })
+            }
+            Stand::Gone if to.is_ended() => Some(Stand::Gone),
+            Stand::Head => (!behind).then_some(Stand::Head),
+            Stand::Behind | Stand::Gone if behind => Some(Stand::Behind),
+            Stand::Behind | Stand::Gone => headless.then_some(Stand::Head),
+        }
     }
 
     fn delete(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
@@ -202,6 +272,7 @@ impl Weather {
             target: record.header.target,
             priority: record.header.priority,
             place: record.place,
+            stand: record.header.stand(),
         })
     }
 
@@ -239,4 +310,10 @@ impl Weather {
         let length = 1 + self.dice.roll(10).pow(4);
         Bytes::from(vec![self.dice.roll(256) as u8; length as usize])
     }
+}
+
+/// Whether anybody is in the group.
+fn taken(model: &Model, target: TargetId, name: &GroupName) -> bool {
+    let key = GroupKey { target, name: name.clone() };
+    matches!(model.load(&Load::Group { key, ticket: Ticket(0) }), Loaded::Group { taken: true, .. })
 }

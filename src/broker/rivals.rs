@@ -1,0 +1,86 @@
+//! Redriving a job whose name a later one has: what the name stands for would be done twice.
+//!
+//! A `dedup_id` stands for its job while that lives and for a while after, and a later job may then
+//! take it. Whoever redrives the first one is told of the later one, which is the one to redrive.
+
+use super::Broker;
+use super::change::{Candidate, DedupKey, Load, Ticket};
+use super::command::{Pending, is_laid_down};
+use super::flows::Then;
+use super::io::{CommandError, JobCommand, Output, ReplyTo};
+use super::job::{End, Header, JobId, Place};
+use super::time::Now;
+
+impl Broker {
+    /// Redrives a job once it is known that no other has its name.
+    pub(super) fn ask_to_redrive(&mut self, to: ReplyTo, job: JobId) {
+        let ticket = self.next_ticket();
+        self.pending.insert(ticket, Pending::Redrive { to, job });
+        self.outputs.push_back(Output::Load(Load::Candidates { ids: vec![job], ticket }));
+    }
+
+    pub(super) fn candidates(&mut self, now: Now, ticket: Ticket, rows: Vec<Candidate>) {
+        match self.pending.get(&ticket) {
+            Some(Pending::Redrive { .. }) => {
+                let Some(Pending::Redrive { to, job }) = self.pending.remove(&ticket) else {
+                    return;
+                };
+                let found = rows.into_iter().next();
+                if let Some(result) = self.try_redrive(now, to, job, found) {
+                    self.answer(to, result);
+                }
+            }
+            Some(Pending::Sweep { .. }) => self.redrive_page(now, ticket, rows),
+            _ => {}
+        }
+    }
+
+    /// `None` where something must be asked first.
+    fn try_redrive(
+        &mut self,
+        now: Now,
+        to: ReplyTo,
+        id: JobId,
+        found: Option<Candidate>,
+    ) -> Option<Result<(Header, Place), CommandError>> {
+        let rival = found.as_ref().and_then(|found| self.rival(id, found));
+        let Some(job) = self.newest(id, found) else { return Some(Err(CommandError::NoSuchJob)) };
+        if !is_laid_down(&job) {
+            return Some(Err(CommandError::Conflict { state: job.1.state() }));
+        }
+        if self.draining {
+            return Some(Err(CommandError::Draining));
+        }
+        if let Some(by) = rival {
+            return Some(Err(CommandError::Overtaken { by }));
+        }
+        let command = JobCommand::Redrive { job: id };
+        if self.ask_flow(&job.0, Then::Command { to, command }) {
+            return None;
+        }
+        Some(Ok(self.redrive(now, job)))
+    }
+
+    /// What memory has learned meanwhile is newer than what the store said.
+    pub(super) fn newest(&self, id: JobId, found: Option<Candidate>) -> Option<(Header, Place)> {
+        let found = found.filter(|_| !self.jobs.is_deleted(id));
+        let known = self.jobs.get(id).map(|(header, place)| (header.clone(), *place));
+        known.or(found.map(|found| (found.header, found.place)))
+    }
+
+    /// The other job that has its name.
+    pub(super) fn rival(&self, id: JobId, found: &Candidate) -> Option<JobId> {
+        let name = found.name.clone()?;
+        let key = DedupKey { target: found.header.target, name };
+        if let Some(holder) = self.lookups.fresh_holder(&key) {
+            return Some(holder).filter(|holder| *holder != id);
+        }
+        let holder = found.holder.filter(|holder| *holder != id)?;
+        // What was cancelled has let its name go.
+        let is_cancelled =
+            |place: &Place| matches!(place, Place::Ended { end: End::Cancelled, .. });
+        let gone = self.jobs.is_deleted(holder)
+            || self.jobs.get(holder).is_some_and(|(_, place)| is_cancelled(place));
+        (!gone).then_some(holder)
+    }
+}
