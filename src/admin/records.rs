@@ -2,7 +2,7 @@
 
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
+use crate::store::{Cursor, Filter, JobRecord, NotACursor, Page, Reader, Space, StoreError};
 
 use super::AdminState;
 use super::error::AdminError;
@@ -33,8 +33,7 @@ pub(super) trait Records: Send + Sync {
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
     fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
-    /// The size of the store, in bytes.
-    fn bytes(&self) -> u64;
+    fn space(&self) -> Space;
     fn has_room(&self) -> bool;
 }
 
@@ -78,8 +77,8 @@ impl Records for Reader {
         Ok(Reader::dead(self, target, cursor(after)?.as_ref(), limit)?.into())
     }
 
-    fn bytes(&self) -> u64 {
-        Reader::bytes(self)
+    fn space(&self) -> Space {
+        Reader::space(self)
     }
 
     fn has_room(&self) -> bool {

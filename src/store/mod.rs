@@ -34,6 +34,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
+pub use disk::Space;
 pub use error::StoreError;
 pub use reader::Reader;
 pub use record::{Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};

@@ -9,5 +9,6 @@ mod idle;
 mod metronome;
 mod outcomes;
 mod priority;
+mod prometheus;
 mod reload;
 mod support;

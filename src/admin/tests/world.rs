@@ -32,7 +32,7 @@ use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
-use crate::store::{Filter, JobRecord, Options, Store};
+use crate::store::{Filter, JobRecord, Options, Space, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -269,8 +269,8 @@ impl Records for Shelf {
         })
     }
 
-    fn bytes(&self) -> u64 {
-        4_096
+    fn space(&self) -> Space {
+        Space { bytes: 4_096, free: Some(1 << 30), min_free: 1 << 20 }
     }
 
     fn has_room(&self) -> bool {
