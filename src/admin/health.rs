@@ -122,7 +122,7 @@ pub(super) async fn metrics(
 ) -> Result<([(http::HeaderName, &'static str); 1], String), AdminError> {
     let view = state.handle.view().await?;
     state.recent.observe(&view);
-    let bytes = state.look(|records| Ok(records.bytes())).await?;
-    let text = state.metrics.render(&view, bytes);
+    let space = state.look(|records| Ok(records.space())).await?;
+    let text = state.metrics.render(&view, &space);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

@@ -4,7 +4,7 @@ use crate::broker::group::GroupKey;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{
-    Cursor, DeadFilter, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, StoreError,
+    Cursor, DeadFilter, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, Space, StoreError,
 };
 
 use super::AdminState;
@@ -49,8 +49,7 @@ pub(super) trait Records: Send + Sync {
     fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError>;
     /// Whose turn it is in a group.
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError>;
-    /// The size of the store, in bytes.
-    fn bytes(&self) -> u64;
+    fn space(&self) -> Space;
     fn has_room(&self) -> bool;
     fn owed(&self) -> Result<OwedTokens, ReadError>;
 }
@@ -118,8 +117,8 @@ impl Records for Reader {
         Ok(Reader::head_of(self, group)?)
     }
 
-    fn bytes(&self) -> u64 {
-        Reader::bytes(self)
+    fn space(&self) -> Space {
+        Reader::space(self)
     }
 
     fn has_room(&self) -> bool {

@@ -182,7 +182,7 @@ impl World {
 
     fn counted(&self, line: &str) -> bool {
         let view = crate::handle::View { now: Default::default(), targets: Vec::new() };
-        self.metrics.render(&view, 0).lines().any(|other| other == line)
+        self.metrics.render(&view, &Default::default()).lines().any(|other| other == line)
     }
 }
 

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
+pub use disk::Space;
 pub use error::StoreError;
 pub use list::{DeadFilter, DeathTally, Deaths};
 pub use reader::Reader;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
-use super::disk::Disk;
+use super::disk::{Disk, Space};
 use super::error::StoreError;
 use super::file::File;
 use super::list::{DeadFilter, DeathTally};
@@ -130,9 +130,9 @@ impl Reader {
         self.read(|txn| groups::held(txn, target, limit))
     }
 
-    /// The size of the file, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.disk.bytes()
+    /// How large the file is and what is left around it. Asks the disk.
+    pub fn space(&self) -> Space {
+        self.disk.space()
     }
 
     /// Whether new jobs may come in: the disk has room (`min_free_disk`). The disk is asked once a

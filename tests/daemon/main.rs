@@ -13,5 +13,6 @@ mod idle;
 mod metronome;
 mod outcomes;
 mod priority;
+mod prometheus;
 mod reload;
 mod support;

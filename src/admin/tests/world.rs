@@ -36,7 +36,7 @@ use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::step_functions::Health;
-use crate::store::{DeadFilter, DeathTally, Filter, JobRecord, Options, Store};
+use crate::store::{DeadFilter, DeathTally, Filter, JobRecord, Options, Space, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -289,8 +289,8 @@ impl Records for Shelf {
         self.sound().map(|()| DeathTally::default())
     }
 
-    fn bytes(&self) -> u64 {
-        4_096
+    fn space(&self) -> Space {
+        Space { bytes: 4_096, free: Some(1 << 30), min_free: 1 << 20 }
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
