@@ -8,16 +8,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
-use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::course::Aim;
+use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
-use crate::broker::payload::{Outcome, Report, Request};
+use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
 use crate::broker::time::Now;
 use crate::config::Target;
-use crate::dispatch::{Dispatcher, Outgoing};
+use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
 use crate::metrics::Books;
 use crate::pulse::Pulse;
@@ -60,6 +61,16 @@ struct Writing {
     replies: Vec<(ReplyTo, Reply)>,
     taken: Vec<(TargetId, Priority, Source)>,
     ended: Vec<Ended>,
+}
+
+/// What `Output::Send` says.
+struct Leaves {
+    job: JobId,
+    target: TargetId,
+    priority: Priority,
+    number: u32,
+    attempt: u32,
+    aim: Aim,
 }
 
 pub(crate) struct Driver {
@@ -191,26 +202,27 @@ impl Driver {
                 self.feed(make(to));
             }
             Message::Tell(input) => self.feed(input),
-            Message::Attempted { job, target, priority, attempt, report } => {
+            Message::Attempted { job, target, priority, number, report } => {
                 self.pulse.totals(target).attempted(report.outcome);
                 let name = self.handle.directory();
                 let target = (target, name.name(target));
                 self.books.attempt(target, priority, report.outcome, report.took);
-                self.feed(Input::Attempted { job, attempt, report });
+                self.feed(Input::Attempted { job, number, report });
             }
             Message::View(answer) => {
                 let now = self.now();
                 // Whoever asked may have hung up.
-                let _ = answer.send(View { now, targets: self.broker.view(now) });
+                let (targets, limits) = (self.broker.view(now), self.broker.limits(now));
+                let _ = answer.send(View { now, targets, limits });
             }
-            Message::Configure { targets, retention } => {
+            Message::Configure { targets, limits, retention } => {
                 self.targets = targets.iter().map(|(id, t)| (*id, t.clone())).collect();
                 let targets = targets
                     .into_iter()
                     .map(|(id, target)| (id, target.name.clone(), target.policy.clone()))
                     .collect();
                 self.feed(Input::Retention { keep: retention });
-                self.feed(Input::Configure { targets });
+                self.feed(Input::Configure { targets, limits });
             }
             Message::Store(Done::Committed { turn, requests }) => self.committed(turn, requests),
             Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
@@ -232,8 +244,9 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
                 Output::Load(load) => self.gathered.loads.push(load),
-                Output::Send { job, target, priority, attempt } => {
-                    self.send(job, target, priority, attempt);
+                Output::Send { job, target, priority, number, attempt, aim } => {
+                    let leaves = Leaves { job, target, priority, number, attempt, aim };
+                    self.send(leaves);
                 }
                 Output::Unsend { job } => {
                     self.requests.remove(&job);
@@ -246,11 +259,29 @@ impl Driver {
                     let directory = self.handle.directory();
                     self.books.waited((target, directory.name(target)), priority, wait);
                 }
+                Output::DeadFill(fill) => self.dead_fill(fill),
                 Output::Drained => {
                     self.drained = true;
                     self.tell_drained();
                 }
             }
+        }
+    }
+
+    fn dead_fill(&mut self, DeadFill { target, fill, dropped }: DeadFill) {
+        let directory = self.handle.directory();
+        let name = directory.name(target);
+        let percent = (fill * 100.0).round();
+        if dropped > 0 {
+            warn!(target = name, dropped, percent, "dead jobs were forgotten: dead_retention");
+            self.books.dropped((target, name), dropped);
+        } else {
+            warn!(
+                target = name,
+                percent,
+                "dead_retention is nearly full: redrive or purge dead jobs, or raise it, before the \
+                 oldest are forgotten"
+            );
         }
     }
 
@@ -324,8 +355,9 @@ impl Driver {
         self.tell_drained();
     }
 
-    /// The start of this attempt is on disk and its token is taken: off it goes.
-    fn send(&mut self, job: JobId, target: TargetId, priority: Priority, attempt: u32) {
+    /// The start of this request is on disk and its token is taken: off it goes.
+    fn send(&mut self, leaves: Leaves) {
+        let Leaves { job, target, priority, number, attempt, aim } = leaves;
         let request = self.requests.remove(&job);
         let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
             // A fault of ours. Nothing has left, and nothing is lost.
@@ -334,34 +366,51 @@ impl Driver {
                 outcome: Outcome::Refused,
                 answer: None,
                 retry_after: None,
+                hint: None,
                 reason: Some("the broker had no request at hand to send".into()),
                 took: Duration::ZERO,
+                close: Close::Whole,
+                follow: Follow::Nothing,
             };
-            let message = Message::Attempted { job, target, priority, attempt, report };
+            let message = Message::Attempted { job, target, priority, number, report };
             let _ = self.outbox.send(message);
             return;
         };
-        debug!(%job, attempt, target = config.name, "sending");
         self.pulse.totals(target).sent(self.handle.mono_now());
+        debug!(%job, attempt, number, ?aim, target = config.name, "sending");
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
         let asks = self.step_functions.clone().filter(StepFunctions::checks_before_dispatch);
         let handle = self.handle.clone();
         self.runtime.spawn(async move {
+            let (to_loop, clock) = (outbox.clone(), handle.clone());
+            let departure = Departure::new(move || {
+                let at = clock.mono_now();
+                // A loop that has stopped lets nothing go.
+                let _ = to_loop.send(Message::Tell(Input::Left { job, number, at }));
+            });
             if let Some(step_functions) = asks {
-                if let Some(reason) = gone(&step_functions, &request).await {
-                    let _ = outbox.send(Message::Tell(Input::NotSent { job, attempt, reason }));
+                // What Step Functions takes to answer is not for the next request to wait for.
+                if aim == Aim::Work && request.task_token.is_some() {
+                    departure.tell();
+                }
+                // Whether somebody waits does not change what the work did.
+                if aim == Aim::Work
+                    && let Some(reason) = gone(&step_functions, &request).await
+                {
+                    let _ = outbox.send(Message::Tell(Input::NotSent { job, number, reason }));
                     return;
                 }
-                let limit = config.policy.limit;
-                while let Some(at) = step_functions.leave(target, limit, handle.mono_now()) {
+                let pace = config.policy.limit.pace();
+                while let Some(at) = step_functions.leave(target, pace, handle.mono_now()) {
                     let patience = at.since(handle.mono_now());
                     tokio::time::sleep_until(tokio::time::Instant::now() + patience).await;
                 }
             }
-            let outgoing = Outgoing { id: job, attempt, priority, request: &request };
-            let report = dispatcher.attempt(&config, outgoing).await;
-            let message = Message::Attempted { job, target, priority, attempt, report };
+            let (request, aim) = (&*request, &aim);
+            let outgoing = Outgoing { id: job, attempt, priority, request, aim, number };
+            let report = dispatcher.attempt_telling(&config, outgoing, &departure).await;
+            let message = Message::Attempted { job, target, priority, number, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.
             let _ = outbox.send(message);
         });

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::broker::io::{
-    CommandError, Input, JobCommand, Reply, Submission, Submitted, Sweep, TargetView, UnknownTarget,
+    CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,
+    TargetView, UnknownTarget,
 };
 use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::payload::{Answer, Report};
+use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
 use crate::pulse::Pulse;
@@ -31,12 +33,12 @@ pub(crate) enum Message {
     },
     Tell(Input),
     View(oneshot::Sender<View>),
-    /// An attempt has ended.
+    /// A request has ended.
     Attempted {
         job: JobId,
         target: TargetId,
         priority: Priority,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// A commit or a load is done; see the store's thread.
@@ -44,6 +46,8 @@ pub(crate) enum Message {
     /// The targets there are from now on, and how long ended jobs are kept.
     Configure {
         targets: Vec<(TargetId, Arc<Target>)>,
+        /// Those that targets share.
+        limits: Vec<(LimitName, Bounds)>,
         retention: Duration,
     },
     /// Take nothing new, finish what is under way, and say so.
@@ -60,6 +64,7 @@ pub(crate) type MakeInput = Box<dyn FnOnce(crate::broker::io::ReplyTo) -> Input 
 pub struct View {
     pub now: crate::broker::time::Now,
     pub targets: Vec<TargetView>,
+    pub limits: Vec<LimitView>,
 }
 
 /// The targets by name and by number, as configured now. Swapped whole on a reload.
@@ -280,9 +285,14 @@ impl Handle {
         }
     }
 
-    /// Redrives or purges every job of `target` that is dead now; says how many.
-    pub async fn sweep(&self, target: TargetId, sweep: Sweep) -> Result<u64, Stopped> {
-        match self.ask(move |to| Input::Sweep { to, target, sweep }).await? {
+    /// Redrives or purges those jobs of `target` that are dead now; says how many.
+    pub async fn sweep(
+        &self,
+        target: TargetId,
+        sweep: Sweep,
+        which: DeadFilter,
+    ) -> Result<u64, Stopped> {
+        match self.ask(move |to| Input::Sweep { to, target, sweep, which }).await? {
             Reply::Swept(count) => Ok(count),
             other => unreachable!("a sweep is answered with {other:?}"),
         }

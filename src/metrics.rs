@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{
 use crate::broker::io::{BlockedOn, TargetView};
 use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
+use crate::broker::policy::LimitId;
 use crate::handle::View;
 use crate::store::Space;
 
@@ -25,6 +26,7 @@ const ATTEMPTS: &str = "tollgate_attempts_total";
 const FINISHED: &str = "tollgate_jobs_finished_total";
 const QUEUE_WAIT: &str = "tollgate_queue_wait_seconds";
 const ATTEMPT_DURATION: &str = "tollgate_attempt_duration_seconds";
+const DEAD_DROPPED: &str = "tollgate_dead_jobs_dropped_total";
 const DEFERRALS: &str = "tollgate_deferrals_total";
 const COMMIT_SECONDS: &str = "tollgate_store_commit_seconds";
 const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
@@ -113,11 +115,12 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 9] = [
+        let described: [(&'static str, Unit, &'static str); 10] = [
             (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
             (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
             (FINISHED, Unit::Count, "Jobs that ended, by how."),
             (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
+            (DEAD_DROPPED, Unit::Count, "Dead jobs that were forgotten for `dead_retention`."),
             (CALLBACKS, Unit::Count, "Calls that answer a task token, by what became of them."),
             (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
             (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
@@ -296,6 +299,11 @@ impl Books {
         histogram.record(wait.as_secs_f64());
     }
 
+    pub(crate) fn dropped(&mut self, target: (TargetId, &str), jobs: u64) {
+        let key = key(DEAD_DROPPED, target.1, None, None);
+        self.metrics.0.recorder.register_counter(&key, &META).increment(jobs);
+    }
+
     pub(crate) fn passed_over(&mut self, target: (TargetId, &str), of: Priority) {
         let recorder = &self.metrics.0.recorder;
         let counter = self.deferrals.entry((target.0, of)).or_insert_with(|| {
@@ -346,12 +354,15 @@ fn write_view(text: &mut String, view: &View, space: &Space) -> std::fmt::Result
         }
     }
     type Value = fn(&TargetView) -> f64;
-    let per_target: [(&str, &str, Value); 6] = [
+    let per_target: [(&str, &str, Value); 8] = [
         ("tollgate_jobs_scheduled", "Jobs whose time has not come.", |target| {
             target.counts.in_state(JobState::Scheduled) as f64
         }),
         ("tollgate_jobs_waiting", "Jobs that wait for a retry.", |target| {
             target.counts.in_state(JobState::Waiting) as f64
+        }),
+        ("tollgate_jobs_verifying", "Jobs that wait for the next question about them.", |target| {
+            target.counts.in_state(JobState::Verifying) as f64
         }),
         ("tollgate_in_flight", "Attempts under way.", |target| f64::from(target.in_flight)),
         ("tollgate_dead_jobs", "Jobs that ended without success and are kept.", |target| {
@@ -362,17 +373,28 @@ fn write_view(text: &mut String, view: &View, space: &Space) -> std::fmt::Result
             "Groups that wait for a dead job to be redriven or purged.",
             |t| t.counts.held_groups() as f64,
         ),
-        ("tollgate_rate_per_second", "The rate in force; 0 while paused.", |target| match &target
-            .policy
-        {
-            Some(policy) if !target.paused => policy.limit.rate.per_second(),
-            _ => 0.0,
+        ("tollgate_rate_per_second", "The rate in force; 0 while nothing may be sent.", |target| {
+            let shut = matches!(target.blocked, Some((BlockedOn::Closed, _)));
+            match target.rate {
+                Some(rate) if !target.paused && !shut => rate.per_second(),
+                _ => 0.0,
+            }
+        }),
+        ("tollgate_breaker_open", "1 while one job at a time probes a target that fails.", |t| {
+            f64::from(u8::from(t.breaker_open))
         }),
     ];
     for (name, help, value) in per_target {
         family(text, name, "gauge", help)?;
         for target in &view.targets {
             writeln!(text, "{name}{{target=\"{}\"}} {}", target.name, value(target))?;
+        }
+    }
+    let name = "tollgate_dead_retention_ratio";
+    family(text, name, "gauge", "How full dead_retention is; at 1 the oldest are forgotten.")?;
+    for target in &view.targets {
+        if let Some(fill) = target.dead_fill {
+            writeln!(text, "{name}{{target=\"{}\"}} {fill}", target.name)?;
         }
     }
     let name = "tollgate_blocked_seconds_total";
@@ -384,6 +406,7 @@ fn write_view(text: &mut String, view: &View, space: &Space) -> std::fmt::Result
             writeln!(text, "{name}{{target=\"{target}\",reason=\"{reason}\"}} {seconds}")?;
         }
     }
+    write_limits(text, view)?;
     write_space(text, space)
 }
 
@@ -398,6 +421,29 @@ fn write_space(text: &mut String, space: &Space) -> std::fmt::Result {
         if let Some(bytes) = bytes {
             family(text, name, "gauge", help)?;
             writeln!(text, "{name} {bytes}")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_limits(text: &mut String, view: &View) -> std::fmt::Result {
+    let name = "tollgate_limit_remaining";
+    family(text, name, "gauge", "Requests that may still start within a window or quota.")?;
+    for limit in &view.limits {
+        let id = match &limit.id {
+            LimitId::Shared(name) => name.as_str(),
+            LimitId::Target(id) => {
+                let target = view.targets.iter().find(|target| target.id == *id);
+                target.map_or("?", |target| target.name.as_str())
+            }
+        };
+        for window in &limit.windows {
+            let width = humantime::format_duration(window.rate.per()).to_string().replace(' ', "");
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{width}\"}} {}", window.left)?;
+        }
+        if let Some((quota, left)) = &limit.quota {
+            let per = quota.per.as_str();
+            writeln!(text, "{name}{{limit=\"{id}\",window=\"{per}\"}} {left}")?;
         }
     }
     Ok(())
@@ -424,7 +470,7 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
-        let view = View { now: Default::default(), targets: Vec::new() };
+        let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
         let space = Space { bytes: 4_096, ..Space::default() };
         let text = metrics.render(&view, &space);
         for line in [

@@ -133,7 +133,9 @@ impl Reloader {
         inner.sidecars.admit(&config);
         inner.handle.swap_directory(serve::directory(&known, &config));
         let targets = serve::configured(&known, &config);
-        let message = Message::Configure { targets, retention: config.store.retention };
+        let limits = serve::shared_limits(&config);
+        let retention = config.store.retention;
+        let message = Message::Configure { targets, limits, retention };
         inner.loop_.send(message).map_err(|_| ReloadError::new(crate::handle::Stopped))?;
         let wanted: BTreeMap<_, _> = config
             .targets

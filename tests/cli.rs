@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 const ID: &str = "0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11";
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "serve",
     "demo",
     "check",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 19] = [
     "dead redrive",
     "dead purge",
     "targets",
+    "plan",
     "pause",
     "resume",
     "reload",
@@ -134,7 +135,7 @@ fn every_command_has_help_with_an_example() {
     let said = said(&mut tollgate(&["--help"]));
     assert_eq!(said.code, Some(0));
     assert!(said.out.contains("3 the daemon is not reachable"), "{}", said.out);
-    for later in ["top", "store", "plan"] {
+    for later in ["top", "store"] {
         let offered = said.out.lines().any(|line| line.trim_start().starts_with(later));
         assert!(!offered, "{later} is offered: {}", said.out);
     }
@@ -174,6 +175,7 @@ fn a_daemon_that_is_not_there_exits_with_3_and_is_named() {
         "dead redrive erp --all",
         "dead purge erp --yes",
         "targets",
+        "plan erp --jobs 5",
         "pause erp",
         "resume erp",
         "reload",
@@ -311,6 +313,26 @@ fn targets_are_a_table_or_the_daemons_json() {
     assert_eq!((said.code, said.out.lines().count()), (Some(0), 2), "{}", said.err);
     assert!(said.out.lines().nth(1).unwrap().starts_with("erp     paused "), "{}", said.out);
     assert_eq!(requests, ["GET /v1/targets/erp"]);
+}
+
+#[test]
+fn a_plan_is_told_and_one_that_comes_to_nothing_exits_with_1() {
+    let json = r#"{"target":"erp","jobs":20,"priority":"BATCH","at":"2026-11-27T17:00:00Z",
+"first_start":"2026-11-27T17:00:00Z","last_start":"2026-11-27T17:00:02Z"}"#;
+    let args = ["plan", "erp", "--jobs", "20", "--priority", "batch"];
+    let (said, requests) = Script::new(&[("200 OK", json)]).run(&args);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("last start"), "{}", said.out);
+    assert_eq!(requests, ["GET /v1/targets/erp/plan?jobs=20&priority=BATCH"]);
+
+    let args = ["plan", "erp", "--at", "2026-11-27T18:00:00+01:00", "--json"];
+    let never = r#"{"target":"erp","last_start":null,"never":"the target is paused"}"#;
+    let (said, requests) = Script::new(&[("200 OK", never)]).run(&args);
+    assert_eq!((said.code, said.out), (Some(1), format!("{never}\n")), "{}", said.err);
+    assert_eq!(requests, ["GET /v1/targets/erp/plan?jobs=1&at=2026-11-27T17%3A00%3A00Z"]);
+    let (said, _) = Script::new(&[("200 OK", never)]).run(&["plan", "erp"]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.out.contains("never: the target is paused"), "{}", said.out);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) enum AdminError {
     NotJson(String),
     #[error("the body makes no sense: {0}")]
     Senseless(String),
+    #[error("{}", .0.detail())]
+    Unfit(Box<Problem>),
     #[error("the daemon is draining")]
     Draining,
     #[error(
@@ -99,6 +101,7 @@ impl AdminError {
             AdminError::Overtaken { .. } => Kind::Overtaken,
             AdminError::BodyTooLarge(_) => Kind::BodyTooLarge,
             AdminError::Senseless(_) | AdminError::Reload(_) => Kind::Invalid,
+            AdminError::Unfit(problem) => problem.kind(),
             AdminError::Draining => Kind::Draining,
             AdminError::StoreFailed(_)
             | AdminError::DiskLow
@@ -108,6 +111,12 @@ impl AdminError {
             AdminError::Stopped(_) => Kind::Stopped,
             AdminError::Read(_) => Kind::Internal,
         }
+    }
+}
+
+impl From<Problem> for AdminError {
+    fn from(problem: Problem) -> AdminError {
+        AdminError::Unfit(Box::new(problem))
     }
 }
 
@@ -129,6 +138,7 @@ impl From<AdminError> for Problem {
                 Problem::unknown_target(&name, known.iter().map(String::as_str))
             }
             AdminError::NoSuchJob(id) => Problem::from((CommandError::NoSuchJob, id)),
+            AdminError::Unfit(problem) => *problem,
             AdminError::Draining => Problem::draining(),
             AdminError::Stopped(stopped) => Problem::from(stopped),
             AdminError::Overtaken { id, by } => Problem::from((CommandError::Overtaken { by }, id)),

@@ -67,7 +67,8 @@ pub(super) struct Since {
 /// What held a target's jobs back for most of the time lately.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HeldBackBy {
-    /// `rate`, `concurrency`, `refused`, `paused` or `draining`.
+    /// `rate`, `concurrency`, `window`, `quota`, `breaker`, `refused`, `paused`, `closed` or
+    /// `draining`.
     #[schema(example = "concurrency")]
     on: &'static str,
     /// For what part of the time, 0 to 1, jobs were ready and this alone kept them.
@@ -114,6 +115,12 @@ fn hint(on: BlockedOn, policy: Option<&Policy>) -> String {
             rate_text(limit.rate)
         ),
         (BlockedOn::Concurrency, None) => "concurrency, not rate".into(),
+        (BlockedOn::Window, _) => "a window of its limit, or of one that it shares".into(),
+        (BlockedOn::Quota, _) => "the quota of its limit, or of one that it shares".into(),
+        (BlockedOn::Breaker, _) => {
+            "its breaker: too many attempts in a row failed, and one job at a time probes".into()
+        }
+        (BlockedOn::Closed, _) => "its schedule: it is closed".into(),
         (BlockedOn::Refused, _) => {
             "the target: it asked for a pause (429, 503) or could not be reached".into()
         }
@@ -136,7 +143,7 @@ mod tests {
         target.blocked_for[0] = Duration::from_secs(rate);
         target.blocked_for[1] = Duration::from_secs(concurrency);
         let mono = Mono::ZERO + Duration::from_secs(seconds);
-        View { now: Now { mono, wall: Wall::EPOCH }, targets: vec![target] }
+        View { now: Now { mono, wall: Wall::EPOCH }, targets: vec![target], limits: Vec::new() }
     }
 
     fn said(recent: &Recent, view: &View) -> Option<(&'static str, f64, f64)> {

@@ -2,22 +2,22 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::group::GroupName;
 use crate::broker::io::{CommandError, JobCommand};
 use crate::broker::job::{Header, JobId, JobState, Place, Priority};
-use crate::http_api::json::JobJson;
-use crate::store::{Filter, JobRecord};
+use crate::http_api::json::{JobJson, ResultJson};
+use crate::http_api::standing;
+use crate::store::{Attempt, Filter, JobRecord};
 
 use super::AdminState;
 use super::answer::Json;
 use super::error::AdminError;
 use super::pages::{self, JobPage};
 use super::params::{FromParams, JobSegment, Nothing, Paging, Params, Strict};
+use super::redrive;
 use super::request_json::RequestJson;
 use super::who::Who;
 
@@ -28,8 +28,8 @@ use super::who::Who;
 pub(super) struct ListingParams {
     /// Only this target's.
     target: Option<String>,
-    /// Only in this state: `scheduled`, `queued`, `running`, `waiting`, `succeeded`, `failed`,
-    /// `expired` or `cancelled`.
+    /// Only in this state: `scheduled`, `queued`, `running`, `waiting`, `verifying`, `succeeded`,
+    /// `failed`, `expired` or `cancelled`.
     state: Option<String>,
     /// Only of this priority: `HIGH`, `NORMAL` or `BATCH`, in any case.
     priority: Option<String>,
@@ -117,6 +117,33 @@ pub(super) struct JobDetail {
     job: JobJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestJson>,
+    /// The request that it came with, where somebody changed it since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_request: Option<RequestJson>,
+    /// Of a job that has not succeeded: the last ten answers of its target, oldest first, each
+    /// with 4 KiB of its body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    answers: Vec<AttemptJson>,
+}
+
+/// What was answered to one request of a job.
+#[derive(Debug, Serialize, ToSchema)]
+struct AttemptJson {
+    at: String,
+    /// The attempt at its work; for a question the one that it asks about.
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<u32>,
+    #[serde(flatten)]
+    answer: ResultJson,
+}
+
+impl AttemptJson {
+    fn new(attempt: &Attempt) -> AttemptJson {
+        let Attempt { at, attempt, question, answer } = attempt;
+        let (at, answer) = (at.to_string(), ResultJson::new(answer));
+        AttemptJson { at, attempt: *attempt, question: *question, answer }
+    }
 }
 
 #[utoipa::path(
@@ -130,19 +157,29 @@ pub(super) async fn show(
     JobSegment(id): JobSegment,
     Strict(detail): Strict<Detail>,
 ) -> Result<Json<JobDetail>, AdminError> {
-    let (record, answer, request, ahead) = state
+    let (record, answer, requests, attempts, ahead) = state
         .look(move |records| {
-            let request = if detail.request { records.request(id)? } else { None };
+            let requests = match detail.request {
+                true => (records.request(id)?, records.original(id)?),
+                false => (None, None),
+            };
             let record = records.job(id)?;
             let group = record.as_ref().and_then(JobRecord::waits_in);
             let ahead = group.map_or(Ok(None), |group| records.head_of(&group))?;
-            Ok((record, records.answer(id)?, request, ahead))
+            Ok((record, records.answer(id)?, requests, records.attempts(id)?, ahead))
         })
         .await?;
     let record = record.ok_or(AdminError::NoSuchJob(id))?;
-    let mut job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let position = standing::of(&state.handle, &record).await;
+    let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
+    let mut job = job.standing(position);
     job.behind = ahead.map(|id| id.to_string());
-    Ok(Json(JobDetail { job, request: request.map(RequestJson::new) }))
+    Ok(Json(JobDetail {
+        job,
+        request: requests.0.map(RequestJson::new),
+        original_request: requests.1.map(RequestJson::new),
+        answers: attempts.iter().map(AttemptJson::new).collect(),
+    }))
 }
 
 /// What can be changed of a job.
@@ -159,18 +196,7 @@ impl JobPatch {
     const MOST: usize = 4 * 1024;
 
     async fn read(body: Body) -> Result<Priority, AdminError> {
-        // A length that is announced is refused before the body comes.
-        if body.size_hint().lower() > JobPatch::MOST as u64 {
-            return Err(AdminError::BodyTooLarge(JobPatch::MOST));
-        }
-        let body = Limited::new(body, JobPatch::MOST).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                AdminError::BodyTooLarge(JobPatch::MOST)
-            } else {
-                AdminError::Body(error.to_string())
-            }
-        })?;
-        let body = body.to_bytes();
+        let body = redrive::read(body, JobPatch::MOST).await?;
         // serde would also take an array of the fields' values.
         let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body);
         let patch = object.and_then(|_| serde_json::from_slice::<JobPatch>(&body));
@@ -203,21 +229,6 @@ pub(super) async fn patch(
 ) -> Result<Json<JobJson>, AdminError> {
     let priority = JobPatch::read(body).await?;
     state.change(JobCommand::Reprioritize { job, priority }, &who).await
-}
-
-#[utoipa::path(
-    post, path = "/v1/jobs/{id}/redrive", tag = "jobs", operation_id = "redrive_job",
-    summary = "Put a dead job at the end of its queue, with all its attempts before it",
-    params(("id" = String, Path, description = "The job's id")),
-    responses((status = 200, body = JobJson)),
-)]
-pub(super) async fn redrive(
-    State(state): State<AdminState>,
-    JobSegment(job): JobSegment,
-    _: Strict<Nothing>,
-    who: Who,
-) -> Result<Json<JobJson>, AdminError> {
-    state.change(JobCommand::Redrive { job }, &who).await
 }
 
 #[utoipa::path(
@@ -277,7 +288,11 @@ impl AdminState {
     }
 
     /// Answers with the job as it is once the change is durable.
-    async fn change(&self, command: JobCommand, who: &Who) -> Result<Json<JobJson>, AdminError> {
+    pub(super) async fn change(
+        &self,
+        command: JobCommand,
+        who: &Who,
+    ) -> Result<Json<JobJson>, AdminError> {
         let id: JobId = command.job();
         let (header, place) = self.command(command, who).await?;
         // It is changed: that its history cannot be read must not look like a failure.

@@ -16,11 +16,14 @@ mod jobs;
 mod openapi;
 mod pages;
 mod params;
+mod plan;
 mod rate;
 mod readiness;
 mod records;
+mod redrive;
 mod reload;
 mod request_json;
+mod schedule_json;
 mod step_functions_json;
 mod target_json;
 mod targets;
@@ -89,6 +92,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/v1/targets", get(targets::list))
         .route("/v1/targets/{target}", get(targets::show))
+        .route("/v1/targets/{target}/plan", get(plan::plan))
         .route("/v1/targets/{target}/pause", post(targets::pause))
         .route("/v1/targets/{target}/resume", post(targets::resume))
         .route("/v1/targets/{target}/dead", get(dead::list).delete(dead::purge))
@@ -96,7 +100,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/targets/{target}/dead/redrive", post(dead::redrive))
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
-        .route("/v1/jobs/{id}/redrive", post(jobs::redrive))
+        .route("/v1/jobs/{id}/redrive", post(redrive::one))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/events", get(events::stream))
         .route("/v1/reload", post(reload::reload))

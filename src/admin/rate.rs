@@ -28,13 +28,6 @@ fn period(per: Duration) -> String {
     several.map_or_else(String::new, |(unit, _, name)| format!("{}{name}", nanos / unit))
 }
 
-/// How long `jobs` take at `rate`, in seconds, to the millisecond.
-pub(super) fn seconds_for(jobs: u64, rate: Rate) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // an estimate
-    let seconds = jobs as f64 / rate.per_second();
-    (seconds * 1000.0).round() / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -55,12 +48,5 @@ mod tests {
         assert_eq!(text(1, 90), "1/90s");
         assert_eq!(rate_text(rate(2, Duration::from_millis(250))), "2/250ms");
         assert_eq!(rate_text(rate(2, Duration::from_millis(1))), "2/1ms");
-    }
-
-    #[test]
-    fn time_to_drain_follows_the_rate() {
-        assert_eq!(seconds_for(5, rate(10, Duration::from_secs(1))), 0.5);
-        assert_eq!(seconds_for(2, rate(1, Duration::from_secs(90))), 180.0);
-        assert_eq!(seconds_for(1, rate(3, Duration::from_secs(1))), 0.333);
     }
 }

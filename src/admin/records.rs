@@ -1,10 +1,11 @@
 //! Looking things up in the store without holding up the other requests.
 
 use crate::broker::group::GroupKey;
+use crate::broker::io::DeadFilter;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{
-    Cursor, DeadFilter, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, Space, StoreError,
+    Attempt, Cursor, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, Space, StoreError,
 };
 
 use super::AdminState;
@@ -35,6 +36,9 @@ pub(super) trait Records: Send + Sync {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError>;
     fn answer(&self, id: JobId) -> Result<Option<Answer>, ReadError>;
     fn request(&self, id: JobId) -> Result<Option<Request>, ReadError>;
+    /// Where somebody changed it since.
+    fn original(&self, id: JobId) -> Result<Option<Request>, ReadError>;
+    fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ReadError>;
     /// A part can be short, even empty, and still have a `next`.
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
@@ -45,8 +49,13 @@ pub(super) trait Records: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Part, ReadError>;
-    /// What the next [`TALLIED`] dead jobs of a target died of.
-    fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError>;
+    /// What those of the next [`TALLIED`] dead jobs of a target that fit died of.
+    fn deaths(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+    ) -> Result<DeathTally, ReadError>;
     /// Whose turn it is in a group.
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError>;
     fn space(&self) -> Space;
@@ -95,6 +104,14 @@ impl Records for Reader {
         Ok(Reader::request(self, id)?)
     }
 
+    fn original(&self, id: JobId) -> Result<Option<Request>, ReadError> {
+        Ok(Reader::original(self, id)?)
+    }
+
+    fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ReadError> {
+        Ok(Reader::attempts(self, id)?)
+    }
+
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
         Ok(Reader::list(self, filter, cursor(after)?.as_ref(), limit)?.into())
     }
@@ -109,8 +126,13 @@ impl Records for Reader {
         Ok(Reader::dead(self, target, filter, cursor(after)?.as_ref(), limit)?.into())
     }
 
-    fn deaths(&self, target: TargetId, after: Option<&str>) -> Result<DeathTally, ReadError> {
-        Ok(Reader::deaths(self, target, cursor(after)?.as_ref(), TALLIED)?)
+    fn deaths(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+    ) -> Result<DeathTally, ReadError> {
+        Ok(Reader::deaths(self, target, filter, cursor(after)?.as_ref(), TALLIED)?)
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {

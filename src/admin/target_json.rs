@@ -1,20 +1,22 @@
 //! A target as the admin address shows it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::io::{BlockedOn, TargetView};
+use crate::broker::forecast;
+use crate::broker::io::{LimitView, TargetView, WindowView};
 use crate::broker::job::{JobState, Priority};
-use crate::broker::policy::{Limit, Policy};
-use crate::broker::time::Now;
+use crate::broker::policy::{Limit, LimitId, Rate};
+use crate::broker::time::{Now, Wall};
 use crate::config::Target;
 use crate::pulse::Sum;
 
 use super::held_back::{HeldBackBy, Since};
-use super::rate::{rate_text, seconds_for};
+use super::rate::rate_text;
+use super::schedule_json::ScheduleJson;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TargetJson {
@@ -30,6 +32,8 @@ pub(super) struct TargetJson {
     scheduled: u64,
     /// Jobs that wait for a retry.
     waiting: u64,
+    /// Jobs that wait for the next question about what became of them.
+    verifying: u64,
     /// Jobs of which an attempt is on record.
     running: u64,
     /// Requests under way: those that take one of `max_concurrent` places.
@@ -43,6 +47,15 @@ pub(super) struct TargetJson {
     blocked: Option<Blocked>,
     held_back_by: Option<HeldBackBy>,
     limit: Option<LimitJson>,
+    /// The named limits that it shares.
+    share: Vec<SharedJson>,
+    /// Too many attempts in a row failed: one job at a time probes.
+    breaker_open: bool,
+    /// What may be sent in a second as things stand, by the rate that is configured or scheduled,
+    /// and by what the target's answers say; null where nothing may.
+    rate_in_force_per_second: Option<f64>,
+    /// What may be sent when today; null where it has no schedule.
+    schedule: Option<ScheduleJson>,
     totals: TotalsJson,
 }
 
@@ -76,18 +89,26 @@ struct QueueJson {
     depth: u64,
     /// Null where the queue is empty.
     oldest_age_seconds: Option<f64>,
-    /// Until this queue and those above it are empty, if nothing more comes and the rate in force
-    /// is used to the full. Null where that cannot be said: paused, draining, not configured.
+    /// Until the last of this queue is sent, by the limits in force, schedules and quotas included,
+    /// if nothing more comes. Null where that cannot be said: paused, draining, not configured.
     estimated_drain_seconds: Option<f64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Blocked {
-    /// `rate`, `concurrency`, `refused`, `paused` or `draining`.
+    /// `rate`, `concurrency`, `window`, `quota`, `breaker`, `refused`, `paused`, `closed` or
+    /// `draining`.
     #[schema(example = "rate")]
     on: &'static str,
     /// RFC 3339; null where no time is known.
     until: Option<String>,
+    /// The shared limit that does it, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    /// The window that does it, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "100/min")]
+    window: Option<String>,
 }
 
 /// The limit in force.
@@ -99,6 +120,66 @@ struct LimitJson {
     rate_per_second: f64,
     burst: u32,
     max_concurrent: u32,
+    /// Places of `max_concurrent` that are kept for requests which timed out and may still run.
+    #[serde(skip_serializing_if = "is_nought")]
+    held_places: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<WindowJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaJson>,
+}
+
+/// A limit that several targets share.
+#[derive(Debug, Serialize, ToSchema)]
+struct SharedJson {
+    #[schema(example = "mainframe")]
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_concurrent: Option<u32>,
+    /// Requests under way, of all targets.
+    in_flight: u32,
+    #[serde(skip_serializing_if = "is_nought")]
+    held_places: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<WindowJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaJson>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct WindowJson {
+    #[schema(example = "100/min")]
+    window: String,
+    /// How many may still start now, if HIGH.
+    left: u64,
+    /// Of the window, so many are for HIGH alone.
+    #[serde(skip_serializing_if = "is_nought")]
+    reserved_high: u64,
+    /// Where none is left: when the next one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_again_at: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct QuotaJson {
+    count: u32,
+    /// `day` or `month`.
+    per: &'static str,
+    #[schema(example = "Europe/Berlin")]
+    timezone: String,
+    /// How many may still start in this period, if HIGH.
+    left: u64,
+    /// Of the quota, so many are for HIGH alone.
+    #[serde(skip_serializing_if = "is_nought")]
+    reserved_high: u64,
+    /// When the next period begins, by the wall clock.
+    resets_at: String,
+}
+
+fn is_nought(count: &u64) -> bool {
+    *count == 0
 }
 
 impl TargetJson {
@@ -110,19 +191,23 @@ impl TargetJson {
         view: &TargetView,
         now: Now,
         since: &Since,
+        limits: &[LimitView],
         configured: Option<&Arc<Target>>,
     ) -> TargetJson {
-        let drain = Drain::of(view, now);
-        let mut before = 0;
-        // Highest first: each queue waits for those above it.
+        let queued = Priority::ALL.map(|priority| view.counts.get(priority, JobState::Queued));
+        let drained = forecast::drained(&view.forecast, &queued);
+        let of = |id: &LimitId| limits.iter().find(|limit| limit.id == *id);
+        let share = view.policy.iter().flat_map(|policy| &policy.share);
+        let share =
+            share.filter_map(|name| SharedJson::new(of(&LimitId::Shared(name.clone()))?, now.wall));
         let [high, normal, batch] = Priority::ALL.map(|priority| {
-            let depth = view.counts.get(priority, JobState::Queued);
-            before += depth;
+            let depth = queued[priority.index()];
             QueueJson {
                 depth,
                 oldest_age_seconds: view.oldest[priority.index()]
                     .map(|oldest| now.wall.since(oldest).as_secs_f64()),
-                estimated_drain_seconds: drain.seconds(before),
+                estimated_drain_seconds: drained[priority.index()]
+                    .map(|at| at.since(now.wall).as_secs_f64()),
             }
         });
         TargetJson {
@@ -132,6 +217,7 @@ impl TargetJson {
             priorities: Priorities { high, normal, batch },
             scheduled: view.counts.in_state(JobState::Scheduled),
             waiting: view.counts.in_state(JobState::Waiting),
+            verifying: view.counts.in_state(JobState::Verifying),
             running: view.counts.in_state(JobState::Running),
             in_flight: view.in_flight,
             dead: view.counts.dead(),
@@ -140,9 +226,19 @@ impl TargetJson {
             blocked: view.blocked.map(|(on, until)| Blocked {
                 on: on.as_str(),
                 until: until.map(|until| (now.wall + until.since(now.mono)).to_string()),
+                limit: view.blocked_by.as_ref().map(|name| name.as_str().to_owned()),
+                window: view.blocked_window.map(rate_text),
             }),
             held_back_by: since.held_back_by(view),
-            limit: view.policy.as_ref().map(|policy| LimitJson::new(&policy.limit)),
+            limit: view.policy.as_ref().map(|policy| {
+                LimitJson::new(&policy.limit, of(&LimitId::Target(view.id)), now.wall)
+            }),
+            share: share.collect(),
+            breaker_open: view.breaker_open,
+            rate_in_force_per_second: view.rate.map(per_second),
+            schedule: view.policy.as_ref().and_then(|policy| {
+                ScheduleJson::today(&view.forecast, policy.limit.rate, now.wall)
+            }),
             totals: TotalsJson::default(),
         }
     }
@@ -160,47 +256,62 @@ impl TargetJson {
 }
 
 impl LimitJson {
-    fn new(limit: &Limit) -> LimitJson {
+    fn new(limit: &Limit, view: Option<&LimitView>, now: Wall) -> LimitJson {
         LimitJson {
             rate: rate_text(limit.rate),
-            rate_per_second: (limit.rate.per_second() * 1e6).round() / 1e6,
+            rate_per_second: per_second(limit.rate),
             burst: limit.burst.get(),
             max_concurrent: limit.max_concurrent.get(),
+            held_places: view.map_or(0, |view| view.held),
+            windows: view.map(|view| windows(view, now)).unwrap_or_default(),
+            quota: view.and_then(|view| quota(view, now)),
         }
     }
 }
 
-/// How a target's queues would empty.
-enum Drain<'a> {
-    /// After so long, at the policy's rate.
-    After(Duration, &'a Policy),
-    NobodyKnows,
+impl SharedJson {
+    fn new(view: &LimitView, now: Wall) -> Option<SharedJson> {
+        let LimitId::Shared(name) = &view.id else { return None };
+        Some(SharedJson {
+            name: name.as_str().to_owned(),
+            rate: view.bounds.pace.map(|pace| rate_text(pace.rate)),
+            max_concurrent: view.bounds.max_concurrent.map(NonZeroU32::get),
+            in_flight: view.under_way,
+            held_places: view.held,
+            windows: windows(view, now),
+            quota: quota(view, now),
+        })
+    }
 }
 
-impl Drain<'_> {
-    fn of(view: &TargetView, now: Now) -> Drain<'_> {
-        match (&view.policy, view.blocked) {
-            (None, _) | (_, Some((BlockedOn::Draining | BlockedOn::Paused, _))) => {
-                Drain::NobodyKnows
-            }
-            _ if view.paused => Drain::NobodyKnows,
-            (Some(policy), Some((BlockedOn::Refused, Some(until)))) => {
-                Drain::After(until.since(now.mono), policy)
-            }
-            (Some(policy), _) => Drain::After(Duration::ZERO, policy),
+fn windows(view: &LimitView, now: Wall) -> Vec<WindowJson> {
+    let reserve = view.bounds.ceilings.reserve_high;
+    let json = |window: &WindowView| {
+        let next = window.taken.first().filter(|_| window.left == 0);
+        WindowJson {
+            window: rate_text(window.rate),
+            left: window.left,
+            reserved_high: reserve.of(u64::from(window.rate.count().get())),
+            free_again_at: next.map(|(after, _)| (now + *after).to_string()),
         }
-    }
+    };
+    view.windows.iter().map(json).collect()
+}
 
-    fn seconds(&self, jobs: u64) -> Option<f64> {
-        match self {
-            _ if jobs == 0 => Some(0.0),
-            Drain::NobodyKnows => None,
-            Drain::After(wait, policy) => {
-                let seconds = wait.as_secs_f64() + seconds_for(jobs, policy.limit.rate);
-                Some((seconds * 1000.0).round() / 1000.0)
-            }
-        }
-    }
+fn quota(view: &LimitView, now: Wall) -> Option<QuotaJson> {
+    let (quota, left) = view.quota.as_ref()?;
+    Some(QuotaJson {
+        count: quota.count.get(),
+        per: quota.per.as_str(),
+        timezone: quota.zone.name().to_owned(),
+        left: *left,
+        reserved_high: view.bounds.ceilings.reserve_high.of(u64::from(quota.count.get())),
+        resets_at: quota.period(now).end.to_string(),
+    })
+}
+
+pub(super) fn per_second(rate: Rate) -> f64 {
+    (rate.per_second() * 1e6).round() / 1e6
 }
 
 /// Scheme, host, port and path; nothing that can hold a secret.

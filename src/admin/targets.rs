@@ -41,7 +41,8 @@ impl AdminState {
         let pulse = self.handle.pulse();
         let shown = all.into_iter().map(|target| {
             let sum = pulse.look(target.id).map(|totals| totals.sum()).unwrap_or_default();
-            TargetJson::new(target, view.now, &since, directory.target(target.id)).with_totals(sum)
+            TargetJson::new(target, view.now, &since, &view.limits, directory.target(target.id))
+                .with_totals(sum)
         });
         Ok(shown.collect())
     }
@@ -70,7 +71,7 @@ impl AdminState {
     }
 }
 
-fn no_such_target(name: &str, directory: &Directory) -> AdminError {
+pub(super) fn no_such_target(name: &str, directory: &Directory) -> AdminError {
     let known = directory.configured_names().map(str::to_owned).collect();
     AdminError::NoSuchTarget { name: name.to_owned(), known }
 }

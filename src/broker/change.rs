@@ -1,13 +1,15 @@
 //! What a turn of the core changes in the store, and what it asks of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use super::counts::Counts;
 use super::fair::{Clocks, FlowId, Rank, Tag};
 use super::group::{GroupKey, Stand};
 use super::job::{Event, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId};
 use super::payload::{Answer, Request};
-use super::time::Wall;
+use super::policy::{DeadRetention, LimitId};
+use super::time::{Lived, Wall};
 
 /// Orders turns. Turn n is durable before turn n+1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +47,12 @@ pub enum Change {
         /// One that held its group holds it no more.
         stand: Stand,
     },
+    /// A dead job gets another request. The first one that it had is kept beside it.
+    Rewrite {
+        id: JobId,
+        target: TargetId,
+        request: Arc<Request>,
+    },
     Paused {
         target: TargetId,
         paused: bool,
@@ -59,6 +67,32 @@ pub enum Change {
         target: TargetId,
         until: Wall,
     },
+    /// So much of a limit is spent; nought: what was said of it is over.
+    Spent(Spent),
+    /// What the store has lived when the wall clock said so. With every turn that says what is
+    /// spent.
+    Lived {
+        lived: Lived,
+        wall: Wall,
+    },
+}
+
+/// What a limit remembers, over restarts. Absolute: the last word counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent {
+    pub limit: LimitId,
+    pub account: Account,
+    pub count: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// Attempts that ended in the step that ends then, of a window of this width.
+    Window { per: Duration, end: Lived },
+    /// Places that are held until then.
+    Place { until: Lived },
+    /// Attempts that ended in the period that began then, and is not over before `until`.
+    Quota { since: Wall, until: Lived },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +155,9 @@ pub enum Load {
     /// Jobs that ended before then and are not dead, oldest first: what retention lets go. Not
     /// those whose task token is still to be answered.
     Finished { before: Wall, limit: usize },
+    /// What of a target's dead jobs `keep` lets go at `now`, the oldest first. Not those whose task
+    /// token is still to be answered.
+    Graves { target: TargetId, keep: DeadRetention, now: Wall, limit: usize },
 }
 
 /// Ties an answer of the store to what the core wanted it for.
@@ -184,6 +221,23 @@ pub enum Loaded {
         rows: Vec<(JobId, TargetId, Priority, Place)>,
         next: Option<Wall>,
     },
+    /// `buried`: all dead jobs of the target. `next`: when the oldest that is left died.
+    Graves {
+        target: TargetId,
+        rows: Vec<(Header, Place)>,
+        buried: Buried,
+        next: Option<Wall>,
+    },
+}
+
+/// The dead jobs of a target, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buried {
+    pub count: u64,
+    /// Of requests and answers as they are on disk, in bytes.
+    pub size: u64,
+    /// When the first of them died.
+    pub oldest: Option<Wall>,
 }
 
 /// A job that may be redriven.
@@ -215,6 +269,10 @@ pub struct Recovered {
     pub running: Vec<(Header, Wall)>,
     /// The highest that was ever given.
     pub last_seat: Seat,
+    /// What the limits have spent, in order.
+    pub spent: Vec<Spent>,
+    /// What the store has lived up to now.
+    pub lived: Lived,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,14 +286,17 @@ pub struct RecoveredTarget {
 }
 
 impl Change {
-    pub fn target(&self) -> TargetId {
+    /// `None`: it is about a limit, or about time.
+    pub fn target(&self) -> Option<TargetId> {
         match self {
-            Change::Insert(insert) => insert.header.target,
-            Change::Move(step) => step.header.target,
+            Change::Insert(insert) => Some(insert.header.target),
+            Change::Move(step) => Some(step.header.target),
             Change::Delete { target, .. }
+            | Change::Rewrite { target, .. }
             | Change::Paused { target, .. }
-            | Change::Held { target, .. } => *target,
-            Change::Flow { flow, .. } => flow.target,
+            | Change::Held { target, .. } => Some(*target),
+            Change::Flow { flow, .. } => Some(flow.target),
+            Change::Spent(_) | Change::Lived { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::change::Load;
 use super::fair::Tag;
 use super::flows::Then;
 use super::io::Output;
-use super::job::{Happening, JobId, Place, Priority, TargetId};
+use super::job::{End, Failure, Happening, Header, JobId, Place, Priority, TargetId};
 use super::time::{Mono, Now, Wall};
 use super::{Broker, Story};
 
@@ -14,7 +14,7 @@ use super::{Broker, Story};
 const AT_ONCE: usize = 1_024;
 /// The wall clock may be set while the broker sleeps: it looks again at least this often while
 /// something waits for a time of day.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long ended jobs are kept, and when the next one goes.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Broker {
             self.timers.first().map(|((due, _), _)| due).filter(|_| !self.draining),
             self.deadlines.first().map(|((due, _), _)| due),
             self.retention.due(),
+            self.graves.due(),
         ];
         let wall = walls.into_iter().flatten().min();
         let timer = wall.map(|due| now.mono + due.since(now.wall).min(LOOK_AGAIN));
@@ -92,7 +93,7 @@ impl Broker {
         }
     }
 
-    /// From `scheduled` or `waiting` into its queue: a scheduled job joins the end of the line
+    /// From `scheduled`, `waiting` or `verifying` into its queue: a scheduled job joins the end of the line
     /// when its time has come, one that waited for a retry has its place.
     fn due(&mut self, now: Now, id: JobId) {
         let Some((header, place)) = self.jobs.get(id) else { return };
@@ -129,13 +130,15 @@ impl Broker {
             self.find(id, super::command::Purpose::Expire);
             return;
         };
-        if !super::is_pending(place.state()) {
+        // One that is being asked for is left to its questions.
+        if !super::is_pending(place) || header.course.is_asking() {
             return;
         }
         let before = (header.clone(), *place);
         let header = before.0.clone();
-        let to = Place::Ended { end: super::job::End::Expired, at: now.wall };
-        self.shift(now, before, header, to, Story::from(Happening::Expired));
+        let (end, event) = too_late(&header);
+        let to = Place::Ended { end, at: now.wall };
+        self.shift(now, before, header, to, Story::from(event));
     }
 
     /// Jobs that retention lets go.
@@ -152,6 +155,17 @@ impl Broker {
             let stand = super::Stand::Gone;
             self.change(super::Change::Delete { id, target, priority, place, stand });
         }
+    }
+}
+
+/// How a job ends whose deadline has passed. One that may have done its work does not end as if
+/// nothing had happened.
+pub(super) fn too_late(header: &Header) -> (End, Happening) {
+    if header.course.doubt {
+        let end = End::Failed(Failure::OutcomeUnknown);
+        (end, Happening::Failed { code: end.code().unwrap_or_default() })
+    } else {
+        (End::Expired, Happening::Expired)
     }
 }
 

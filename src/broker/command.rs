@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::change::{Candidate, Change, Load, Ticket};
+use super::course::{Course, Delivery, Phase};
 use super::fair::Tag;
 use super::flows::Then;
 use super::group::Stand;
 use super::io::{
-    CommandError, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep, UnknownTarget,
+    CommandError, DeadFilter, Edit, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep,
+    UnknownTarget,
 };
 use super::job::{End, Happening, Header, JobId, Owed, Place, TargetId};
 use super::time::{Now, Wall};
@@ -26,6 +28,8 @@ pub(super) enum Pending {
         to: ReplyTo,
         target: TargetId,
         sweep: Sweep,
+        which: DeadFilter,
+        began: Wall,
         since: BTreeSet<JobId>,
         count: u64,
         /// Where its page begins.
@@ -35,7 +39,7 @@ pub(super) enum Pending {
     },
     Redrive {
         to: ReplyTo,
-        job: JobId,
+        command: JobCommand,
     },
 }
 
@@ -50,31 +54,29 @@ pub(super) enum Purpose {
 
 impl Broker {
     pub(super) fn command(&mut self, now: Now, to: ReplyTo, command: JobCommand) {
-        match self.get(command.job()) {
-            _ if matches!(command, JobCommand::Redrive { .. }) => {
-                self.ask_to_redrive(to, command.job());
-            }
+        match self.known(command.job()) {
+            _ if matches!(command, JobCommand::Redrive { .. }) => self.ask_to_redrive(to, command),
             Some(job) => self.carry_out(now, to, &command, job),
             None => self.find(command.job(), Purpose::Command { to, command }),
         }
     }
 
     pub(super) fn abandoned(&mut self, now: Now, id: JobId) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.abandon(now, job),
             None => self.find(id, Purpose::Abandon),
         }
     }
 
     pub(super) fn task_gone(&mut self, now: Now, id: JobId, reason: String) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.drop_task(now, job, reason),
             None => self.find(id, Purpose::TaskGone { reason }),
         }
     }
 
     pub(super) fn settled(&mut self, now: Now, id: JobId, how: Settlement) {
-        match self.get(id) {
+        match self.known(id) {
             Some(job) => self.settle_token(now, job, how),
             None => self.find(id, Purpose::Settle { how }),
         }
@@ -98,13 +100,21 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Target(reply) });
     }
 
-    pub(super) fn sweep(&mut self, to: ReplyTo, target: TargetId, sweep: Sweep) {
-        let since = BTreeSet::new();
+    pub(super) fn sweep(
+        &mut self,
+        now: Now,
+        to: ReplyTo,
+        target: TargetId,
+        sweep: Sweep,
+        which: DeadFilter,
+    ) {
         self.next_page(Pending::Sweep {
             to,
             target,
             sweep,
-            since,
+            which,
+            began: now.wall,
+            since: BTreeSet::new(),
             count: 0,
             after: None,
             next: None,
@@ -124,7 +134,7 @@ impl Broker {
         };
         // What memory has learned meanwhile is newer than what the store said.
         let job = job.filter(|_| !self.jobs.is_deleted(id));
-        let Some(job) = self.get(id).or(job) else {
+        let Some(job) = self.known(id).or(job) else {
             if let Purpose::Command { to, .. } = purpose {
                 self.answer(to, Err(CommandError::NoSuchJob));
             }
@@ -143,7 +153,7 @@ impl Broker {
             Purpose::Expire => match job.0.deadline {
                 Some(deadline) if deadline <= now.wall => self.expire(now, id),
                 // The wall clock was set back meanwhile.
-                Some(deadline) if is_pending(job.1.state()) => {
+                Some(deadline) if is_pending(&job.1) => {
                     self.deadlines.insert((deadline, id), id);
                 }
                 _ => {}
@@ -152,17 +162,17 @@ impl Broker {
     }
 
     fn carry_out(&mut self, now: Now, to: ReplyTo, command: &JobCommand, job: (Header, Place)) {
-        let state = job.1.state();
+        let state = job.0.state_in(&job.1);
         let conflict = Err(CommandError::Conflict { state });
         let result = match command {
             JobCommand::Cancel { even_if_tried, reason, .. } => {
-                if is_pending(state) && (*even_if_tried || job.0.spent == 0) {
+                if is_pending(&job.1) && (*even_if_tried || !may_have_worked(&job.0)) {
                     Ok(self.cancel(now, job, reason.clone()))
                 } else {
                     conflict
                 }
             }
-            JobCommand::Reprioritize { priority, .. } if is_pending(state) => {
+            JobCommand::Reprioritize { priority, .. } if is_pending(&job.1) => {
                 let mut header = job.0.clone();
                 header.priority = *priority;
                 if header.priority == job.0.priority {
@@ -211,16 +221,17 @@ impl Broker {
     /// No workflow waits for it any more. What is under way is finished; its end then finds the
     /// token late.
     fn drop_task(&mut self, now: Now, mut job: (Header, Place), reason: String) {
-        if job.0.owed == Owed::Nothing {
+        // One whose work may be done is not dropped: what it did is found out.
+        if job.0.owed == Owed::Nothing || job.0.course.is_asking() {
             return;
         }
         // Its start is on record, and its request has not left: it never will.
         if self.recall(job.0.target, job.0.id, now)
-            && let Some(called_back) = self.get(job.0.id)
+            && let Some(called_back) = self.known(job.0.id)
         {
             job = called_back;
         }
-        if !is_pending(job.1.state()) {
+        if !is_pending(&job.1) {
             return;
         }
         self.lookups.cancelled(job.0.id);
@@ -248,36 +259,69 @@ impl Broker {
 
     /// Its caller hung up: nobody wants it any more, unless it may have done work already.
     fn abandon(&mut self, now: Now, job: (Header, Place)) {
-        if is_pending(job.1.state()) && job.0.spent == 0 {
+        if is_pending(&job.1) && !may_have_worked(&job.0) {
             self.cancel(now, job, Some("its caller hung up".into()));
         }
     }
 
     /// To the end of its queue, as if it were new but for the number of its next attempt. In its
     /// group it has its old place.
-    pub(super) fn redrive(&mut self, now: Now, job: (Header, Place)) -> (Header, Place) {
+    ///
+    /// One whose work may be done, and whose target can be asked, is asked for first. Any other is
+    /// sent, because somebody wants it; that it may have done its work before stays on record. So is
+    /// one whose request is another now: it has not been sent, and asking would ask for it.
+    ///
+    /// `not_before`: it is scheduled until then.
+    pub(super) fn redrive(
+        &mut self,
+        now: Now,
+        job: (Header, Place),
+        edit: Option<&Edit>,
+        not_before: Option<Wall>,
+    ) -> (Header, Place) {
+        let before = &job.0.course;
+        let rewritten = edit.and_then(|edit| edit.request.as_ref());
+        let ask = before.doubt && before.sent_under == Delivery::Verify && rewritten.is_none();
+        let phase = if ask { Phase::Verify } else { Phase::Work };
+        let course = Course { phase, in_vain: 0, ..before.clone() };
         let mut header = Header {
             seat: self.next_seat(),
+            priority: edit.and_then(|edit| edit.priority).unwrap_or(job.0.priority),
             ready_at: now.wall,
             deadline: job.0.deadline.filter(|deadline| *deadline > now.wall),
             spent: 0,
             refusals: 0,
             first_sent_at: None,
+            course,
             ..job.0.clone()
         };
-        self.tag(&mut header, Tag::default());
-        let mut story = Story::from(Happening::Redriven);
+        let mut events = Vec::new();
+        if let Some(edit) = edit {
+            events.push(Happening::Edited { parts: edit.parts.clone() });
+        }
+        if let Some(request) = rewritten {
+            let (id, target) = (header.id, header.target);
+            self.change(Change::Rewrite { id, target, request: request.clone() });
+        }
+        events.push(Happening::Redriven);
         let to = if self.rejoin(&mut header) {
-            story.events.push(Happening::Behind);
+            events.push(Happening::Behind);
+            // Those before it in its group pace it.
             Place::Behind { due: None }
+        } else if let Some(due) = not_before.filter(|due| *due > now.wall) {
+            events.push(Happening::Scheduled { until: due });
+            Place::Scheduled { due }
         } else {
             Place::Queued
         };
-        let header = self.shift(now, job, header, to, story);
+        if !matches!(to, Place::Scheduled { .. }) {
+            self.tag(&mut header, Tag::default());
+        }
+        let header = self.shift(now, job, header, to, Story { events, answer: None });
         (header, to)
     }
 
-    fn purge(&mut self, (header, place): &(Header, Place)) {
+    pub(super) fn purge(&mut self, (header, place): &(Header, Place)) {
         let (id, target, priority) = (header.id, header.target, header.priority);
         self.jobs.delete(id, self.turn);
         let stand = header.stand();
@@ -287,38 +331,47 @@ impl Broker {
         {
             self.ask_heir(key, Some((priority, header.tag)));
         }
+        self.graves.changed(target);
     }
 
     pub(super) fn swept(&mut self, ticket: Ticket, rows: Vec<(Header, Place)>, exhausted: bool) {
-        let Some(Pending::Sweep { sweep, since, count, next, .. }) = self.pending.get_mut(&ticket)
+        let Some(Pending::Sweep { sweep, which, since, next, .. }) = self.pending.get_mut(&ticket)
         else {
             return;
         };
-        let place = |(header, place): &(Header, Place)| match place {
+        let died_at = |(header, place): &(Header, Place)| match place {
             Place::Ended { at, .. } => Some((*at, header.id)),
             _ => None,
         };
-        *next = rows.last().and_then(place).filter(|_| !exhausted);
-        let meant: Vec<JobId> =
-            rows.iter().map(|(header, _)| header.id).filter(|id| !since.contains(id)).collect();
-        if *sweep == Sweep::Redrive && !meant.is_empty() {
+        *next = rows.last().and_then(died_at).filter(|_| !exhausted);
+        let (sweep, which) = (*sweep, which.clone());
+        let meant = rows.into_iter().filter(|(header, _)| !since.contains(&header.id));
+        let meant: Vec<(Header, Place)> = meant.collect();
+        match sweep {
+            Sweep::Purge => {
+                let purged = self.still_dead(meant, &which);
+                for job in &purged {
+                    self.purge(job);
+                }
+                self.page_done(ticket, purged.len());
+            }
+            Sweep::Redrive { .. } if meant.is_empty() => self.page_done(ticket, 0),
             // Only once it is known that nobody else has their names.
-            self.outputs.push_back(Output::Load(Load::Candidates { ids: meant, ticket }));
-            return;
-        }
-        let mut purged = Vec::new();
-        for job in rows.into_iter().filter(|(header, _)| meant.contains(&header.id)) {
-            let job =
-                self.jobs.get(job.0.id).map_or(job, |(header, place)| (header.clone(), *place));
-            if is_laid_down(&job) && !self.jobs.is_deleted(job.0.id) {
-                *count += 1;
-                purged.push(job);
+            Sweep::Redrive { .. } => {
+                let ids = meant.iter().map(|(header, _)| header.id).collect();
+                let load = Load::Candidates { ids, ticket };
+                self.outputs.push_back(Output::Load(load));
             }
         }
-        for job in purged {
-            self.purge(&job);
-        }
-        self.page_done(ticket);
+    }
+
+    /// Those that are dead and fit, by what is known of them now.
+    fn still_dead(&self, jobs: Vec<(Header, Place)>, which: &DeadFilter) -> Vec<(Header, Place)> {
+        let newest = |job: (Header, Place)| self.known(job.0.id).unwrap_or(job);
+        let fits = |job: &(Header, Place)| {
+            is_laid_down(job) && which.fits(&job.0, &job.1) && !self.jobs.is_deleted(job.0.id)
+        };
+        jobs.into_iter().map(newest).filter(fits).collect()
     }
 
     /// What a sweep redrives, less those whose names others have.
@@ -329,39 +382,54 @@ impl Broker {
         let mut redriven = 0;
         for row in rows {
             let (id, rival) = (row.header.id, self.rival(row.header.id, &row));
-            let meant = match self.pending.get(&ticket) {
-                Some(Pending::Sweep { since, .. }) => !since.contains(&id),
-                _ => false,
+            let Some(Pending::Sweep { sweep, which, began, since, count, .. }) =
+                self.pending.get(&ticket)
+            else {
+                return;
+            };
+            if rival.is_some() || since.contains(&id) {
+                continue;
+            }
+            let nth = u32::try_from(*count).unwrap_or(u32::MAX).saturating_add(redriven);
+            let not_before = match sweep {
+                Sweep::Redrive { pace } => pace.map(|pace| *began + pace.saturating_mul(nth)),
+                Sweep::Purge => None,
             };
             let job = self.newest(id, Some(row)).filter(is_laid_down);
-            if let Some(job) = job.filter(|_| meant && rival.is_none()) {
-                self.redrive(now, job);
+            if let Some(job) = job.filter(|job| which.fits(&job.0, &job.1)) {
+                self.redrive(now, job, None, not_before);
                 redriven += 1;
             }
         }
-        if let Some(Pending::Sweep { count, .. }) = self.pending.get_mut(&ticket) {
-            *count += redriven;
-        }
-        self.page_done(ticket);
+        self.page_done(ticket, redriven as usize);
     }
 
-    fn page_done(&mut self, ticket: Ticket) {
-        let Some(Pending::Sweep { to, target, sweep, since, count, next, .. }) =
+    fn page_done(&mut self, ticket: Ticket, more: usize) {
+        let Some(Pending::Sweep { to, target, sweep, which, began, since, count, next, .. }) =
             self.pending.remove(&ticket)
         else {
             return;
         };
+        let count = count + more as u64;
         match next {
             None => self.finish_sweep(to, count),
-            after => {
-                let next = None;
-                self.next_page(Pending::Sweep { to, target, sweep, since, count, after, next });
-            }
+            after => self.next_page(Pending::Sweep {
+                to,
+                target,
+                sweep,
+                which,
+                began,
+                since,
+                count,
+                after,
+                next: None,
+            }),
         }
     }
 
     /// A job of this target died.
     pub(super) fn died(&mut self, id: JobId, of: TargetId) {
+        self.graves.changed(of);
         for pending in self.pending.values_mut() {
             if let Pending::Sweep { target, since, .. } = pending
                 && *target == of
@@ -394,9 +462,14 @@ impl Broker {
         self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
     }
 
-    fn get(&self, id: JobId) -> Option<(Header, Place)> {
+    pub(super) fn known(&self, id: JobId) -> Option<(Header, Place)> {
         self.jobs.get(id).map(|(header, place)| (header.clone(), *place))
     }
+}
+
+/// Some attempt of it was sent and was not refused.
+fn may_have_worked(header: &Header) -> bool {
+    header.spent > 0 || header.course.doubt
 }
 
 /// Dead, and nobody is owed an answer any more: it can be redriven or purged.

@@ -74,6 +74,11 @@ impl Counts {
         self.get(priority, JobState::Queued).saturating_sub(self.of(priority, Count::Behind))
     }
 
+    /// The same, of all three queues.
+    pub fn all_in_line(&self) -> u64 {
+        Priority::ALL.iter().map(|priority| self.in_line(*priority)).sum()
+    }
+
     /// Groups that a dead job holds.
     pub fn held_groups(&self) -> u64 {
         Priority::ALL.iter().map(|priority| self.of(*priority, Count::Holding)).sum()
@@ -115,7 +120,12 @@ impl Counts {
             Change::Delete { priority, place, stand, .. } => {
                 self.leave(*priority, place, *stand)?;
             }
-            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => {}
+            Change::Rewrite { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => {}
         }
         Ok(())
     }

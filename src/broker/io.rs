@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::calendar::Quota;
 use super::change::{Change, Load, Loaded, Recovered, Turn};
+use super::course::{Aim, Delivery};
 use super::fair::FlowKey;
+use super::forecast;
 use super::group::GroupName;
 use super::job::{Header, JobId, JobState, Place, Priority, Source, TargetId};
 use super::payload::{Report, Request};
-use super::policy::Policy;
+use super::policy::{Bounds, LimitId, LimitName, Policy, Rate};
 use super::time::{Mono, Wall};
 
 /// Whom an answer is for; the shell knows.
@@ -29,11 +32,12 @@ pub enum Input {
         to: ReplyTo,
         command: JobCommand,
     },
-    /// Every dead job of a target. Answered with `Reply::Swept`.
+    /// Dead jobs of a target. Answered with `Reply::Swept`.
     Sweep {
         to: ReplyTo,
         target: TargetId,
         sweep: Sweep,
+        which: DeadFilter,
     },
     /// Answered with `Reply::Target`.
     Pause {
@@ -60,13 +64,20 @@ pub enum Input {
     /// gone. The job is cancelled.
     NotSent {
         job: JobId,
-        attempt: u32,
+        number: u32,
         reason: String,
     },
-    /// The attempt that `Output::Send` let go has ended.
+    /// The request that `Output::Send` let go is on its way to its target; said once at most, and
+    /// not at all where `Input::Attempted` says more.
+    Left {
+        job: JobId,
+        number: u32,
+        at: Mono,
+    },
+    /// The request that `Output::Send` let go has ended.
     Attempted {
         job: JobId,
-        attempt: u32,
+        number: u32,
         report: Report,
     },
     /// This turn and all before it are on disk.
@@ -77,6 +88,8 @@ pub enum Input {
     /// The targets that there are from now on; a target that is missing keeps its jobs.
     Configure {
         targets: Vec<(TargetId, String, Policy)>,
+        /// Those that targets share.
+        limits: Vec<(LimitName, Bounds)>,
     },
     /// How long ended jobs can be looked up.
     Retention {
@@ -98,6 +111,8 @@ pub struct Submission {
     /// Not to be sent after then.
     pub deadline: Option<Wall>,
     pub max_attempts: Option<u32>,
+    /// The target's where there is none.
+    pub delivery: Option<Delivery>,
     pub dedup: Option<Dedup>,
     /// Goes after all that came before it in this group, one at a time.
     pub group: Option<GroupName>,
@@ -145,6 +160,7 @@ pub enum JobCommand {
     /// A dead one goes to the end of its queue, with all its attempts before it.
     Redrive {
         job: JobId,
+        edit: Option<Box<Edit>>,
     },
     /// A dead one is forgotten.
     Purge {
@@ -157,16 +173,60 @@ impl JobCommand {
         match self {
             JobCommand::Cancel { job, .. }
             | JobCommand::Reprioritize { job, .. }
-            | JobCommand::Redrive { job }
+            | JobCommand::Redrive { job, .. }
             | JobCommand::Purge { job } => *job,
         }
     }
 }
 
+/// What is changed of a dead job before it is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub priority: Option<Priority>,
+    pub request: Option<Arc<Request>>,
+    /// Which parts differ; for its history.
+    pub parts: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    Redrive,
+    /// `pace`: so long from one job to the next. They are scheduled all at once, so that a restart
+    /// changes nothing about it.
+    Redrive {
+        pace: Option<Duration>,
+    },
     Purge,
+}
+
+/// Which dead jobs; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// As in [`super::job::End::code`].
+    pub code: Option<String>,
+    pub priority: Option<Priority>,
+    pub died_before: Option<Wall>,
+    /// Or then.
+    pub died_after: Option<Wall>,
+}
+
+impl DeadFilter {
+    pub fn fits(&self, header: &Header, place: &Place) -> bool {
+        let Place::Ended { end, at } = place else { return false };
+        self.code.as_ref().is_none_or(|code| end.code().as_ref() == Some(code))
+            && self.priority.is_none_or(|priority| header.priority == priority)
+            && self.died_before.is_none_or(|before| *at < before)
+            && self.died_after.is_none_or(|after| *at >= after)
+    }
+}
+
+/// How full `dead_retention` is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeadFill {
+    pub target: TargetId,
+    /// 1 where it is full.
+    pub fill: f64,
+    /// Dead jobs that were forgotten just now.
+    pub dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -178,13 +238,16 @@ pub enum Output {
     /// To be asked of the store after the turn is durable.
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
-    Send { job: JobId, target: TargetId, priority: Priority, attempt: u32 },
+    /// `number` names it among the job's requests, `attempt` among those for its work.
+    Send { job: JobId, target: TargetId, priority: Priority, number: u32, attempt: u32, aim: Aim },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.
     PassedOver { target: TargetId, of: Priority },
     /// For the books: how long a job waited from when it could be sent to its start.
     Waited { target: TargetId, priority: Priority, wait: Duration },
+    /// For people: `dead_retention` is nearly full, or dead jobs were forgotten for it.
+    DeadFill(DeadFill),
     /// After `Input::Drain`: nothing is under way any more.
     Drained,
 }
@@ -247,18 +310,30 @@ pub struct UnknownTarget;
 pub enum BlockedOn {
     Rate,
     Concurrency,
+    /// A hard window has no slot left.
+    Window,
+    /// A calendar quota is used up.
+    Quota,
+    /// Too many attempts in a row failed.
+    Breaker,
     /// The target asked for a pause, or could not be reached.
     Refused,
     Paused,
+    /// By its schedule.
+    Closed,
     Draining,
 }
 
 impl BlockedOn {
-    pub const ALL: [BlockedOn; 5] = [
+    pub const ALL: [BlockedOn; 9] = [
         BlockedOn::Rate,
         BlockedOn::Concurrency,
+        BlockedOn::Window,
+        BlockedOn::Quota,
+        BlockedOn::Breaker,
         BlockedOn::Refused,
         BlockedOn::Paused,
+        BlockedOn::Closed,
         BlockedOn::Draining,
     ];
 
@@ -266,8 +341,12 @@ impl BlockedOn {
         match self {
             BlockedOn::Rate => "rate",
             BlockedOn::Concurrency => "concurrency",
+            BlockedOn::Window => "window",
+            BlockedOn::Quota => "quota",
+            BlockedOn::Breaker => "breaker",
             BlockedOn::Refused => "refused",
             BlockedOn::Paused => "paused",
+            BlockedOn::Closed => "closed",
             BlockedOn::Draining => "draining",
         }
     }
@@ -281,13 +360,48 @@ pub struct TargetView {
     /// `None`: it has jobs, but the configuration does not name it any more.
     pub policy: Option<Policy>,
     pub counts: super::change::Counts,
+    /// How full its `dead_retention` is, up to 1; `None` where dead jobs are kept for ever.
+    pub dead_fill: Option<f64>,
     /// Of what could be sent now, by priority.
     pub oldest: [Option<Wall>; 3],
     pub in_flight: u32,
     pub paused: bool,
     pub blocked: Option<(BlockedOn, Option<Mono>)>,
+    /// The shared limit that does it; `None`: the target's own, or no limit at all.
+    pub blocked_by: Option<LimitName>,
+    /// The window that does it.
+    pub blocked_window: Option<Rate>,
+    /// In force, by configuration, schedule, and what the target's answers say; `None`: nothing may
+    /// be sent at all.
+    pub rate: Option<Rate>,
+    pub breaker_open: bool,
+    /// For estimates.
+    pub forecast: Arc<forecast::Limits>,
     /// How long jobs were ready and this held them back, by [`BlockedOn::ALL`].
     pub blocked_for: [Duration; BlockedOn::ALL.len()],
+}
+
+/// One limit as it is now.
+#[derive(Clone, Debug)]
+pub struct LimitView {
+    pub id: LimitId,
+    pub bounds: Bounds,
+    /// Attempts that are armed or sent.
+    pub under_way: u32,
+    /// Places of requests that timed out and may still run.
+    pub held: u64,
+    pub windows: Vec<WindowView>,
+    /// The quota, and what is left of it for HIGH.
+    pub quota: Option<(Quota, u64)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WindowView {
+    pub rate: Rate,
+    /// How many may still start, if HIGH.
+    pub left: u64,
+    /// Slots of attempts that have ended: so many are free again after so long. In order.
+    pub taken: Vec<(Duration, u64)>,
 }
 
 /// How much of the backlog memory holds. Each at least 1.
@@ -313,6 +427,8 @@ impl Default for Windows {
 pub struct Start {
     pub recovered: Recovered,
     pub targets: Vec<(TargetId, String, Policy)>,
+    /// Those that targets share.
+    pub limits: Vec<(LimitName, Bounds)>,
     pub retention: Duration,
     pub windows: Windows,
 }

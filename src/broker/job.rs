@@ -9,11 +9,15 @@
 //!        │                    └────────┘◀──────────└──────────┘
 //!        │                      ▲   │    not sent    │  │
 //!        │                  due │   │                │  │ done, rejected,
-//!        │                  ┌───┴───┴──┐  try again  │  │ attempts used up
-//!        │                  │ waiting  │◀────────────┘  │
-//!        │                  └──────────┘                ▼
+//!        │                  ┌───┴───┴───┐ try again  │  │ attempts used up
+//!        │                  │ waiting,  │◀───────────┘  │
+//!        │                  │ verifying │ ask           │
+//!        │                  └───────────┘               ▼
 //!        └───────cancel, expire──▶ succeeded · failed · expired · cancelled
 //! ```
+//! A redrive that is paced goes by way of `scheduled`. What is asked, and when, is in
+//! [`super::course`].
+//!
 //! One of a group that is not its head waits `behind` it, which callers see as `queued`, and goes
 //! from there to where it would have come from the start: `scheduled` or `queued`.
 //!
@@ -25,6 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::course::Course;
 use super::fair::{FlowKey, Tag};
 use super::group::Membership;
 use super::time::Wall;
@@ -144,7 +149,7 @@ pub struct Header {
     /// When it last came into its queue.
     pub ready_at: Wall,
     pub deadline: Option<Wall>,
-    /// Requests sent in all: the number of the last attempt.
+    /// Requests for its work sent in all: the number of the last attempt.
     pub attempts: u32,
     /// Attempts that count against `max_attempts`, since the job was last redriven.
     pub spent: u32,
@@ -156,6 +161,7 @@ pub struct Header {
     pub max_attempts: Option<u32>,
     /// To whom its end is owed.
     pub owed: Owed,
+    pub course: Course,
     /// Of one that belongs to a group.
     pub group: Option<Membership>,
     /// On whose account it goes, within its queue.
@@ -190,6 +196,8 @@ pub enum Place {
     Waiting { due: Wall },
     /// For ever.
     Ended { end: End, at: Wall },
+    /// For the next question about its work.
+    Verifying { due: Wall },
     /// In its group, for those before it; and not to be sent before `due`.
     Behind { due: Option<Wall> },
 }
@@ -201,6 +209,7 @@ impl Place {
             Place::Queued | Place::Behind { .. } => JobState::Queued,
             Place::Running { .. } => JobState::Running,
             Place::Waiting { .. } => JobState::Waiting,
+            Place::Verifying { .. } => JobState::Verifying,
             Place::Ended { end, .. } => end.state(),
         }
     }
@@ -211,23 +220,26 @@ impl Place {
 
     /// Whether a job may go from here to `to`: the state diagram at the top of this file.
     pub fn may_become(&self, to: &Place) -> bool {
-        use Place::{Behind, Ended, Queued, Running, Scheduled, Waiting};
+        use Place::{Behind, Ended, Queued, Running, Scheduled, Verifying, Waiting};
         match (self, to) {
-            (Scheduled { .. } | Waiting { .. }, Queued) => true,
+            (Scheduled { .. } | Waiting { .. } | Verifying { .. }, Queued) => true,
             // A changed priority takes a queued job from one queue to another.
             (Queued, Queued | Running { .. }) => true,
-            (Running { .. }, Queued | Waiting { .. }) => true,
+            (Running { .. }, Queued | Waiting { .. } | Verifying { .. }) => true,
             // A changed priority of a job that waits.
-            (Scheduled { .. }, Scheduled { .. }) | (Waiting { .. }, Waiting { .. }) => true,
+            (Scheduled { .. }, Scheduled { .. })
+            | (Waiting { .. }, Waiting { .. })
+            | (Verifying { .. }, Verifying { .. }) => true,
             // Its turn in its group came; or its priority was changed.
             (Behind { due }, Scheduled { due: at }) => *due == Some(*at),
             (Behind { .. }, Queued) => true,
             (Behind { due }, Behind { due: same }) => due == same,
             (Running { .. }, Ended { .. }) => true,
-            (Scheduled { .. } | Queued | Waiting { .. } | Behind { .. }, Ended { end, .. }) => {
-                !matches!(end, End::Succeeded)
-            }
-            (Ended { end, .. }, Queued | Behind { due: None }) => end.is_dead(),
+            (
+                Scheduled { .. } | Queued | Waiting { .. } | Verifying { .. } | Behind { .. },
+                Ended { end, .. },
+            ) => !matches!(end, End::Succeeded),
+            (Ended { end, .. }, Queued | Scheduled { .. } | Behind { due: None }) => end.is_dead(),
             // Whoever waited for it has been answered; or it holds its group from now on.
             (Ended { .. }, Ended { .. }) => self == to,
             _ => false,
@@ -266,6 +278,7 @@ impl End {
             End::Failed(Failure::Rejected { status }) => Some(format!("Tollgate.Http.{status}")),
             End::Failed(Failure::RetriesExhausted) => Some("Tollgate.RetriesExhausted".into()),
             End::Failed(Failure::BadMessage) => Some("Tollgate.BadMessage".into()),
+            End::Failed(Failure::OutcomeUnknown) => Some("Tollgate.OutcomeUnknown".into()),
             End::Expired => Some("Tollgate.DeadlineExceeded".into()),
             End::Cancelled => Some("Tollgate.Cancelled".into()),
         }
@@ -280,6 +293,8 @@ pub enum Failure {
     RetriesExhausted,
     /// It never was a job that could be sent: kept to be looked at.
     BadMessage,
+    /// The work may have been done, and its delivery does not allow to try again.
+    OutcomeUnknown,
 }
 
 /// The names of CONTRACT §1.
@@ -289,6 +304,7 @@ pub enum JobState {
     Queued,
     Running,
     Waiting,
+    Verifying,
     Succeeded,
     Failed,
     Expired,
@@ -296,11 +312,12 @@ pub enum JobState {
 }
 
 impl JobState {
-    pub const ALL: [JobState; 8] = [
+    pub const ALL: [JobState; 9] = [
         JobState::Scheduled,
         JobState::Queued,
         JobState::Running,
         JobState::Waiting,
+        JobState::Verifying,
         JobState::Succeeded,
         JobState::Failed,
         JobState::Expired,
@@ -313,6 +330,7 @@ impl JobState {
             JobState::Queued => "queued",
             JobState::Running => "running",
             JobState::Waiting => "waiting",
+            JobState::Verifying => "verifying",
             JobState::Succeeded => "succeeded",
             JobState::Failed => "failed",
             JobState::Expired => "expired",
@@ -399,10 +417,68 @@ pub enum Happening {
     TokenLate {
         reason: String,
     },
+    /// A question is on record; it leaves after this.
+    Asked {
+        question: u32,
+        passed_over: u32,
+    },
+    /// The question on record was called back before it left.
+    NotAsked {
+        question: u32,
+    },
+    /// What came of a question.
+    Answered {
+        question: u32,
+        says: Says,
+        status: Option<u16>,
+        reason: Option<String>,
+    },
+    /// The outcome of the work is asked for then.
+    Verifying {
+        until: Wall,
+    },
+    /// The target took the work on, and says how it goes at this path.
+    Accepted {
+        attempt: u32,
+        status: u16,
+        path: String,
+    },
+    /// Somebody changed these parts of the request before it was redriven.
+    Edited {
+        parts: String,
+    },
     /// It waits for those before it in its group.
     Behind,
     /// Its turn in its group came.
     Headed,
+}
+
+/// What an answer to a question says of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Says {
+    Done,
+    NotDone,
+    /// The target tried, and it will never do.
+    Failed,
+    /// It is under way.
+    Pending,
+    /// The target would not be asked now.
+    Refused,
+    /// Nothing.
+    Unknown,
+}
+
+impl Says {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Says::Done => "done",
+            Says::NotDone => "not_done",
+            Says::Failed => "failed",
+            Says::Pending => "pending",
+            Says::Refused => "refused",
+            Says::Unknown => "unknown",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,31 +7,47 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `job`, `payload`, `policy`, `time` | the words |
+//! | `job`, `course`, `payload`, `policy`, `time` | the words |
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `counts` | how many jobs are where |
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `window`, `jobs` | what memory knows of what the store holds |
-//! | `lines`, `limit`, `retry`, `target` | who is next, when, and what then |
-//! | `submit`, `command`, `rivals`, `attempt`, `clock` | what the broker does, by occasion |
+//! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
+//! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
+//! | `calendar` | the clock of a place: schedules, quotas |
+//! | `forecast` | estimates of when jobs start |
+//! | `submit`, `command`, `rivals`, `start`, `leave`, `flight`, `attempt`, `estimate`, `clock`, `graves` | what the broker does, by occasion |
 
+pub mod adaptive;
 mod attempt;
+pub mod breaker;
+pub mod calendar;
 pub mod change;
 mod clock;
 mod command;
 pub mod counts;
+pub mod course;
+mod ending;
+mod estimate;
 pub mod fair;
+mod flight;
 mod flows;
+pub mod forecast;
+mod graves;
 pub mod group;
+pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
+mod leave;
 mod limit;
 mod lines;
 pub mod payload;
 pub mod policy;
+pub mod pressure;
 mod retry;
 mod rivals;
+mod start;
 mod submit;
 mod target;
 #[cfg(test)]
@@ -45,11 +61,12 @@ use std::sync::Arc;
 use change::{Change, Insert, Load, Loaded, Move, RecoveredTarget, Ticket, Turn};
 use fair::Rank;
 use group::Stand;
-use io::{Input, Output, Start, TargetView, Windows};
-use job::{Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId};
+use io::{Input, LimitView, Output, Start, TargetView, Windows};
+use job::{Event, Happening, Header, JobId, Place, Priority, Seat, TargetId};
 use jobs::Jobs;
+use limit::Limits;
 use payload::Answer;
-use policy::Policy;
+use policy::{Bounds, LimitName, Policy};
 use target::Target;
 use time::{Mono, Now, Wall};
 use window::Window;
@@ -61,7 +78,7 @@ pub struct Broker {
     jobs: Jobs,
     timers: Window<(Wall, JobId), JobId>,
     deadlines: Window<(Wall, JobId), JobId>,
-    flights: BTreeMap<JobId, attempt::Flight>,
+    flights: BTreeMap<JobId, flight::Flight>,
     /// Where something was armed in a turn that is not on disk yet.
     arming: BTreeSet<(Turn, TargetId)>,
     /// Starts that were called back before the turn that armed them is on disk.
@@ -71,7 +88,11 @@ pub struct Broker {
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
-    lead: attempt::Lead,
+    graves: graves::Graves,
+    lead: flight::Lead,
+    limits: Limits,
+    /// Counts turns among targets that share limits.
+    servings: u64,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
     wakes: BTreeSet<(Mono, TargetId)>,
@@ -88,7 +109,7 @@ pub struct Broker {
 impl Broker {
     /// What was under way when the last life ended counts as an attempt of unknown outcome.
     pub fn new(start: Start, now: Now) -> Broker {
-        let Start { recovered, targets, retention, windows } = start;
+        let Start { recovered, targets, limits, retention, windows } = start;
         let mut broker = Broker {
             targets: BTreeMap::new(),
             jobs: Jobs::default(),
@@ -102,7 +123,10 @@ impl Broker {
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
-            lead: attempt::Lead::default(),
+            graves: graves::Graves::default(),
+            lead: flight::Lead::default(),
+            limits: Limits::new(recovered.lived, recovered.spent, now.mono),
+            servings: 0,
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -116,7 +140,7 @@ impl Broker {
         for found in recovered.targets {
             broker.targets.insert(found.id, Target::new(found, windows.line, now));
         }
-        broker.configure(targets, now);
+        broker.configure(targets, limits, now);
         broker.ask_vacant(None);
         for (header, started) in recovered.running {
             broker.resume(header, started, now);
@@ -130,16 +154,17 @@ impl Broker {
             Input::Tick => {}
             Input::Submit { to, jobs } => self.submit(now, to, jobs),
             Input::Command { to, command } => self.command(now, to, command),
-            Input::Sweep { to, target, sweep } => self.sweep(to, target, sweep),
+            Input::Sweep { to, target, sweep, which } => self.sweep(now, to, target, sweep, which),
             Input::Pause { to, target, paused } => self.pause(now, to, target, paused),
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
             Input::Settled { job, how } => self.settled(now, job, how),
-            Input::NotSent { job, attempt, reason } => self.not_sent(now, job, attempt, reason),
-            Input::Attempted { job, attempt, report } => self.attempted(now, job, attempt, report),
+            Input::NotSent { job, number, reason } => self.not_sent(now, job, number, reason),
+            Input::Attempted { job, number, report } => self.attempted(now, job, number, report),
             Input::Committed { turn } => self.committed(now, turn),
             Input::Loaded(loaded) => self.loaded(now, loaded),
-            Input::Configure { targets } => self.configure(targets, now),
+            Input::Configure { targets, limits } => self.configure(targets, limits, now),
+            Input::Left { job, number, at } => self.left(job, number, at),
             Input::Retention { keep } => self.retention.keep(keep),
             Input::Drain => self.drain(now),
         }
@@ -162,6 +187,11 @@ impl Broker {
         self.targets.values().map(|target| self.view_of(target, now)).collect()
     }
 
+    /// Every limit that is configured: each target's own, and those that are shared.
+    pub fn limits(&self, now: Now) -> Vec<LimitView> {
+        self.limits.view(now.mono)
+    }
+
     /// How many job headers memory holds: bounded by windows and what is under way.
     pub fn known_jobs(&self) -> usize {
         self.jobs.len()
@@ -172,10 +202,29 @@ impl Broker {
             let (header, _) = self.jobs.get(target.lines.first(priority)?)?;
             Some(header.enqueued_at)
         });
-        target.view(oldest, now.mono)
+        let dead_fill = self.graves.fill(target.id, now.wall);
+        let rate = self.limits.pace(target.id).map(|pace| pace.rate);
+        let forecast = Arc::new(self.forecast(target, now));
+        TargetView { dead_fill, ..target.view(oldest, rate, forecast, now.mono) }
     }
 
-    fn configure(&mut self, targets: Vec<(TargetId, String, Policy)>, now: Now) {
+    fn configure(
+        &mut self,
+        targets: Vec<(TargetId, String, Policy)>,
+        limits: Vec<(LimitName, Bounds)>,
+        now: Now,
+    ) {
+        let own = targets
+            .iter()
+            .map(|(id, _, policy)| (*id, (policy.limit.bounds(), policy.share.clone())));
+        let (spent, changed) =
+            self.limits.configure(own.collect(), limits.into_iter().collect(), now);
+        self.write_spent(spent, now);
+        // What was chosen under other limits is chosen anew.
+        for id in changed {
+            self.disarm(id, now);
+        }
+        self.adopt_limits();
         let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {
@@ -195,7 +244,10 @@ impl Broker {
         let ids: Vec<TargetId> = self.targets.keys().copied().collect();
         for id in ids {
             if let Some(target) = self.targets.get_mut(&id) {
-                target.configure(policies.remove(&id), now.mono);
+                let policy = policies.remove(&id);
+                let keep = policy.as_ref().map(|policy| policy.outcomes.dead_retention);
+                self.graves.configure(id, keep);
+                target.configure(policy, now.mono);
                 if target.live.is_none() {
                     self.disarm(id, now);
                 }
@@ -252,6 +304,9 @@ impl Broker {
             Loaded::Vacant { groups, exhausted } => self.vacant(groups, exhausted),
             Loaded::Dead { ticket, rows, exhausted } => self.swept(ticket, rows, exhausted),
             Loaded::Finished { rows, next } => self.forget(rows, next),
+            Loaded::Graves { target, rows, buried, next } => {
+                self.let_graves_go(now, target, rows, buried, next);
+            }
         }
     }
 
@@ -269,6 +324,7 @@ impl Broker {
             self.pump(target, now);
         }
         self.refill_timers();
+        self.look_at_graves(now);
         if self.draining && !self.drained && self.flights.is_empty() {
             self.drained = true;
             self.outputs.push_back(Output::Drained);
@@ -324,9 +380,11 @@ impl Broker {
                     target.lines.line(before.priority).window.remove(before.rank());
                 }
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.remove((due, id)),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.remove((due, id));
+            }
             Place::Running { .. } => {
-                self.flights.remove(&id);
+                self.land(id, header.target, now);
                 // Its place is free for another, wherever this one goes.
                 self.dirty.insert(header.target);
                 if let Some(target) = self.targets.get_mut(&header.target) {
@@ -342,6 +400,9 @@ impl Broker {
             && let Some(deadline) = header.deadline
         {
             self.deadlines.insert((deadline, id), id);
+        }
+        if matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            self.graves.changed(header.target);
         }
         if to.is_ended()
             && let Some(deadline) = before.deadline
@@ -380,7 +441,9 @@ impl Broker {
                 let target = self.targets.get_mut(&target_id);
                 target.and_then(|target| target.lines.line(priority).window.insert(rank, id))
             }
-            Place::Scheduled { due } | Place::Waiting { due } => self.timers.insert((due, id), id),
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
+                self.timers.insert((due, id), id)
+            }
             Place::Running { .. } => {
                 if let Some(target) = self.targets.get_mut(&target_id) {
                     target.in_flight += 1;
@@ -403,7 +466,7 @@ impl Broker {
     }
 
     fn change(&mut self, change: Change) {
-        if let Some(target) = self.targets.get_mut(&change.target()) {
+        if let Some(target) = change.target().and_then(|id| self.targets.get_mut(&id)) {
             target.counts.apply(&change);
             target.clocks.apply(&change);
         }
@@ -436,7 +499,7 @@ impl From<Happening> for Story {
 
 fn due(place: &Place) -> Option<Wall> {
     match place {
-        Place::Scheduled { due } | Place::Waiting { due } => Some(*due),
+        Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => Some(*due),
         Place::Queued | Place::Running { .. } | Place::Ended { .. } | Place::Behind { .. } => None,
     }
 }
@@ -461,7 +524,11 @@ fn fill<K: Copy + Ord>(
     }
 }
 
-/// Whether a job in this state can still be called back.
-fn is_pending(state: JobState) -> bool {
-    matches!(state, JobState::Scheduled | JobState::Queued | JobState::Waiting)
+/// Whether a job can still be called back.
+fn is_pending(place: &Place) -> bool {
+    match place {
+        Place::Scheduled { .. } | Place::Queued | Place::Waiting { .. } => true,
+        Place::Verifying { .. } | Place::Behind { .. } => true,
+        Place::Running { .. } | Place::Ended { .. } => false,
+    }
 }

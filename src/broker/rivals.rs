@@ -13,20 +13,20 @@ use super::time::Now;
 
 impl Broker {
     /// Redrives a job once it is known that no other has its name.
-    pub(super) fn ask_to_redrive(&mut self, to: ReplyTo, job: JobId) {
-        let ticket = self.next_ticket();
-        self.pending.insert(ticket, Pending::Redrive { to, job });
+    pub(super) fn ask_to_redrive(&mut self, to: ReplyTo, command: JobCommand) {
+        let (job, ticket) = (command.job(), self.next_ticket());
+        self.pending.insert(ticket, Pending::Redrive { to, command });
         self.outputs.push_back(Output::Load(Load::Candidates { ids: vec![job], ticket }));
     }
 
     pub(super) fn candidates(&mut self, now: Now, ticket: Ticket, rows: Vec<Candidate>) {
         match self.pending.get(&ticket) {
             Some(Pending::Redrive { .. }) => {
-                let Some(Pending::Redrive { to, job }) = self.pending.remove(&ticket) else {
+                let Some(Pending::Redrive { to, command }) = self.pending.remove(&ticket) else {
                     return;
                 };
                 let found = rows.into_iter().next();
-                if let Some(result) = self.try_redrive(now, to, job, found) {
+                if let Some(result) = self.try_redrive(now, to, command, found) {
                     self.answer(to, result);
                 }
             }
@@ -40,13 +40,18 @@ impl Broker {
         &mut self,
         now: Now,
         to: ReplyTo,
-        id: JobId,
+        command: JobCommand,
         found: Option<Candidate>,
     ) -> Option<Result<(Header, Place), CommandError>> {
+        let id = command.job();
+        let edit = match &command {
+            JobCommand::Redrive { edit, .. } => edit.clone(),
+            _ => None,
+        };
         let rival = found.as_ref().and_then(|found| self.rival(id, found));
         let Some(job) = self.newest(id, found) else { return Some(Err(CommandError::NoSuchJob)) };
         if !is_laid_down(&job) {
-            return Some(Err(CommandError::Conflict { state: job.1.state() }));
+            return Some(Err(CommandError::Conflict { state: job.0.state_in(&job.1) }));
         }
         if self.draining {
             return Some(Err(CommandError::Draining));
@@ -54,11 +59,12 @@ impl Broker {
         if let Some(by) = rival {
             return Some(Err(CommandError::Overtaken { by }));
         }
-        let command = JobCommand::Redrive { job: id };
-        if self.ask_flow(&job.0, Then::Command { to, command }) {
+        let mut header = job.0.clone();
+        header.priority = edit.as_ref().and_then(|edit| edit.priority).unwrap_or(header.priority);
+        if self.ask_flow(&header, Then::Command { to, command }) {
             return None;
         }
-        Some(Ok(self.redrive(now, job)))
+        Some(Ok(self.redrive(now, job, edit.as_deref(), None)))
     }
 
     /// What memory has learned meanwhile is newer than what the store said.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
+use super::course::Course;
 use super::fair::{FlowId, Tag};
 use super::group::{GroupKey, Membership, Stand};
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
@@ -217,6 +218,7 @@ impl Broker {
                 Some(_) => Owed::TaskToken,
                 None => Owed::Nothing,
             },
+            course: Course::new(job.delivery),
             group,
             flow: job.flow,
             tag: Tag::default(),

@@ -82,6 +82,38 @@ impl fmt::Display for Wall {
     }
 }
 
+/// Microseconds that the store has lived: a clock that goes on where the last life left it. It may
+/// stand still between two lives, and never runs ahead of true time on a machine that was not
+/// restarted; so what is kept until some moment of it is never let go early.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Lived(u64);
+
+impl Lived {
+    pub fn from_micros(micros: u64) -> Lived {
+        Lived(micros)
+    }
+
+    pub fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Lived) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Lived {
+    type Output = Lived;
+    /// Rounds a part of a microsecond up, so that nothing is over early.
+    fn add(self, by: Duration) -> Lived {
+        let micros = u64::try_from(by.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+        Lived(self.0.saturating_add(micros))
+    }
+}
+
 /// One reading of both clocks; the only notion of "now" that the core has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {

@@ -1,16 +1,27 @@
 //! The words of the command line (CONTRACT: "Command line"), as clap reads them.
 
+mod plan;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+mod dead;
+mod explain;
+
+pub use dead::{DeadFilterArgs, EditArgs};
+pub use explain::{ExplainArgs, Question};
+
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
     header, job_id, media_type, target_name,
 };
+use crate::broker::course::Delivery;
 use crate::broker::job::{JobId, JobState, Priority};
+
+pub use plan::PlanArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 the thing asked about failed, 2 usage, 3 the daemon is not reachable.
@@ -40,6 +51,8 @@ pub enum Command {
     Dead(DeadArgs),
     /// Limits, depths, ages, state and estimated time to drain of each target
     Targets(TargetsArgs),
+    /// When so many more jobs would be done, and what would wait, without doing it
+    Plan(PlanArgs),
     /// Send nothing more to a target; its jobs wait
     #[command(after_help = "\
 What is under way ends as it would. A pause outlives a restart of the daemon.
@@ -110,8 +123,10 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  tollgate check --config /etc/tollgate/tollgate.toml && systemctl reload tollgate")]
+Examples:
+  tollgate check --config /etc/tollgate/tollgate.toml && systemctl reload tollgate
+  tollgate check --explain erp --status 200 --body @answer.json
+  tollgate check --explain erp --status 404 --question verify")]
 pub struct CheckArgs {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "config/tollgate.toml",
@@ -120,6 +135,8 @@ pub struct CheckArgs {
     /// Print the outcome as one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub explain: ExplainArgs,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +178,9 @@ pub struct SubmitArgs {
     /// Within 5 minutes, or while the job lives, the same id is the same job
     #[arg(long, value_name = "ID")]
     pub dedup_id: Option<String>,
+    /// What to do where nobody knows whether the work was done [default: the target's]
+    #[arg(long, value_name = "DELIVERY", value_parser = delivery_parser())]
+    pub delivery: Option<Delivery>,
     /// Goes after all that came before it in this group, one at a time
     #[arg(long, value_name = "NAME")]
     pub group: Option<String>,
@@ -292,12 +312,15 @@ Example:
     #[command(after_help = "\
 Examples:
   tollgate dead redrive 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11
-  tollgate dead redrive erp --all")]
+  tollgate dead redrive 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11 --data @mended.json --priority HIGH
+  tollgate dead redrive erp --all
+  tollgate dead redrive erp --all --error Tollgate.RetriesExhausted --newer-than 2h --rate 5/s")]
     Redrive(RedriveArgs),
     /// Forget dead jobs for ever
     #[command(after_help = "\
 Examples:
   tollgate dead purge erp
+  tollgate dead purge erp --error Tollgate.Http.404 --older-than 30d
   tollgate dead purge 0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11 --yes")]
     Purge(PurgeArgs),
 }
@@ -316,9 +339,18 @@ pub struct RedriveArgs {
     /// Ids of jobs; or one target, with --all
     #[arg(value_name = "TARGET|ID", required = true)]
     pub which: Vec<String>,
-    /// Every dead job of the target
+    /// Every dead job of the target, or those of them that are named by
+    /// --error, --older-than, --newer-than and --only-priority
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub filter: DeadFilterArgs,
+    /// With --all: so many at a time, such as 5/s. They are scheduled one after the other, which a
+    /// restart of the daemon does not change
+    #[arg(long, value_name = "RATE", requires = "all")]
+    pub rate: Option<String>,
+    #[command(flatten)]
+    pub edit: EditArgs,
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +358,8 @@ pub struct PurgeArgs {
     /// Ids of jobs; or one target, for all its dead jobs
     #[arg(value_name = "TARGET|ID", required = true)]
     pub which: Vec<String>,
+    #[command(flatten)]
+    pub filter: DeadFilterArgs,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -377,6 +411,10 @@ Examples:
 pub struct CompletionsArgs {
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+fn delivery_parser() -> impl TypedValueParser<Value = Delivery> {
+    PossibleValuesParser::new(Delivery::ALL.map(Delivery::as_str)).try_map(|text| text.parse())
 }
 
 fn priority_parser() -> impl TypedValueParser<Value = Priority> {

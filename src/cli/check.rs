@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::args::CheckArgs;
 use super::error::CliError;
+use super::explain::explain;
 use super::terminal::{Terminal, complain};
 use crate::config::{Config, ConfigErrors};
 
@@ -11,8 +13,12 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     crate::config::load(file, &|name| std::env::var(name).ok())
 }
 
-pub(super) fn check(file: &Path, json: bool, terminal: &mut Terminal) -> Result<(), CliError> {
+pub(super) fn check(args: &CheckArgs, terminal: &mut Terminal) -> Result<(), CliError> {
+    let (file, json) = (args.config.as_path(), args.json);
     let result = load(file);
+    if let (Ok(config), Some(_)) = (&result, &args.explain.explain) {
+        return explain(config, &args.explain, json, terminal);
+    }
     if json {
         terminal.print(&report(file, &result))?;
         return result.map(drop).map_err(|_| CliError::Told);

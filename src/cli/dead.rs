@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 
-use super::args::{DeadArgs, DeadCommand, PurgeArgs, RedriveArgs};
+use super::args::{DeadArgs, DeadCommand, DeadFilterArgs, EditArgs, PurgeArgs, RedriveArgs};
 use super::client::{Answer, Client};
 use super::error::CliError;
+use super::submit::{headers, read_data};
 use super::terminal::complain;
-use super::values::{TargetName, target_name};
+use super::values::{TargetName, encode, target_name, written};
 use super::wire::{Swept, Target, one_line};
 use super::{Outside, jobs};
 use crate::broker::job::JobId;
@@ -68,14 +71,25 @@ async fn redrive(
             Err(CliError::Usage("--all goes with a target, not with ids".into()))
         }
         Which::Target(target) => {
-            let answer = client.post(&format!("{}/redrive", dead_path(&target)), None).await?;
-            swept(&answer, &target, "queued again", json, outside)
+            let mut params = params(&args.filter);
+            params.extend(args.rate.as_ref().map(|rate| ("rate", rate.clone())));
+            let path = with(&format!("{}/redrive", dead_path(&target)), &params);
+            let answer = client.post(&path, None).await?;
+            let done = if args.rate.is_some() { "scheduled" } else { "queued again" };
+            swept(&answer, &target, done, json, outside)
         }
         Which::Jobs(ids) => {
+            only_for_targets(&args.filter)?;
+            let edit = edit(&args.edit)?;
+            if edit.is_some() && ids.len() > 1 {
+                return Err(CliError::Usage(
+                    "an edit is for one job, and these are several".into(),
+                ));
+            }
             let mut tally = Tally::default();
             for id in ids {
                 let path = format!("/v1/jobs/{id}/redrive");
-                match client.post(&path, None).await {
+                match client.post(&path, edit.clone()).await {
                     Ok(answer) => jobs::changed(&answer, json, outside)?,
                     Err(error) => tally.missed(id, error)?,
                 }
@@ -92,8 +106,18 @@ async fn purge(
     outside: &mut Outside,
 ) -> Result<(), CliError> {
     let which = Which::read(&args.which)?;
+    let filter = params(&args.filter);
+    if matches!(which, Which::Jobs(_)) {
+        only_for_targets(&args.filter)?;
+    }
     if !args.yes {
         let what = match &which {
+            Which::Target(target) if !filter.is_empty() => {
+                let named: Vec<String> =
+                    filter.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                let named = named.join(", ").replace('_', "-");
+                format!("the dead jobs of {target} that are {named}")
+            }
             Which::Target(target) => {
                 let path = format!("/v1/targets/{}", target.encoded());
                 let now: Target = client.get(&path).await?.read()?;
@@ -112,7 +136,7 @@ async fn purge(
     }
     match which {
         Which::Target(target) => {
-            let path = dead_path(&target);
+            let path = with(&dead_path(&target), &filter);
             let answer = client.call(Method::DELETE, &path, None, Duration::ZERO).await?;
             swept(&answer, &target, "forgotten", json, outside)
         }
@@ -175,6 +199,65 @@ fn dead_jobs(count: u64) -> String {
     if count == 1 { "1 dead job".into() } else { format!("{count} dead jobs") }
 }
 
+/// As the admin address names them.
+fn params(filter: &DeadFilterArgs) -> Vec<(&'static str, String)> {
+    let DeadFilterArgs { error, older_than, newer_than, only_priority } = filter;
+    let mut params = Vec::new();
+    params.extend(error.as_ref().map(|code| ("error", code.clone())));
+    params.extend(older_than.map(|ago| ("older_than", written(ago))));
+    params.extend(newer_than.map(|ago| ("newer_than", written(ago))));
+    params.extend(only_priority.map(|priority| ("priority", priority.to_string())));
+    params
+}
+
+fn only_for_targets(filter: &DeadFilterArgs) -> Result<(), CliError> {
+    if params(filter).is_empty() {
+        return Ok(());
+    }
+    let why =
+        "--error, --older-than, --newer-than and --only-priority go with a target, not with ids";
+    Err(CliError::Usage(why.into()))
+}
+
+fn with(path: &str, params: &[(&'static str, String)]) -> String {
+    let pairs: Vec<String> =
+        params.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// The body of a redrive that changes the job; `None` where nothing is to be changed.
+fn edit(args: &EditArgs) -> Result<Option<String>, CliError> {
+    let mut edit = serde_json::Map::new();
+    let mut set = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            edit.insert(name.to_owned(), value.into());
+        }
+    };
+    set("priority", args.priority.map(|priority| priority.to_string()));
+    set("method", args.method.clone());
+    set("path", args.path.clone());
+    set("idempotency_key", args.idempotency_key.clone());
+    set("content_type", args.content_type.clone());
+    if !args.headers.is_empty() {
+        edit.insert("headers".to_owned(), headers(&args.headers).into());
+    }
+    let mut written = serde_json::Value::from(edit).to_string();
+    if let Some(data) = args.data.as_deref().map(read_data).transpose()? {
+        // As it stands, so that long numbers and the order of keys stay as they are.
+        let json = std::str::from_utf8(&data)
+            .ok()
+            .filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        let body = match json.filter(|_| args.content_type.is_none()) {
+            Some(json) => format!("\"body\":{json}"),
+            None => format!("\"body_base64\":\"{}\"", STANDARD.encode(&data)),
+        };
+        written.pop();
+        let comma = if written.len() > 1 { "," } else { "" };
+        written = format!("{written}{comma}{body}}}");
+    }
+    Ok((written != "{}").then_some(written))
+}
+
 fn dead_path(target: &TargetName) -> String {
     format!("/v1/targets/{}/dead", target.encoded())
 }
@@ -197,6 +280,28 @@ mod tests {
         for bad in [&["erp", ID][..], &["erp", "crm"], &[".."]] {
             assert!(matches!(read(bad), Err(CliError::Usage(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_edit_is_what_was_named() {
+        let mut args = EditArgs {
+            data: None,
+            content_type: None,
+            path: None,
+            method: None,
+            headers: Vec::new(),
+            priority: None,
+            idempotency_key: None,
+        };
+        assert_eq!(edit(&args).unwrap(), None);
+        args.data = Some("{\"n\": 1.10}".into());
+        assert_eq!(edit(&args).unwrap().unwrap(), r#"{"body":{"n": 1.10}}"#);
+        args.priority = Some(crate::broker::job::Priority::High);
+        args.path = Some("/x".into());
+        let both = edit(&args).unwrap().unwrap();
+        assert_eq!(both, r#"{"path":"/x","priority":"HIGH","body":{"n": 1.10}}"#);
+        args.content_type = Some("text/xml".into());
+        assert!(edit(&args).unwrap().unwrap().contains(r#""body_base64":"eyJuIjogMS4xMH0=""#));
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod client;
 mod control;
 mod dead;
 mod error;
+mod explain;
 mod jobs;
+mod plan;
 mod problem;
 mod submit;
 mod table;
@@ -18,11 +20,12 @@ mod targets;
 mod terminal;
 mod timeline;
 mod values;
+mod when;
 mod wire;
 
 use clap::CommandFactory;
 
-use args::{CheckArgs, Cli, Command, CompletionsArgs};
+use args::{Cli, Command, CompletionsArgs};
 use client::{Client, Token};
 use terminal::Terminal;
 use values::Address;
@@ -59,7 +62,7 @@ pub fn run(command: &Command) -> Exit {
 fn try_run(command: &Command) -> Result<(), CliError> {
     let mut terminal = Terminal::outside();
     match command {
-        Command::Check(CheckArgs { config, json }) => check::check(config, *json, &mut terminal),
+        Command::Check(args) => check::check(args, &mut terminal),
         Command::Completions(args) => completions(args, &mut terminal),
         asking => {
             let mut outside = Outside { terminal, token: Token::from_outside()? };
@@ -79,6 +82,7 @@ async fn ask(command: &Command, outside: &mut Outside) -> Result<(), CliError> {
         Command::Jobs(args) => jobs::jobs(args, outside).await,
         Command::Dead(args) => dead::dead(args, outside).await,
         Command::Targets(args) => targets::targets(args, outside).await,
+        Command::Plan(args) => plan::plan(args, outside).await,
         Command::Pause(args) => control::pause(args, true, outside).await,
         Command::Resume(args) => control::pause(args, false, outside).await,
         Command::Reload(args) => control::reload(args, outside).await,

@@ -44,6 +44,8 @@ struct NewJob<'a> {
     deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'static str>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -158,6 +160,7 @@ fn new_job(
         delay: args.delay.map(written),
         deadline: deadline.map_err(CliError::Usage)?,
         max_attempts: args.max_attempts,
+        delivery: args.delivery.map(crate::broker::course::Delivery::as_str),
     };
     serde_json::to_string(&job)
         .map_err(|error| CliError::Failed(format!("the job cannot be written as JSON: {error}")))
@@ -178,7 +181,7 @@ fn method_of(text: &str) -> Result<String, CliError> {
 }
 
 /// A name that is there several times has its values in an array.
-fn headers(args: &[HeaderArg]) -> Map<String, Value> {
+pub(super) fn headers(args: &[HeaderArg]) -> Map<String, Value> {
     let mut headers = Map::new();
     for HeaderArg { name, value } in args {
         let value = Value::from(value.as_str());
@@ -193,7 +196,7 @@ fn headers(args: &[HeaderArg]) -> Map<String, Value> {
 }
 
 /// The text itself, `@FILE`, or `-` (and `@-`) for standard input.
-fn read_data(data: &str) -> Result<Vec<u8>, CliError> {
+pub(super) fn read_data(data: &str) -> Result<Vec<u8>, CliError> {
     let (what, source): (String, Box<dyn Read>) = match data {
         "-" | "@-" => ("standard input".into(), Box::new(std::io::stdin())),
         _ => match data.strip_prefix('@') {

@@ -146,7 +146,16 @@ fn state(target: &Target, now: Timestamp) -> (String, Tone) {
                 "rate" | "concurrency" => Tone::Plain,
                 _ => Tone::Held,
             };
-            (format!("blocked: {}{}", blocked.on, until.unwrap_or_default()), tone)
+            let window = blocked.window.as_ref().map(|window| format!(" {window}"));
+            let limit = blocked.limit.as_ref().map(|limit| format!(" of {limit}"));
+            let state = format!(
+                "blocked: {}{}{}{}",
+                blocked.on,
+                window.unwrap_or_default(),
+                limit.unwrap_or_default(),
+                until.unwrap_or_default()
+            );
+            (state, tone)
         }
     }
 }
@@ -212,16 +221,17 @@ mod tests {
              "priorities":{"HIGH":{"depth":1,"oldest_age_seconds":5.9,
                                    "estimated_drain_seconds":null}},
              "limit":{"rate":"10/s","max_concurrent":1}},
-            {"name":"fax","blocked":{"on":"refused","until":"2026-01-31T08:00:30Z"},
+            {"name":"fax","blocked":{"on":"window","window":"100/min","limit":"big",
+                                     "until":"2026-01-31T08:00:30Z"},
              "held_back_by":{"on":"rate","share":1.0,"hint":"its rate of 1/s"}},
             {"name":"old","configured":false,"dead":1,"held_groups":1}]}"#,
         );
         let expected = "\
-TARGET  STATE                     RATE  IN FLIGHT    HIGH      NORMAL          BATCH  WAITING  SCHEDULED  DEAD  DRAINED IN
-crm     blocked: concurrency      50/s        8/8       0  12 (3m12s)  50000 (2h05m)        1          2     4      16m41s
-erp     paused                    10/s        0/1  1 (5s)           -              -        0          0     0           -
-fax     blocked: refused for 30s     -          0       -           -              -        0          0     0           -
-old     not configured               -          0       -           -              -        0          0     1           -
+TARGET  STATE                                   RATE  IN FLIGHT    HIGH      NORMAL          BATCH  WAITING  SCHEDULED  DEAD  DRAINED IN
+crm     blocked: concurrency                    50/s        8/8       0  12 (3m12s)  50000 (2h05m)        1          2     4      16m41s
+erp     paused                                  10/s        0/1  1 (5s)           -              -        0          0     0           -
+fax     blocked: window 100/min of big for 30s     -          0       -           -              -        0          0     0           -
+old     not configured                             -          0       -           -              -        0          0     1           -
 crm: held back 62 % of the time lately by concurrency, not rate: 8 under way at a time
 old: 1 group is held by a dead job until that is redriven or purged; `tollgate dead list old` has them
 ";

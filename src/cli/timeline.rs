@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ages;
 use super::terminal::{Paint, Tone, clean, clean_lines, tone_of_state};
-use super::wire::{Event, Job, JobResult, Plain, When};
+use super::wire::{Event, Job, JobResult, Plain, Requested, When};
 
 /// Of an answer's body, in characters; `--json` has it all.
 const BODY_SHOWN: usize = 4_000;
@@ -38,9 +38,12 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
         ("priority", Some(job.priority.clone())),
         ("request", job.request_line()),
         ("attempts", Some(job.attempts.to_string())),
+        ("questions", job.questions.map(|questions| questions.to_string())),
+        ("delivery", job.delivery.clone()),
         ("enqueued", dated(&job.enqueued_at)),
         ("not before", dated(&job.not_before)),
         ("next attempt", dated(&job.next_attempt_at)),
+        ("asked next", dated(&job.next_question_at)),
         ("deadline", dated(&job.deadline)),
         ("position", job.position.map(|position| position.to_string())),
         ("starts about", dated(&job.estimated_start)),
@@ -57,8 +60,19 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
         let _ = writeln!(text, "{} {code}", paint.dress("error", Tone::Heading));
         indented(&mut text, &error.message);
     }
+    // The last one follows with more of its body.
+    for earlier in job.answers.iter().rev().skip(1).rev() {
+        let about = match earlier.question {
+            Some(question) => format!("to question {question} about attempt {}", earlier.attempt),
+            None => format!("to attempt {}", earlier.attempt),
+        };
+        answer(&mut text, &about, &earlier.answer, paint);
+    }
     if let Some(result) = &job.result {
-        answer(&mut text, result, paint);
+        answer(&mut text, "", result, paint);
+    }
+    if let Some(original) = job.original_request.as_ref().and_then(Requested::line) {
+        let _ = writeln!(text, "{} {}", paint.dress("original", Tone::Heading), clean(&original));
     }
     text
 }
@@ -88,7 +102,7 @@ fn tone_of_event(event: &str) -> Tone {
     match event {
         "done" => Tone::Good,
         "rejected" | "unknown" | "failed" | "expired" => Tone::Bad,
-        "refused" | "waiting" | "cancelled" => Tone::Held,
+        "refused" | "waiting" | "verifying" | "cancelled" => Tone::Held,
         _ => Tone::Plain,
     }
 }
@@ -96,7 +110,7 @@ fn tone_of_event(event: &str) -> Tone {
 /// `attempt 1, status 503, until 2026-…`; whatever the daemon tells, in words of its own.
 fn details(event: &Event) -> String {
     // What belongs to most events comes first; the rest follows by name.
-    let first = ["attempt", "status", "code", "from", "to"];
+    let first = ["attempt", "question", "says", "status", "code", "from", "to"];
     let known = first.iter().filter_map(|name| event.rest.get_key_value(*name));
     let others = event.rest.iter().filter(|(name, _)| !first.contains(&name.as_str()));
     let told: Vec<String> = known
@@ -111,9 +125,10 @@ fn details(event: &Event) -> String {
     told.join(", ")
 }
 
-fn answer(text: &mut String, result: &JobResult, paint: Paint) {
+fn answer(text: &mut String, about: &str, result: &JobResult, paint: Paint) {
     let heading = paint.dress("answer", Tone::Heading);
-    let line = format!("{heading} {} {}", result.status_code, clean(&result.status_text));
+    let status = format!("{} {}", result.status_code, clean(&result.status_text));
+    let line = format!("{heading} {} {about}", status.trim_end());
     let _ = writeln!(text, "{}", line.trim_end());
     for (name, value) in &result.headers {
         let values = match value {

@@ -52,6 +52,13 @@ pub(super) struct Job {
     pub(super) state: String,
     #[serde(default)]
     pub(super) attempts: u64,
+    pub(super) questions: Option<u64>,
+    pub(super) delivery: Option<String>,
+    pub(super) next_question_at: Option<When>,
+    pub(super) original_request: Option<Requested>,
+    /// Oldest first.
+    #[serde(default)]
+    pub(super) answers: Vec<Answered>,
     pub(super) method: Option<String>,
     pub(super) path: Option<String>,
     pub(super) request: Option<Requested>,
@@ -68,6 +75,22 @@ pub(super) struct Job {
     pub(super) error: Option<JobError>,
     #[serde(default)]
     pub(super) history: Vec<Event>,
+}
+
+/// What was answered to one request.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answered {
+    #[serde(default)]
+    pub(super) attempt: u64,
+    pub(super) question: Option<u64>,
+    #[serde(flatten)]
+    pub(super) answer: JobResult,
+}
+
+impl Requested {
+    pub(super) fn line(&self) -> Option<String> {
+        Some(format!("{} {}", self.method.as_deref()?, self.path.as_deref()?))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -201,6 +224,10 @@ pub(super) struct Queue {
 pub(super) struct Blocked {
     pub(super) on: String,
     pub(super) until: Option<When>,
+    /// The shared limit that does it.
+    pub(super) limit: Option<String>,
+    /// The window that does it.
+    pub(super) window: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

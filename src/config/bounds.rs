@@ -40,11 +40,27 @@ pub(super) const RATE_PERIOD: Duration = secs(366 * DAY);
 pub(super) const BURST: u32 = 1_000_000;
 /// More than the ports that one address has.
 pub(super) const MAX_CONCURRENT: u32 = 65_536;
+/// Of a hard window: what the clocks of two machines agree on.
+pub(super) const WINDOW: Duration = millis(10);
+pub(super) const WINDOWS: usize = 8;
+/// Requests a day or month.
+pub(super) const QUOTA: u32 = u32::MAX;
+/// Entries of a schedule.
+pub(super) const SCHEDULE: usize = 64;
+/// Zero: nothing arrives, or runs, after its attempt was given up.
+pub(super) const HOLD_AFTER_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=secs(DAY);
+/// With all of it kept, lower priorities would never go.
+pub(super) const RESERVE_HIGH: f64 = 0.99;
+/// Shared ones.
+pub(super) const LIMITS: usize = 10_000;
 pub(super) const MAX_DEFERRALS: u32 = 1_000_000;
 
 pub(super) const MAX_ATTEMPTS: u32 = 1_000_000;
 pub(super) const BACKOFF: RangeInclusive<Duration> = millis(1)..=secs(7 * DAY);
 pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(366 * DAY);
+
+pub(super) const BREAKER_FAILURES: u32 = 1_000_000;
+pub(super) const PROBE_EVERY: RangeInclusive<Duration> = millis(100)..=secs(DAY);
 
 /// In bytes.
 pub(super) const HOST_NAME: usize = 253;
@@ -52,6 +68,15 @@ pub(super) const HOST_NAME: usize = 253;
 pub(super) const TOKENS_FILE: usize = 1 << 20;
 /// In bytes.
 pub(super) const PEM_FILE: usize = 1 << 20;
+/// Of an answer that is kept, in bytes.
+pub(super) const ANSWER_BODY: RangeInclusive<u64> = 1..=8 * MIB;
+pub(super) const POLL: RangeInclusive<Duration> = millis(1)..=secs(DAY);
+pub(super) const DEAD_AGE: RangeInclusive<Duration> = secs(1)..=secs(3_660 * DAY);
+pub(super) const DEAD_COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
+/// In bytes.
+pub(super) const DEAD_SIZE: RangeInclusive<u64> = 1..=1024 * GIB;
+/// A JSON Schema, in bytes.
+pub(super) const SCHEMA: usize = 1 << 20;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

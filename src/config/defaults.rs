@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::types::{Listen, LogFormat, Server, StepFunctions, Store, Telemetry};
-use crate::broker::policy::{Rate, Retry};
+use crate::broker::policy::{self, Rate, Retry};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -56,6 +56,9 @@ pub const MAX_QUEUED: u64 = 1_000_000;
 /// Strict spacing: a token bucket that holds one token.
 pub const BURST: NonZeroU32 = at_least_one(1);
 pub const MAX_CONCURRENT: NonZeroU32 = at_least_one(10);
+pub const HOLD_AFTER_TIMEOUT: Duration = policy::HOLD_AFTER_TIMEOUT;
+/// Nothing is sent that might still be under way when a closed window begins.
+pub const FINISH_BEFORE_CLOSE: bool = true;
 pub const MAX_DEFERRALS: NonZeroU32 = at_least_one(20);
 
 pub const RETRY: Retry = Retry {

@@ -43,6 +43,10 @@ impl fmt::Display for Text {
 }
 
 impl Item<'_> {
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     /// `expected` goes into the error, e.g. "a duration in quotes".
     pub(super) fn text(&self, expected: &str) -> Result<Text, String> {
         let DeValue::String(written) = self.value else {

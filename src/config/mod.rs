@@ -6,19 +6,27 @@
 
 pub mod defaults;
 
+mod adaptive;
 mod auth;
 mod bounds;
+mod breaker;
+mod calendar;
 mod error;
 mod fairness;
 mod headers;
 mod item;
+mod limits;
 mod listen;
+mod outcomes;
 mod parse;
+mod rules;
+mod schema;
 mod source;
 mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod template;
 mod tls;
 mod types;
 mod units;
@@ -31,12 +39,16 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use outcomes::{Address, Asking, Polling, Verify};
 pub use parse::parse;
+pub use rules::{HeaderTest, PointerTest, Rule, When};
+pub use schema::{Misfit, Schema};
+pub use template::{Part, Pointer, Template};
 pub use types::{
     ActivitySource, Config, Listen, LogFormat, Server, Sources, SqsSource, StepFunctions, Store,
     Target, Telemetry,
 };
-pub use units::parse_duration;
+pub use units::{parse_duration, rate_of as parse_rate};
 
 /// Reads and validates a configuration file. `env` looks up what `${NAME}` stands for; a daemon
 /// gives `&|name| std::env::var(name).ok()`.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -13,14 +14,17 @@ use super::headers::headers;
 use super::item::{Item, Text, quoted};
 use super::listen::{Listeners, Role, address};
 use super::source::Source;
-use super::table::{Context, Table, nearest, not_yet};
+use super::table::{Context, Table, nearest};
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
-use super::units::{duration, rate, show_duration, size};
+use super::units::{duration, show_duration, size};
 use super::url::base_url;
-use super::{auth, bounds, defaults, sources, step_functions, syntax, tls, vocabulary};
+use super::{
+    auth, bounds, breaker, calendar, defaults, limits, outcomes, sources, step_functions, syntax,
+    tls, vocabulary,
+};
 use crate::auth::Hosts;
 use crate::broker::group::OnGroupFailure;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Bounds, LimitName, Policy, Retry, Tempo};
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
 /// its folder; the store's path is kept as given, so it starts at the working directory.
@@ -44,6 +48,10 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
     let mut listeners = Listeners::default();
     let (server, hosts) = server(&root.table("server"), &mut listeners);
     let auth = auth::read(root, hosts);
+    let shared = root.table("limits");
+    let limits = limits::shared(&shared);
+    let targets = targets(&root.table("targets"), &limits, &mut listeners);
+    limits::check_names(&shared, &limits, targets.keys());
     let config = Config {
         server,
         access: auth.rules.clone(),
@@ -51,7 +59,8 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
-        targets: targets(&root.table("targets"), &mut listeners),
+        limits,
+        targets,
         sources: sources::sources(root),
     };
     listeners.check(&auth, context);
@@ -105,7 +114,11 @@ fn telemetry(table: &Table<'_>) -> Telemetry {
     telemetry
 }
 
-fn targets(table: &Table<'_>, listeners: &mut Listeners) -> BTreeMap<String, Arc<Target>> {
+fn targets(
+    table: &Table<'_>,
+    limits: &BTreeMap<LimitName, Bounds>,
+    listeners: &mut Listeners,
+) -> BTreeMap<String, Arc<Target>> {
     if table.is_empty() {
         let message = "no target is configured; add [targets.NAME] with url = \"https://…\" and \
                        limit.rate = \"10/s\"";
@@ -116,38 +129,49 @@ fn targets(table: &Table<'_>, listeners: &mut Listeners) -> BTreeMap<String, Arc
         if count == bounds::TARGETS {
             table.report_name(name, format!("at most {} targets are allowed", bounds::TARGETS));
         }
-        if !is_target_name(name) {
+        if !is_name(name) {
             let message = format!(
                 "not a target's name; one has 1 to {} letters, digits, - or _, a letter or digit first",
                 bounds::TARGET_NAME
             );
             table.report_name(name, message);
         }
-        if let Some(target) = target(name, &target_table, listeners) {
+        if let Some(target) = target(name, &target_table, limits, listeners) {
             targets.insert(name.to_owned(), Arc::new(target));
         }
     }
     targets
 }
 
-fn is_target_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.len() <= bounds::TARGET_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// `None` where what it needs is missing or wrong, which is reported.
-fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Target> {
+fn target(
+    name: &str,
+    table: &Table<'_>,
+    limits: &BTreeMap<LimitName, Bounds>,
+    listeners: &mut Listeners,
+) -> Option<Target> {
     let url = table.need("url", "url = \"https://…\"", base_url);
     let timeout = table.get_or("timeout", defaults::TIMEOUT, duration(bounds::TIMEOUT));
     let headers = headers(&table.table("headers"));
     let listen = table.get("listen", address);
-    table.get("delivery", delivery);
+    let (outcomes, asking) = outcomes::read(table);
+    let share = table.get_or("share", Vec::new(), limits::share(limits));
     let max_queued =
         table.get_or("max_queued", defaults::MAX_QUEUED, |item| item.whole(bounds::MAX_QUEUED));
     let on_group_failure =
         table.get_or("on_group_failure", OnGroupFailure::default(), on_group_failure);
-    let limit = limit(&table.table("limit"));
+    let limit = limits::limit(&table.table("limit"));
+    let finish_before_close =
+        table.get_or("finish_before_close", defaults::FINISH_BEFORE_CLOSE, auth::truth);
+    let lasting = if finish_before_close { timeout } else { Duration::ZERO };
+    let schedule = calendar::schedule(table, lasting);
+    let breaker = breaker::read(table);
     let max_deferrals = priority(&table.table("priority"));
     let retry = retry(&table.table("retry"));
     let weights = weights(&table.table("fairness"));
@@ -158,19 +182,20 @@ fn target(name: &str, table: &Table<'_>, listeners: &mut Listeners) -> Option<Ta
         listeners.call(table, "url", url.clone());
     }
     table.finish(vocabulary::TARGET.later);
-    let policy =
-        Policy { limit: limit?, retry, max_deferrals, max_queued, on_group_failure, weights };
-    Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy })
-}
-
-fn limit(table: &Table<'_>) -> Option<Limit> {
-    let rate: Option<Rate> = table.need("rate", "rate = \"10/s\", what the target can bear", rate);
-    let burst = table.get_or("burst", defaults::BURST, |item| item.count(bounds::BURST));
-    let max_concurrent = table.get_or("max_concurrent", defaults::MAX_CONCURRENT, |item| {
-        item.count(bounds::MAX_CONCURRENT)
-    });
-    table.finish(vocabulary::LIMIT.later);
-    Some(Limit { rate: rate?, burst, max_concurrent })
+    let (limit, adaptive) = limit?;
+    let tempo = Tempo { schedule, lasting, breaker, adaptive };
+    let policy = Policy {
+        limit,
+        share,
+        tempo,
+        retry,
+        max_deferrals,
+        max_queued,
+        on_group_failure,
+        weights,
+        outcomes,
+    };
+    Some(Target { name: name.to_owned(), url: url?, timeout, headers, listen, policy, asking })
 }
 
 fn priority(table: &Table<'_>) -> std::num::NonZeroU32 {
@@ -235,15 +260,6 @@ fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {
         ));
     }
     Ok(PathBuf::from(path))
-}
-
-fn delivery(item: &Item<'_>) -> Result<(), String> {
-    let text = item.text("\"at-least-once\"")?;
-    match text.value.as_str() {
-        "at-least-once" => Ok(()),
-        "at-most-once" | "verify" => Err(not_yet(&text.to_string())),
-        _ => Err(choice(&text, &["at-least-once"])),
-    }
 }
 
 fn on_group_failure(item: &Item<'_>) -> Result<OnGroupFailure, String> {

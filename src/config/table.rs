@@ -24,6 +24,12 @@ impl Context<'_> {
     }
 }
 
+/// One of what [`Table::cases`] finds.
+pub(super) enum Case<'a> {
+    Plain(Item<'a>),
+    Table(Table<'a>),
+}
+
 /// A table of the file, or one that is not there: all its keys have their defaults then.
 pub(super) struct Table<'a> {
     context: &'a Context<'a>,
@@ -137,6 +143,30 @@ impl<'a> Table<'a> {
             });
         }
         tables
+    }
+
+    /// What stands under a key that takes a value, a table, or an array of those.
+    pub(super) fn cases(&self, key: &'static str) -> Vec<Case<'a>> {
+        match self.value(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(elements)) => {
+                self.asked.borrow_mut().push(key);
+                elements.iter().map(|one| self.case_of(key, one)).collect()
+            }
+            _ => self.case(key).into_iter().collect(),
+        }
+    }
+
+    /// What stands under a key that takes a value or a table.
+    pub(super) fn case(&self, key: &'static str) -> Option<Case<'a>> {
+        self.asked.borrow_mut().push(key);
+        Some(self.case_of(key, self.value(key)?))
+    }
+
+    fn case_of(&self, key: &'static str, value: &'a Spanned<DeValue<'a>>) -> Case<'a> {
+        match value.get_ref() {
+            DeValue::Table(_) => Case::Table(self.inner(key, Some(value))),
+            _ => Case::Plain(self.item(value)),
+        }
     }
 
     /// The tables within this one, where their names are the user's to choose.

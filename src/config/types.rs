@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outcomes::Asking;
 use crate::auth::Rules;
 use crate::broker::job::Priority;
-use crate::broker::policy::{Policy, Rate};
+use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `None`: no job can have a task token.
     pub step_functions: Option<StepFunctions>,
+    /// Those that targets share.
+    pub limits: BTreeMap<LimitName, Bounds>,
     pub targets: BTreeMap<String, Arc<Target>>,
     pub sources: Sources,
 }
@@ -159,4 +162,6 @@ pub struct Target {
     /// The sidecar port.
     pub listen: Option<Listen>,
     pub policy: Policy,
+    /// What its answers mean, and how it is asked.
+    pub asking: Asking,
 }

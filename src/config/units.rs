@@ -105,6 +105,11 @@ fn parse_size(text: &str) -> Option<u128> {
     Some(number.saturating_mul(factor))
 }
 
+/// A rate as people write it, `5/s`; `None` where it is none, or out of all bounds.
+pub fn rate_of(text: &str) -> Option<Rate> {
+    parse_rate(text).ok()
+}
+
 pub(super) fn rate(item: &Item<'_>) -> Result<Rate, String> {
     let text = item.text(A_RATE)?;
     parse_rate(&text.value).map_err(|fault| match fault {

@@ -10,8 +10,17 @@ pub(super) struct Words {
 
 pub(super) const ROOT: Words = Words {
     table: "",
-    known: &["server", "auth", "store", "telemetry", "step_functions", "targets", "sources"],
-    later: &["limits", "callbacks"],
+    known: &[
+        "server",
+        "auth",
+        "store",
+        "telemetry",
+        "step_functions",
+        "limits",
+        "targets",
+        "sources",
+    ],
+    later: &["callbacks"],
 };
 
 pub(super) const SERVER: Words = Words {
@@ -51,33 +60,54 @@ pub(super) const TARGET: Words = Words {
         "timeout",
         "headers",
         "listen",
+        "share",
+        "schedule",
+        "finish_before_close",
         "delivery",
+        "verify",
+        "response",
+        "completion",
+        "dead_retention",
+        "request_schema",
         "max_queued",
         "on_group_failure",
         "limit",
         "priority",
         "retry",
+        "breaker",
         "fairness",
     ],
-    later: &[
-        "breaker",
-        "completion",
-        "dead_retention",
-        "finish_before_close",
-        "pull",
-        "reject_if_late",
-        "request_schema",
-        "response",
-        "schedule",
-        "share",
-        "verify",
-    ],
+    later: &["pull", "reject_if_late"],
 };
 
 pub(super) const LIMIT: Words = Words {
     table: "targets.NAME.limit",
-    known: &["rate", "burst", "max_concurrent"],
-    later: &["windows", "quota", "reserve_high", "hold_after_timeout", "adaptive"],
+    known: &[
+        "rate",
+        "burst",
+        "max_concurrent",
+        "windows",
+        "quota",
+        "reserve_high",
+        "hold_after_timeout",
+        "adaptive",
+    ],
+    later: &[],
+};
+
+/// The same keys as a target's own limit has, and none of them needed.
+pub(super) const SHARED_LIMIT: Words = Words {
+    table: "limits.NAME",
+    known: &[
+        "rate",
+        "burst",
+        "max_concurrent",
+        "windows",
+        "quota",
+        "reserve_high",
+        "hold_after_timeout",
+    ],
+    later: &[],
 };
 
 pub(super) const PRIORITY: Words =
@@ -89,13 +119,27 @@ pub(super) const RETRY: Words = Words {
     later: &[],
 };
 
+pub(super) const VERIFY: Words = Words {
+    table: "targets.NAME.verify",
+    known: &["method", "path", "done", "not_done"],
+    later: &[],
+};
+
+pub(super) const RESPONSE: Words =
+    Words { table: "targets.NAME.response", known: &["rules", "max_body"], later: &[] };
+
+pub(super) const COMPLETION: Words = Words {
+    table: "targets.NAME.completion",
+    known: &["poll", "every", "done", "failed", "timeout"],
+    later: &[],
+};
 pub(super) const FAIRNESS: Words =
     Words { table: "targets.NAME.fairness", known: &["weights"], later: &[] };
 
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 13] = [
+pub(super) const ALL: [&Words; 21] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -105,15 +149,29 @@ pub(super) const ALL: [&Words; 13] = [
     &STEP_FUNCTIONS,
     &TARGET,
     &LIMIT,
+    &SHARED_LIMIT,
+    &super::calendar::QUOTA,
+    &super::calendar::SCHEDULE,
+    &super::adaptive::WORDS,
+    &super::breaker::WORDS,
     &PRIORITY,
     &RETRY,
+    &VERIFY,
+    &RESPONSE,
+    &COMPLETION,
     &FAIRNESS,
     &SOURCES,
 ];
 
 /// A key that is right in one other table, as seen from the table `path`: that table.
 pub(super) fn home_of(key: &str, path: &str) -> Option<String> {
-    let mut homes = ALL.iter().filter(|words| words.all().any(|word| *word == key));
+    // What a shared limit knows, a target's own knows too.
+    let among_limits = path.starts_with("limits.");
+    let homes = ALL.iter().filter(|words| (words.table == SHARED_LIMIT.table) == among_limits);
+    // A schedule sets the rate too, but seldom.
+    let in_limit = !among_limits && LIMIT.all().any(|word| *word == key);
+    let homes = homes.filter(|words| !in_limit || words.table == LIMIT.table);
+    let mut homes = homes.filter(|words| words.all().any(|word| *word == key));
     let home = homes.next()?.table;
     if homes.next().is_some() || home.is_empty() {
         return None;

@@ -68,7 +68,11 @@ pub(super) fn judge(
 ) -> Option<Result<Ended, Loss>> {
     let Some(state) = state else { return Some(Err(Loss::Gone)) };
     match state {
-        JobState::Scheduled | JobState::Queued | JobState::Running | JobState::Waiting => None,
+        JobState::Scheduled
+        | JobState::Queued
+        | JobState::Running
+        | JobState::Waiting
+        | JobState::Verifying => None,
         JobState::Succeeded if seen.is_some_and(|book| book.done > 0) => Some(Ok(Ended::Done)),
         JobState::Succeeded => Some(Err(Loss::NeverDone)),
         JobState::Failed if seen.is_none() => Some(Err(Loss::NeverTried)),

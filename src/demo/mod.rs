@@ -94,7 +94,7 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
     let interrupts = Interrupts::new()?;
     let scratch = Scratch::make(options.dir)?;
     let target = stage::sole_target(&options.config)?;
-    let limit = target.policy.limit;
+    let limit = target.policy.limit.clone();
     let fragility = stage::fragility(&limit, SEED);
     let api = FragileApi::start(fragility.clone()).await.context("the fake API does not start")?;
     let config = stage::fit(options.config, api.address(), scratch.path())?;
@@ -107,12 +107,13 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
         ledger: Arc::new(Ledger::default()),
         auditor: api.auditor().clone(),
     };
+    let most_in_a_second = stage::most_in_a_second(&limit);
     let scene = Scene {
         data,
         admin,
         target: target.name.clone(),
         limit,
-        most_in_a_second: stage::most_in_a_second(&limit),
+        most_in_a_second,
         duration: options.for_,
     };
     let plan = Plan::new(options.for_, &target, &fragility);

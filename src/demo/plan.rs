@@ -89,7 +89,7 @@ impl Plan {
 fn jobs_per_second(target: &Target, fragility: &Fragility) -> f64 {
     let failures = fragility.failures;
     let share = |of_thousand: u16| f64::from(of_thousand) / 1000.0;
-    let limit = target.policy.limit;
+    let limit = &target.policy.limit;
     let between_starts = 1.0 / limit.rate.per_second()
         + share(failures.unavailable) * fragility.retry_after.as_secs_f64();
     let in_place = fragility.latency.mean().as_secs_f64()
@@ -186,14 +186,14 @@ mod tests {
 
     fn plan(duration: Option<Duration>) -> Plan {
         let limit = stage::tests::limit(20, SECOND, 1);
-        let target = stage::tests::target(limit);
+        let target = stage::tests::target(limit.clone());
         Plan::new(duration, &target, &stage::fragility(&limit, 1))
     }
 
     #[test]
     fn the_estimate_knows_what_holds_a_target_back() {
         let limit = stage::tests::limit(20, SECOND, 1);
-        let target = stage::tests::target(limit);
+        let target = stage::tests::target(limit.clone());
         // 50 ms a token and 10 ms a request for the pauses; three of ten go wrong.
         let held = jobs_per_second(&target, &stage::fragility(&limit, 1));
         assert!((held - 0.7 / 0.06).abs() < 1e-9, "{held}");

@@ -126,15 +126,15 @@ pub(super) mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::broker::policy::{Policy, Rate, Retry};
+    use crate::broker::policy::{Policy, Rate, Retry, Tempo};
 
     pub(in crate::demo) fn limit(count: u32, per: Duration, burst: u32) -> Limit {
         let count = NonZeroU32::new(count).unwrap();
-        Limit {
-            rate: Rate::new(count, per).unwrap(),
-            burst: NonZeroU32::new(burst).unwrap(),
-            max_concurrent: NonZeroU32::new(4).unwrap(),
-        }
+        Limit::plain(
+            Rate::new(count, per).unwrap(),
+            NonZeroU32::new(burst).unwrap(),
+            NonZeroU32::new(4).unwrap(),
+        )
     }
 
     pub(in crate::demo) fn target(limit: Limit) -> Target {
@@ -152,12 +152,16 @@ pub(super) mod tests {
             listen: None,
             policy: Policy {
                 limit,
+                share: Vec::new(),
+                tempo: Tempo::default(),
                 retry,
                 max_deferrals: NonZeroU32::new(20).unwrap(),
                 max_queued: 1_000_000,
+                outcomes: Default::default(),
                 on_group_failure: Default::default(),
                 weights: Default::default(),
             },
+            asking: Default::default(),
         }
     }
 

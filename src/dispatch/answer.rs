@@ -7,12 +7,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::hop::{Named, is_hop_by_hop};
+use super::meaning::Seen;
 use super::reason;
 use crate::broker::payload::{Answer, HeaderLine, Outcome};
 
 /// How the body of an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BodyEnd {
+pub(crate) enum BodyEnd {
     Whole,
     /// It goes on, but no more of it is kept.
     Capped,
@@ -39,8 +40,11 @@ impl Arriving {
         }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
+    /// What rules see of it: `most` bytes of the body.
+    pub(super) fn seen<'a>(&'a self, end: &'a BodyEnd, most: usize) -> Seen<'a> {
+        let body = &self.body[..self.body.len().min(most)];
+        let cut = body.len() < self.body.len() || *end == BodyEnd::Capped;
+        Seen { status: self.status, headers: &self.headers, body, end, cut }
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -76,8 +80,8 @@ impl Arriving {
         BodyEnd::Whole
     }
 
-    /// `truncated` where the body is not whole.
-    pub(super) fn into_answer(self, end: &BodyEnd) -> Answer {
+    /// `truncated` where the body is not whole. `keep`: how much of it the store keeps, in bytes.
+    pub(super) fn into_answer(self, end: &BodyEnd, keep: usize) -> Answer {
         let named = Named::of(&self.headers);
         // True of the body that is here, or, to HEAD and with 304, of the one that would be
         // (RFC 9110 §8.6); else it would lie to whoever passes the answer on.
@@ -103,6 +107,7 @@ impl Arriving {
             // Without the spare room that growing left.
             body: Bytes::from(self.body.into_boxed_slice()),
             truncated: *end != BodyEnd::Whole,
+            keep,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -12,6 +12,8 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
+
+use super::departure::Departure;
 
 /// A connected stream, after the TLS handshake where there is one.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -31,48 +33,55 @@ const USED: u8 = 8;
 /// `KILLED` learns for ever whether a byte may have left, though the connection's own task still
 /// runs: it either was earlier, and is seen, or is later, and writes nothing.
 #[derive(Debug, Default)]
-pub(super) struct Wire(AtomicU8);
+pub(super) struct Wire {
+    bits: AtomicU8,
+    /// Of the request that is on it: to be told with its first byte.
+    departure: Mutex<Departure>,
+}
 
 impl Wire {
     /// A request begins. Only for who holds the connection alone, with all before it answered.
-    pub(super) fn begin(&self) {
-        self.0.fetch_and(!TOUCHED, Ordering::AcqRel);
+    pub(super) fn begin(&self, departure: Departure) {
+        *self.departure.lock().unwrap_or_else(PoisonError::into_inner) = departure;
+        self.bits.fetch_and(!TOUCHED, Ordering::AcqRel);
     }
 
     /// Stops all writing. True: a byte of the request may have left. False: none has or will.
     pub(super) fn kill(&self) -> bool {
-        self.0.fetch_or(KILLED, Ordering::AcqRel) & TOUCHED != 0
+        self.bits.fetch_or(KILLED, Ordering::AcqRel) & TOUCHED != 0
     }
 
     /// The answer is whole; the connection may serve again.
     pub(super) fn mark_used(&self) {
-        self.0.fetch_or(USED, Ordering::AcqRel);
+        self.bits.fetch_or(USED, Ordering::AcqRel);
     }
 
     /// A part of the request, or of the one before it, still waits to be written.
     pub(super) fn is_dirty(&self) -> bool {
-        self.0.load(Ordering::Acquire) & DIRTY != 0
+        self.bits.load(Ordering::Acquire) & DIRTY != 0
     }
 
     fn is_touched(&self) -> bool {
-        self.0.load(Ordering::Acquire) & TOUCHED != 0
+        self.bits.load(Ordering::Acquire) & TOUCHED != 0
     }
 
     fn is_used(&self) -> bool {
-        self.0.load(Ordering::Acquire) & USED != 0
+        self.bits.load(Ordering::Acquire) & USED != 0
     }
 
     /// To be asked before each write; false: do not write.
     fn touch(&self) -> bool {
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |bits| {
-                (bits & KILLED == 0).then_some(bits | TOUCHED | DIRTY)
-            })
-            .is_ok()
+        let touched = self.bits.fetch_update(Ordering::AcqRel, Ordering::Acquire, |bits| {
+            (bits & KILLED == 0).then_some(bits | TOUCHED | DIRTY)
+        });
+        if touched.is_ok_and(|before| before & TOUCHED == 0) {
+            self.departure.lock().unwrap_or_else(PoisonError::into_inner).tell();
+        }
+        touched.is_ok()
     }
 
     fn flushed(&self) {
-        self.0.fetch_and(!DIRTY, Ordering::AcqRel);
+        self.bits.fetch_and(!DIRTY, Ordering::AcqRel);
     }
 }
 
@@ -234,7 +243,7 @@ mod tests {
         far.write_all(b"x").await.unwrap();
         watched.socket().readable().await.unwrap();
         assert!(write(&mut watched, b"ab").await.is_ok());
-        wire.begin();
+        wire.begin(Departure::default());
         wire.mark_used();
         assert!(write(&mut watched, b"ab").await.is_err());
         assert!(!wire.kill());

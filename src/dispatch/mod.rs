@@ -28,11 +28,19 @@
 
 mod answer;
 mod connection;
+mod departure;
+pub(crate) mod explain;
 mod hop;
+pub(crate) mod meaning;
+pub(crate) mod pointer;
 mod pool;
+mod question;
+pub mod rate_headers;
 mod reason;
 mod request;
 mod retry_after;
+mod status_address;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 
@@ -46,10 +54,14 @@ use tokio::time::Instant;
 
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
+pub use self::departure::Departure;
+use self::meaning::{Because, Seen};
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
+use self::question::Judged;
 use self::request::Prepared;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
-use crate::broker::payload::{Answer, Outcome, Report, Request};
+use crate::broker::payload::{Answer, Close, Follow, Outcome, Report, Request};
 use crate::config::Target;
 
 /// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
@@ -72,6 +84,10 @@ pub struct Outgoing<'a> {
     pub attempt: u32,
     pub priority: Priority,
     pub request: &'a Request,
+    /// Whether the request itself is sent, or a question about it.
+    pub aim: &'a Aim,
+    /// Among all requests of the job, from 1.
+    pub number: u32,
 }
 
 /// Makes the requests. Cheap to clone; clones share their connections.
@@ -115,36 +131,71 @@ impl Dispatcher {
         Dispatcher { pool: Pool::new(connector) }
     }
 
-    /// Sends `job` to `target` once, within the target's timeout, and reports what came of it.
+    /// Sends `job`, or a question about it, to `target` once, within the target's timeout, and
+    /// reports what came of it.
     ///
     /// Dropping the future half-way closes the connection; what the target has received by then
     /// cannot be known.
     ///
-    /// A job that no request can be made of is reported as `Rejected` without an answer.
+    /// A job that no request can be made of is reported as `Rejected` without an answer; a question
+    /// that none can be made of as `Unknown`.
     pub async fn attempt(&self, target: &Target, job: Outgoing<'_>) -> Report {
+        self.attempt_telling(target, job, &Departure::default()).await
+    }
+
+    /// The same; `departure` is told when the request is on its way: its first bytes are handed to
+    /// the socket, or a new connection is being made, which takes as long as the network takes.
+    pub async fn attempt_telling(
+        &self,
+        target: &Target,
+        job: Outgoing<'_>,
+        departure: &Departure,
+    ) -> Report {
         let started = Instant::now();
-        let request = match Prepared::new(target, &job) {
+        let unfit = |outcome, reason| Report {
+            close: Close::Whole,
+            ..Failed { outcome, reason }.report(started.elapsed())
+        };
+        let question = match job.aim {
+            Aim::Work => None,
+            Aim::Verify => match question::verify(target, job.id, job.request) {
+                Ok(request) => Some(request),
+                Err(reason) => return unfit(Outcome::Unknown, reason),
+            },
+            Aim::Poll { path } => Some(question::poll(job.id, job.request, path)),
+        };
+        let sent = question.as_ref().unwrap_or(job.request);
+        let request = match Prepared::new(target, &Outgoing { request: sent, ..job }) {
             Ok(request) => request,
-            Err(unfit) => {
-                return Failed { outcome: Outcome::Rejected, reason: unfit.to_string() }
-                    .report(started.elapsed());
+            Err(error) => {
+                let asks = question.is_some();
+                let outcome = if asks { Outcome::Unknown } else { Outcome::Rejected };
+                return unfit(outcome, error.to_string());
             }
         };
-        let cap = if job.request.live { Answer::LIVE } else { Answer::KEPT };
+        let keep = target.asking.max_body;
+        let cap = if job.request.live { Answer::LIVE.max(keep) } else { keep };
         let mut course = Course::default();
-        let exchange = self.exchange(&request, cap, &mut course);
+        let exchange = self.exchange(&request, cap, &mut course, departure);
+        let mut gave_up = false;
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
             Ok(Ok((end, lease))) => (Ok(end), lease),
             Ok(Err(failed)) => (Err(failed), None),
             // What `exchange` held is dropped by now, and with it the connection.
-            Err(_) => (course.timed_out(target.timeout, &request), None),
+            Err(_) => {
+                gave_up = true;
+                (course.timed_out(target.timeout, &request), None)
+            }
         };
-        let report = match (result, course.arriving) {
-            (Ok(end), Some(arriving)) => answered(arriving, &end, started.elapsed()),
+        let mut report = match (result, course.arriving) {
+            (Ok(end), Some(arriving)) => answered(target, &job, arriving, &end, started.elapsed()),
             (Ok(_), None) => Failed { outcome: Outcome::Unknown, reason: "no answer".to_owned() }
                 .report(started.elapsed()),
             (Err(failed), _) => failed.report(started.elapsed()),
         };
+        if gave_up && report.close == Close::Cut {
+            report.close = Close::GivenUp;
+        }
         if let Some(lease) = lease {
             lease.finish().await;
         }
@@ -157,6 +208,7 @@ impl Dispatcher {
         request: &Prepared,
         cap: usize,
         course: &mut Course,
+        departure: &Departure,
     ) -> Result<(BodyEnd, Option<Lease>), Failed> {
         let refused = |reason| Failed { outcome: Outcome::Refused, reason };
         let origin = &request.origin;
@@ -166,11 +218,14 @@ impl Dispatcher {
             let kept = if tried == 0 { self.pool.kept(origin) } else { None };
             let mut lease = match kept {
                 Some(lease) => lease,
-                None => self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?,
+                None => {
+                    departure.tell();
+                    self.pool.fresh(origin).await.map_err(|NotConnected(why)| refused(why))?
+                }
             };
             tried += 1;
             course.stage = lease.wire().map_or(Stage::Shared, Stage::Alone);
-            let response = match lease.send(request).await {
+            let response = match lease.send(request, departure).await {
                 Ok(response) => response,
                 Err(NoAnswer::NotSent(_)) if lease.is_kept() && tried < CONNECTIONS => continue,
                 Err(NoAnswer::NotSent(why)) => {
@@ -219,7 +274,20 @@ struct Failed {
 impl Failed {
     fn report(self, took: Duration) -> Report {
         let Failed { outcome, reason } = self;
-        Report { outcome, answer: None, retry_after: None, reason: Some(reason), took }
+        let close = match outcome {
+            Outcome::Unknown => Close::Cut,
+            Outcome::Done | Outcome::Refused | Outcome::Rejected => Close::Whole,
+        };
+        Report {
+            close,
+            outcome,
+            answer: None,
+            retry_after: None,
+            hint: None,
+            reason: Some(reason),
+            took,
+            follow: Follow::Nothing,
+        }
     }
 }
 
@@ -262,14 +330,60 @@ impl Course {
     }
 }
 
-fn answered(arriving: Arriving, end: &BodyEnd, took: Duration) -> Report {
-    let outcome = answer::outcome(arriving.status(), end);
-    let retry_after = (outcome == Outcome::Refused)
-        .then(|| retry_after::retry_after(arriving.headers(), SystemTime::now()))
-        .flatten();
-    let reason = match end {
+fn answered(
+    target: &Target,
+    job: &Outgoing<'_>,
+    arriving: Arriving,
+    end: &BodyEnd,
+    took: Duration,
+) -> Report {
+    let asking = &target.asking;
+    let seen = arriving.seen(end, asking.max_body);
+    let Judged { outcome, follow, reason } = match (job.aim, &asking.verify) {
+        (Aim::Work, _) => judged(target, &job.request.path, &seen),
+        (Aim::Poll { .. }, _) => question::polled(asking.completion.as_deref(), &seen),
+        (Aim::Verify, Some(verify)) => question::verified(verify, &seen),
+        (Aim::Verify, None) => unreachable!("without a verify nothing was asked"),
+    };
+    let goes_on = matches!(follow, Follow::Accepted { .. } | Follow::Pending);
+    let now = SystemTime::now();
+    let retry_after = match outcome {
+        Outcome::Refused => rate_headers::pause(arriving.headers(), now),
+        _ if goes_on => retry_after::retry_after(arriving.headers(), now),
+        _ => None,
+    };
+    let hint = rate_headers::hint(arriving.headers(), now);
+    let close = match end {
+        BodyEnd::Whole | BodyEnd::Capped => Close::Whole,
+        BodyEnd::Broken(_) => Close::Cut,
+    };
+    let answer = Some(arriving.into_answer(end, asking.max_body));
+    Report { outcome, answer, retry_after, hint, reason, took, close, follow }
+}
+
+/// What the answer to an attempt comes to.
+fn judged(target: &Target, path: &str, seen: &Seen<'_>) -> Judged {
+    let (outcome, because) = meaning::outcome(&target.asking.rules, seen);
+    let broken = match seen.end {
         BodyEnd::Broken(why) => Some(format!("in the middle of the answer: {why}")),
         BodyEnd::Whole | BodyEnd::Capped => None,
     };
-    Report { outcome, answer: Some(arriving.into_answer(end)), retry_after, reason, took }
+    let reason = match because {
+        Because::Default => broken,
+        Because::Rule(index) if outcome == target.asking.rules[index].outcome => {
+            Some(format!("by rule {} of response.rules", index + 1))
+        }
+        // It says done, and its answer is not whole.
+        Because::Rule(_) => broken,
+        Because::Undecided(index) => Some(format!(
+            "rule {} of response.rules cannot be told to hold or not: the answer is longer than \
+             response.max_body, or not whole, and half a JSON text is none",
+            index + 1
+        )),
+    };
+    let follow = match outcome {
+        Outcome::Done => question::accepted(target, path, seen),
+        Outcome::Refused | Outcome::Rejected | Outcome::Unknown => Follow::Nothing,
+    };
+    Judged { outcome, follow, reason }
 }

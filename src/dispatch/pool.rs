@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::connection::{Stream, Watched, Wire};
+use super::departure::Departure;
 use super::reason;
 use super::request::{Body, Prepared};
 
@@ -297,10 +298,11 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: &Prepared,
+        departure: &Departure,
     ) -> Result<Response<Incoming>, NoAnswer> {
         match &mut self.connection {
             Some(Connection::Alone(http1)) => {
-                http1.wire.begin();
+                http1.wire.begin(departure.clone());
                 http1.sender.try_send_request(request.http1()).await.map_err(|mut error| {
                     let sent = http1.wire.kill();
                     let text = reason::of(error.error());
@@ -312,6 +314,7 @@ impl Lease {
                 })
             }
             Some(Connection::Shared(http2)) => {
+                departure.tell();
                 let mut sender = http2.sender.clone();
                 sender.try_send_request(request.http2()).await.map_err(|mut error| {
                     let text = reason::of(error.error());

@@ -166,7 +166,7 @@ fn headers(
     add(ATTEMPT, HeaderValue::from(job.attempt))?;
     add(PRIORITY, HeaderValue::from_static(job.priority.as_str()))?;
     if !has_trace {
-        add(TRACEPARENT, ascii(traceparent(job.id, job.attempt)))?;
+        add(TRACEPARENT, ascii(traceparent(job.id, job.number)))?;
     }
     // RFC 9110 §8.6: a method that anticipates content says so even of none.
     let anticipates = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -224,7 +224,7 @@ impl Origin {
         HeaderValue::from_str(host).ok()
     }
 
-    fn default_port(&self) -> u16 {
+    pub(super) fn default_port(&self) -> u16 {
         if self.scheme == Scheme::HTTPS { 443 } else { 80 }
     }
 }

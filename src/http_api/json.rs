@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::broker::counts::holds;
-use crate::broker::job::{End, Event, Failure, Happening, Place};
+use crate::broker::course::Delivery;
+use crate::broker::forecast::Position;
+use crate::broker::job::{End, Event, Failure, Happening, Place, Says};
 use crate::broker::payload::Answer;
 use crate::handle::Directory;
 use crate::store::JobRecord;
@@ -24,11 +26,18 @@ pub struct JobJson {
     pub target: String,
     /// `HIGH`, `NORMAL` or `BATCH`.
     pub priority: &'static str,
-    /// `scheduled`, `queued`, `running`, `waiting`; then for ever `succeeded`, `failed`,
-    /// `expired` or `cancelled`.
+    /// `scheduled`, `queued`, `running`, `waiting`, `verifying`; then for ever `succeeded`,
+    /// `failed`, `expired` or `cancelled`. `verifying`: the work may be done or under way, and the
+    /// target is being asked.
     pub state: &'static str,
-    /// Requests sent so far.
+    /// Requests sent so far for its work.
     pub attempts: u32,
+    /// Requests sent so far to ask what became of its work.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub questions: u32,
+    /// The job's own; the target's holds where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<&'static str>,
     pub enqueued_at: String,
     /// Of a `scheduled` job: when it may be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,10 +45,19 @@ pub struct JobJson {
     /// Of a `waiting` job: when it is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<String>,
+    /// Of a `verifying` job: when its target is asked next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_question_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Of a `queued` job: its place among those of its target, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// The same: when it would be sent, by the limits in force, if nothing comes between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Of a `queued` job that waits for those before it in its group: whose turn it is there. Told
@@ -98,10 +116,18 @@ pub struct ErrorJson {
 pub struct EventJson {
     pub at: String,
     /// `enqueued`, `scheduled`, `due`, `sent`, `not_sent`, `done`, `refused`, `rejected`,
-    /// `unknown`, `waiting`, `priority_changed`, `cancelled`, `expired`, `failed` or `redriven`.
+    /// `unknown`, `accepted`, `waiting`, `verifying`, `asked`, `not_asked`, `answered`,
+    /// `priority_changed`, `cancelled`, `expired`, `failed`, `edited` or `redriven`.
     pub event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// The number of a question about its work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<u32>,
+    /// What an answer to a question says of the work: `done`, `not_done`, `failed`, `pending`;
+    /// `refused` and `unknown` say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub says: Option<&'static str>,
     /// Of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -119,9 +145,24 @@ pub struct EventJson {
     pub to: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Where the target is asked how the work goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Which parts of the request were changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<String>,
 }
 
 impl JobJson {
+    /// The same, with where it stands in its queue.
+    #[must_use]
+    pub fn standing(mut self, position: Option<Position>) -> JobJson {
+        self.position = position.map(|position| position.position);
+        let start = position.and_then(|position| position.estimated_start);
+        self.estimated_start = start.map(|start| start.to_string());
+        self
+    }
+
     /// `answer`: what the store kept of the last one; shown once the job has ended.
     pub fn new(record: &JobRecord, directory: &Directory, answer: Option<&Answer>) -> JobJson {
         let header = &record.header;
@@ -129,13 +170,18 @@ impl JobJson {
             id: header.id.to_string(),
             target: directory.name(header.target).to_owned(),
             priority: header.priority.as_str(),
-            state: record.place.state().as_str(),
+            state: header.state_in(&record.place).as_str(),
             attempts: header.attempts,
+            questions: header.course.questions,
+            delivery: header.course.wanted.map(Delivery::as_str),
             enqueued_at: header.enqueued_at.to_string(),
             not_before: None,
             next_attempt_at: None,
+            next_question_at: None,
             deadline: header.deadline.map(|at| at.to_string()),
             finished_at: None,
+            position: None,
+            estimated_start: None,
             group: header.group.as_ref().map(|group| group.name.to_string()),
             behind: None,
             holds_group: holds(&record.place, header.stand()),
@@ -148,6 +194,7 @@ impl JobJson {
         match record.place {
             Place::Scheduled { due } => job.not_before = Some(due.to_string()),
             Place::Waiting { due } => job.next_attempt_at = Some(due.to_string()),
+            Place::Verifying { due } => job.next_question_at = Some(due.to_string()),
             Place::Behind { due } => job.not_before = due.map(|due| due.to_string()),
             Place::Queued | Place::Running { .. } => {}
             Place::Ended { end, at } => {
@@ -159,6 +206,10 @@ impl JobJson {
         }
         job
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What went wrong, for people.
@@ -179,6 +230,15 @@ pub(crate) fn message(end: End, record: &JobRecord) -> String {
             Some(last) => format!("given up {attempts}; the last: {last}"),
             None => format!("given up {attempts}"),
         },
+        End::Failed(Failure::OutcomeUnknown) => {
+            let last = last_setback(record).map_or_else(String::new, |last| format!("; {last}"));
+            let questions = match record.header.course.questions {
+                0 => String::new(),
+                1 => " and 1 question".to_owned(),
+                n => format!(" and {n} questions"),
+            };
+            format!("nobody knows whether the work was done, {attempts}{questions}{last}")
+        }
         End::Failed(Failure::BadMessage) => {
             let reason = record.history.iter().rev().find_map(|event| match &event.what {
                 Happening::Unfit { reason } => Some(reason.as_str()),
@@ -202,7 +262,9 @@ pub(crate) fn message(end: End, record: &JobRecord) -> String {
 
 fn last_setback(record: &JobRecord) -> Option<String> {
     record.history.iter().rev().find_map(|event| match &event.what {
-        Happening::Refused { status, reason, .. } | Happening::Unknown { status, reason, .. } => {
+        Happening::Refused { status, reason, .. }
+        | Happening::Unknown { status, reason, .. }
+        | Happening::Answered { status, reason, says: Says::Unknown | Says::Refused, .. } => {
             reason.clone().or_else(|| status.map(|status| format!("the target answered {status}")))
         }
         _ => None,
@@ -322,6 +384,33 @@ impl EventJson {
             Happening::Redriven => line("redriven"),
             Happening::Unfit { reason } => {
                 EventJson { reason: Some(reason.clone()), ..line("bad_message") }
+            }
+            Happening::Asked { question, passed_over } => EventJson {
+                question: Some(*question),
+                passed_over: (*passed_over > 0).then_some(*passed_over),
+                ..line("asked")
+            },
+            Happening::NotAsked { question } => {
+                EventJson { question: Some(*question), ..line("not_asked") }
+            }
+            Happening::Answered { question, says, status, reason } => EventJson {
+                question: Some(*question),
+                says: Some(says.as_str()),
+                status: *status,
+                reason: reason.clone(),
+                ..line("answered")
+            },
+            Happening::Verifying { until } => {
+                EventJson { until: Some(until.to_string()), ..line("verifying") }
+            }
+            Happening::Accepted { attempt, status, path } => EventJson {
+                attempt: Some(*attempt),
+                status: Some(*status),
+                path: Some(path.clone()),
+                ..line("accepted")
+            },
+            Happening::Edited { parts } => {
+                EventJson { parts: Some(parts.clone()), ..line("edited") }
             }
             Happening::Behind => line("behind"),
             Happening::Headed => line("its_turn"),

@@ -6,9 +6,12 @@ pub mod json;
 pub mod problem;
 pub mod reply;
 pub mod server;
+pub(crate) mod standing;
 pub mod tls;
 
+pub(crate) mod edit;
 pub(crate) mod fields;
+pub(crate) mod fit;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;

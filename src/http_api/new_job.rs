@@ -138,7 +138,8 @@ new_job! {
     deadline: String,
     /// 1 to 1000, includes the first; the target's own by default. Refusals do not count.
     max_attempts: i64,
-    /// `at-least-once`; others come with a later version.
+    /// `at-least-once`, `at-most-once` or `verify`: what is done about an attempt of which nobody
+    /// knows whether it did its work. The target's own by default.
     delivery: String,
     /// 1 to 64 bytes: on whose account the job goes. Those who share a queue take turns, so that
     /// none of them waits for all that another has there.

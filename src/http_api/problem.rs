@@ -37,6 +37,8 @@ pub enum Kind {
     UnknownField,
     NotSupported,
     DedupMismatch,
+    /// The body does not fit the target's `request_schema`; the member `errors` names the places.
+    Schema,
     QueueFull,
     Internal,
     /// The target's answer cannot be passed on.
@@ -87,6 +89,9 @@ impl Kind {
             Kind::DedupMismatch => {
                 facts!(UNPROCESSABLE_ENTITY, "dedup-mismatch", "Another job has this key")
             }
+            Kind::Schema => {
+                facts!(UNPROCESSABLE_ENTITY, "schema", "The body does not fit its schema")
+            }
             Kind::QueueFull => facts!(TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
             Kind::Internal => facts!(INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Kind::BadAnswer => {
@@ -126,7 +131,8 @@ pub struct Problem {
     status: u16,
     /// What happened, where, and what to do.
     detail: String,
-    /// Members that some kinds have: `field`, `job_id`, `state`, `retry_after` (in seconds).
+    /// Members that some kinds have: `field`, `job_id`, `state`, `retry_after` (in seconds), and
+    /// `errors` (of a body that does not fit its schema: each with `pointer` and `message`).
     #[serde(flatten)]
     members: BTreeMap<&'static str, Value>,
     #[serde(skip)]

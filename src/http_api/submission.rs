@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
+use crate::broker::course::Delivery;
 use crate::broker::fair::FlowKey;
 use crate::broker::group::GroupName;
 use crate::broker::io::{Dedup, Submission};
@@ -18,6 +19,7 @@ use crate::broker::time::Wall;
 use crate::handle::Directory;
 
 use super::fields::shown;
+use super::fit;
 use super::headers::{LARGEST, MOST, is_framing, is_ours};
 use super::new_job::{NewJob, Pairs};
 use super::path;
@@ -40,7 +42,7 @@ pub(crate) fn validate(
 ) -> Result<Submission, Problem> {
     refuse_what_is_to_come(&job)?;
     let name = job.target.as_deref().ok_or_else(|| Problem::invalid("target", "is missing"))?;
-    let (target, _) = directory
+    let (target, config) = directory
         .configured(name)
         .ok_or_else(|| Problem::unknown_target(name, directory.configured_names()))?;
     let priority = job.priority.as_deref().map_or(Ok(Priority::default()), |text| {
@@ -65,8 +67,10 @@ pub(crate) fn validate(
     if token.is_some() {
         check_answerable("task_token", directory)?;
     }
+    let delivery = job.delivery.as_deref().map(delivery).transpose()?;
     let mut request = request(job)?;
     request.task_token = token;
+    fit::check(config, id, &request, delivery)?;
     let dedup = dedup_id.map(|name| {
         let digest = digest(&request, |_| true);
         Dedup { name, digest, keep: Dedup::KEEP }
@@ -80,6 +84,7 @@ pub(crate) fn validate(
         not_before,
         deadline,
         max_attempts,
+        delivery,
         dedup,
         group,
         flow,
@@ -92,16 +97,13 @@ fn refuse_what_is_to_come(job: &NewJob) -> Result<(), Problem> {
     if let Some((field, _)) = to_come.into_iter().find(|(_, given)| *given) {
         return Err(not_supported(field, ""));
     }
-    match job.delivery.as_deref() {
-        None | Some("at-least-once") => Ok(()),
-        Some(mode @ ("at-most-once" | "verify")) => {
-            Err(not_supported("delivery", &format!(" = \"{mode}\"")))
-        }
-        Some(other) => Err(Problem::invalid(
-            "delivery",
-            format_args!("is `{}`, not `at-least-once`", shown(other)),
-        )),
-    }
+    Ok(())
+}
+
+fn delivery(text: &str) -> Result<Delivery, Problem> {
+    text.parse().map_err(|error| {
+        Problem::invalid("delivery", format_args!("is `{}`: {error}", shown(text)))
+    })
 }
 
 pub(crate) fn not_supported(field: &str, value: &str) -> Problem {
@@ -189,7 +191,7 @@ fn request(job: NewJob) -> Result<Request, Problem> {
     Ok(Request { method, path, headers, body, idempotency_key, live: false, task_token: None })
 }
 
-fn method(text: String) -> Result<String, Problem> {
+pub(super) fn method(text: String) -> Result<String, Problem> {
     if text.len() > LONGEST_METHOD || Method::from_bytes(text.as_bytes()).is_err() {
         let why = format!("is `{}`, which is no HTTP method", shown(&text));
         return Err(Problem::invalid("method", why));
@@ -229,14 +231,19 @@ fn whole_path(mut path: String, query: Option<Pairs>) -> Result<String, Problem>
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scalars {
+pub(super) enum Scalars {
     Strings,
     /// Numbers and booleans too, as they are written.
     All,
 }
 
 /// A value, or each one of an array.
-fn values(raw: &RawValue, field: &str, name: &str, kind: Scalars) -> Result<Vec<String>, Problem> {
+pub(super) fn values(
+    raw: &RawValue,
+    field: &str,
+    name: &str,
+    kind: Scalars,
+) -> Result<Vec<String>, Problem> {
     let text = raw.get();
     if text.starts_with('[')
         && let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(text)
@@ -287,7 +294,7 @@ fn header_lines(pairs: Pairs) -> Result<Vec<HeaderLine>, Problem> {
     Ok(lines)
 }
 
-fn header_value(field: &str, text: &str) -> Result<Bytes, Problem> {
+pub(super) fn header_value(field: &str, text: &str) -> Result<Bytes, Problem> {
     match HeaderValue::from_str(text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())) {
         Ok(_) => Ok(Bytes::from(text.to_owned())),
         Err(_) => Err(Problem::invalid(field, "must not have a control character in its value")),

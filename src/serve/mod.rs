@@ -21,6 +21,7 @@ use crate::broker::Broker;
 use crate::broker::change::{Recovered, RecoveredTarget};
 use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
+use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::Now;
 use crate::config::{Config, Listen, Sources, Target};
 use crate::dispatch::Dispatcher;
@@ -282,7 +283,13 @@ fn core(
     let now = Now { mono: handle.mono_now(), wall: Handle::wall_now() };
     let targets = live.iter().map(|(id, t)| (*id, t.name.clone(), t.policy.clone())).collect();
     let retention = config.store.retention;
-    Broker::new(Start { recovered, targets, retention, windows: Windows::default() }, now)
+    let limits = shared_limits(config);
+    let windows = Windows::default();
+    Broker::new(Start { recovered, targets, limits, retention, windows }, now)
+}
+
+pub(crate) fn shared_limits(config: &Config) -> Vec<(LimitName, Bounds)> {
+    config.limits.iter().map(|(name, bounds)| (name.clone(), bounds.clone())).collect()
 }
 
 /// The targets that are both in the store (all are) and in the configuration.

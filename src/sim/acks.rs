@@ -6,7 +6,7 @@ use super::book::{Book, Claimant, Entry};
 use super::violation::{Checked, ensure};
 use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
-    CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted, Sweep,
+    CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted,
 };
 use crate::broker::job::{End, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
@@ -51,10 +51,11 @@ impl Acks {
         let (to, asked) = match input {
             Input::Submit { to, jobs } => (to, Asked::Submit(jobs.clone())),
             Input::Command { to, command } => (to, Asked::Command(command.clone())),
-            Input::Sweep { to, target, sweep: Sweep::Redrive | Sweep::Purge } => {
+            Input::Sweep { to, target, sweep: _, which } => {
                 let dead = book.jobs().filter(|(_, entry)| {
                     entry.header.target == *target
                         && matches!(entry.place, Place::Ended { end, .. } if end.is_dead())
+                        && which.fits(&entry.header, &entry.place)
                 });
                 let dead: Vec<(JobId, &Entry)> = dead.map(|(id, entry)| (*id, entry)).collect();
                 let meant = dead.len();
@@ -107,7 +108,12 @@ impl Acks {
                 }
                 return;
             }
-            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => return,
+            Change::Rewrite { .. }
+            | Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => return,
         };
         if let Some(key) = key
             && let Some(claimant) = book.claimant(key)
@@ -275,7 +281,7 @@ impl Acks {
                 ensure!(entry.is_none(), "{command:?}: there is such a job: {entry:?}");
             }
             Err(CommandError::Conflict { state }) => {
-                let found = entry.map(|entry| entry.place.state());
+                let found = entry.map(|entry| entry.header.state_in(&entry.place));
                 ensure!(
                     found == Some(*state),
                     "{command:?} conflicts with {state}: it is {found:?}"
@@ -347,7 +353,9 @@ impl Acks {
     /// Nobody wants it any more; unless it is under way it is to be cancelled.
     pub(super) fn is_left_alone(&self, book: &Book) -> Checked {
         let left = self.abandoned.iter().find(|id| {
-            book.get(**id).is_some_and(|entry| entry.is_pending() && entry.header.spent == 0)
+            book.get(**id).is_some_and(|entry| {
+                entry.is_pending() && entry.header.spent == 0 && !entry.header.course.doubt
+            })
         });
         ensure!(left.is_none(), "the caller of {left:?} hung up");
         Ok(())

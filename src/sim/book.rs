@@ -23,6 +23,11 @@ impl Entry {
         !self.place.is_ended() && !matches!(self.place, Place::Running { .. })
     }
 
+    /// Its deadline is of no matter now: it is under way, or its outcome is being asked for.
+    fn has_no_deadline(&self) -> bool {
+        !self.is_pending() || self.header.course.is_asking()
+    }
+
     /// The key that it came with; perhaps another job holds it now.
     pub(super) fn claimed(&self) -> Option<&DedupKey> {
         self.claimed.as_ref()
@@ -154,7 +159,13 @@ impl Book {
             Change::Paused { target, paused: false } => {
                 self.paused.remove(target);
             }
-            Change::Held { .. } | Change::Flow { .. } => {}
+            Change::Rewrite { id, .. } => {
+                let place = self.get(*id).map(|entry| entry.place);
+                let dead = matches!(place, Some(Place::Ended { end, .. }) if end.is_dead());
+                ensure!(dead, "{id} is given another request, and it is {place:?}");
+            }
+            Change::Held { .. } | Change::Flow { .. } | Change::Spent(_) | Change::Lived { .. } => {
+            }
         }
         Ok(())
     }
@@ -162,7 +173,7 @@ impl Book {
     fn enter(&mut self, id: JobId, entry: Entry) {
         let header = &entry.header;
         match entry.place {
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.insert((due, id));
             }
             Place::Queued => {
@@ -177,7 +188,7 @@ impl Book {
         }
         self.groups.enter(header);
         if let Some(deadline) = header.deadline
-            && entry.is_pending()
+            && !entry.has_no_deadline()
         {
             self.deadlines.insert((deadline, id));
         }
@@ -188,7 +199,7 @@ impl Book {
         let entry = self.jobs.remove(&id)?;
         let header = &entry.header;
         match entry.place {
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.remove(&(due, id));
             }
             Place::Queued => {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load};
 use crate::broker::io::{
-    CommandError, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission, Submitted,
-    Sweep, Windows,
+    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission,
+    Submitted, Sweep, Windows,
 };
 use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::store::model::Model;
 
@@ -31,11 +31,8 @@ impl Bench {
     fn new() -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
-        let limit = Limit {
-            rate: Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap(),
-            burst: NonZeroU32::MIN,
-            max_concurrent: NonZeroU32::MIN,
-        };
+        let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
+        let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
         let retry = Retry {
             max_attempts: NonZeroU32::MIN,
             min_backoff: SECOND,
@@ -44,16 +41,20 @@ impl Bench {
         };
         let policy = Policy {
             limit,
+            share: Vec::new(),
+            tempo: Tempo::default(),
             retry,
             max_deferrals: NonZeroU32::MIN,
             max_queued: 1_000_000,
             on_group_failure: Default::default(),
             weights: Default::default(),
+            outcomes: Default::default(),
         };
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let start = Start {
             recovered: disk.recover(),
             targets: vec![(ERP, "erp".into(), policy)],
+            limits: Vec::new(),
             retention: 3_600 * SECOND,
             windows: Windows::default(),
         };
@@ -70,7 +71,7 @@ impl Bench {
                     Output::Change(change) => changes.push(change),
                     Output::Load(load) => loads.push(load),
                     Output::Reply { reply, .. } => self.replies.push(reply),
-                    Output::Send { job, attempt, .. } => self.sent.push((job, attempt)),
+                    Output::Send { job, number, .. } => self.sent.push((job, number)),
                     _ => {}
                 }
             }
@@ -94,10 +95,19 @@ impl Bench {
 
     /// Ends what is under way; returns what it was.
     fn report(&mut self, outcome: Outcome) -> JobId {
-        let (job, attempt) = self.sent.pop().expect("something is under way");
+        let (job, number) = self.sent.pop().expect("something is under way");
         let answer = Some(Answer { status: 400, ..Answer::default() });
-        let report = Report { outcome, answer, retry_after: None, reason: None, took: SECOND };
-        self.feed(Input::Attempted { job, attempt, report });
+        let report = Report {
+            outcome,
+            answer,
+            retry_after: None,
+            hint: None,
+            reason: None,
+            took: SECOND,
+            close: Default::default(),
+            follow: Default::default(),
+        };
+        self.feed(Input::Attempted { job, number, report });
         job
     }
 
@@ -117,6 +127,7 @@ impl Bench {
             group: None,
             flow: None,
             unfit: None,
+            delivery: None,
         };
         self.feed(Input::Submit { to: ReplyTo(1), jobs: vec![job] });
         match self.replies.pop() {
@@ -134,7 +145,8 @@ impl Bench {
     }
 
     fn redrive_all(&mut self) -> u64 {
-        self.feed(Input::Sweep { to: ReplyTo(3), target: ERP, sweep: Sweep::Redrive });
+        let (sweep, which) = (Sweep::Redrive { pace: None }, DeadFilter::default());
+        self.feed(Input::Sweep { to: ReplyTo(3), target: ERP, sweep, which });
         match self.replies.pop() {
             Some(Reply::Swept(count)) => count,
             other => panic!("{other:?}"),
@@ -146,7 +158,7 @@ impl Bench {
 fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let mut bench = Bench::new();
     let (first, second) = (JobId(1), JobId(2));
-    let redrive = |job| JobCommand::Redrive { job };
+    let redrive = |job| JobCommand::Redrive { job, edit: None };
     assert!(matches!(bench.submit(1, Some("d")), Submitted::Accepted { .. }));
     bench.pass(SECOND);
     assert_eq!(bench.report(Outcome::Rejected), first);

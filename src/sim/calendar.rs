@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::clocks::Moment;
-use super::workflows::Errand;
+use super::workflows::Act;
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Report;
 
@@ -17,13 +18,38 @@ pub(super) struct Parcel {
     pub(super) life: Life,
     pub(super) target: TargetId,
     pub(super) job: JobId,
-    pub(super) attempt: u32,
+    pub(super) number: u32,
+    pub(super) what: What,
+    /// When it was let go.
+    pub(super) sent: Moment,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Work,
+    Verify,
+    Poll,
+}
+
+impl What {
+    pub(super) fn of(aim: &Aim) -> What {
+        match aim {
+            Aim::Work => What::Work,
+            Aim::Verify => What::Verify,
+            Aim::Poll { .. } => What::Poll,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// The store has done the first thing in its queue.
     Disk(Life),
+    /// A request leaves the process.
+    Left(Parcel),
+    /// A fault: the process says so, and it is not true.
+    SaysLeft(Parcel),
     /// A request is at its target.
     Arrival(Parcel),
     /// An attempt has ended, as the dispatcher sees it.
@@ -47,7 +73,7 @@ pub(super) enum Event {
     Exit(Life),
     /// No more faults, and nobody wants anything any more.
     Calm,
-    Workflow(Errand),
+    Workflow(Act),
 }
 
 impl Event {
@@ -55,12 +81,14 @@ impl Event {
     pub(super) fn is_for_process(&self) -> bool {
         match self {
             Event::Disk(_)
+            | Event::Left(_)
+            | Event::SaysLeft(_)
             | Event::Report(..)
             | Event::Call
             | Event::CallAgain
             | Event::Reload
             | Event::Drain => true,
-            Event::Workflow(errand) => errand.is_for_process(),
+            Event::Workflow(aim) => aim.is_for_process(),
             Event::Arrival(_)
             | Event::Mood(_)
             | Event::Crash

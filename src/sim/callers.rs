@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::shape::Shape;
+use crate::broker::course::Delivery;
 use crate::broker::fair::FlowKey;
 use crate::broker::group::GroupName;
-use crate::broker::io::{Dedup, Input, JobCommand, ReplyTo, Submission, Sweep};
+use crate::broker::io::{DeadFilter, Dedup, Edit, Input, JobCommand, ReplyTo, Submission, Sweep};
 use crate::broker::job::{JobId, Priority, Source, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
@@ -62,16 +63,42 @@ impl Callers {
                 return Input::Sweep {
                     to,
                     target,
-                    sweep: rng.pick(&[Sweep::Redrive, Sweep::Purge]),
+                    sweep: match rng.below(4) {
+                        0 => Sweep::Purge,
+                        1 => Sweep::Redrive { pace: Some(Duration::from_millis(300)) },
+                        _ => Sweep::Redrive { pace: None },
+                    },
+                    which: self.which(rng, wall),
                 };
             }
             2 | 3 => return Input::Abandoned { job },
             4 | 5 => JobCommand::Cancel { job, even_if_tried: rng.one_in(2), reason: None },
             6..=8 => JobCommand::Reprioritize { job, priority: rng.pick(&Priority::ALL) },
-            9 | 10 => JobCommand::Redrive { job },
+            9 | 10 => JobCommand::Redrive { job, edit: self.edit(rng) },
             _ => JobCommand::Purge { job },
         };
         Input::Command { to, command }
+    }
+
+    fn which(&self, rng: &mut Rng, wall: Wall) -> DeadFilter {
+        let ago = |secs: u64| Wall::from_millis(wall.as_millis().saturating_sub(secs * 1_000));
+        let codes = ["Tollgate.OutcomeUnknown", "Tollgate.RetriesExhausted", "Tollgate.Http.404"];
+        DeadFilter {
+            code: rng.one_in(4).then(|| rng.pick(&codes).to_owned()),
+            priority: rng.one_in(4).then(|| rng.pick(&Priority::ALL)),
+            died_before: rng.one_in(6).then(|| ago(2)),
+            died_after: rng.one_in(6).then(|| ago(20)),
+        }
+    }
+
+    fn edit(&self, rng: &mut Rng) -> Option<Box<Edit>> {
+        rng.one_in(3).then(|| {
+            Box::new(Edit {
+                priority: rng.one_in(2).then(|| rng.pick(&Priority::ALL)),
+                request: rng.one_in(2).then(|| self.request.clone()),
+                parts: "priority".into(),
+            })
+        })
     }
 
     pub(super) fn submit(
@@ -129,6 +156,7 @@ impl Callers {
             not_before,
             deadline,
             max_attempts: rng.one_in(4).then(|| rng.between(1, 3) as u32),
+            delivery: (shape.delivery.is_none() && rng.one_in(2)).then(|| rng.pick(&Delivery::ALL)),
             dedup,
             group,
             flow,

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::book::Book;
-use crate::broker::change::{Change, Loaded};
+use crate::broker::change::{Account, Change, Loaded, Spent};
 use crate::broker::counts;
 use crate::broker::group::Stand;
 use crate::broker::io::{CommandError, Input, Output, Refusal, Reply, Submitted};
-use crate::broker::job::{End, Failure, Happening, Place};
+use crate::broker::job::{End, Failure, Happening, Place, Says};
 
 #[derive(Debug, Default)]
 pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 66] = [
+    const EXPECTED: [&'static str; 90] = [
         "a flow asked for",
         "a flow goes on",
         "a flow that is known to the store alone",
@@ -49,11 +49,28 @@ impl Census {
         "a duplicate",
         "a full queue",
         "a hold",
+        "a period of a quota that is over",
+        "a place that is held",
+        "a quota that is spent",
+        "a restart of the machine",
+        "a slot that is spent",
+        "a step of a window that is over",
         "a jump back",
         "a jump forward",
         "a new priority",
         "a pause",
+        "a question",
+        "a call back of a question",
+        "a question: done",
+        "a question: not done",
+        "a question: failed",
+        "a question: pending",
+        "a question: refused",
+        "a question: unknown",
         "a redrive",
+        "a warning of dead jobs",
+        "another request",
+        "dead jobs let go",
         "a refusal while draining",
         "a reload",
         "a resume",
@@ -65,8 +82,14 @@ impl Census {
         "an abandoned job",
         "an end with the process undrained",
         "an unknown job",
+        "an arrival after the end of its attempt",
         "an unknown target",
+        "accepted",
+        "an unknown outcome",
         "attempts used up",
+        "held back by a breaker",
+        "held back by a shared limit",
+        "held back by a window",
         "done",
         "drained",
         "due",
@@ -80,6 +103,7 @@ impl Census {
         "rejected",
         "sent",
         "unknown",
+        "verifying",
         "waiting",
     ];
 
@@ -137,6 +161,8 @@ impl Census {
             Output::Send { .. } => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
+            Output::DeadFill(fill) if fill.dropped > 0 => self.count("dead jobs let go"),
+            Output::DeadFill(_) => self.count("a warning of dead jobs"),
             Output::Load(_) | Output::Unsend { .. } | Output::Waited { .. } => {}
         }
     }
@@ -163,8 +189,11 @@ impl Census {
                     self.count("a group let go on by a redrive");
                 }
                 let exhausted = End::Failed(Failure::RetriesExhausted);
-                if matches!(step.to, Place::Ended { end, .. } if end == exhausted) {
-                    self.count("attempts used up");
+                let unknown = End::Failed(Failure::OutcomeUnknown);
+                match step.to {
+                    Place::Ended { end, .. } if end == exhausted => self.count("attempts used up"),
+                    Place::Ended { end, .. } if end == unknown => self.count("an unknown outcome"),
+                    _ => {}
                 }
                 &step.events
             }
@@ -174,9 +203,25 @@ impl Census {
                 }
                 return self.count("a delete");
             }
+            Change::Rewrite { .. } => return self.count("another request"),
             Change::Held { .. } => return self.count("a hold"),
             Change::Flow { .. } => return self.count("a flow goes on"),
-            Change::Paused { .. } => return,
+            Change::Spent(Spent { account: Account::Window { .. }, count: 0, .. }) => {
+                return self.count("a step of a window that is over");
+            }
+            Change::Spent(Spent { account: Account::Window { .. }, .. }) => {
+                return self.count("a slot that is spent");
+            }
+            Change::Spent(Spent { account: Account::Quota { .. }, count, .. }) => {
+                return self.count(match count {
+                    0 => "a period of a quota that is over",
+                    _ => "a quota that is spent",
+                });
+            }
+            Change::Spent(Spent { account: Account::Place { .. }, .. }) => {
+                return self.count("a place that is held");
+            }
+            Change::Paused { .. } | Change::Lived { .. } => return,
         };
         for event in events {
             let what = match event.what {
@@ -197,6 +242,19 @@ impl Census {
                 Happening::Unfit { .. } => "an unfit message",
                 Happening::TokenAnswered => "a token answered",
                 Happening::TokenLate { .. } => "a token too late",
+                Happening::Asked { .. } => "a question",
+                Happening::NotAsked { .. } => "a call back of a question",
+                Happening::Answered { says, .. } => match says {
+                    Says::Done => "a question: done",
+                    Says::NotDone => "a question: not done",
+                    Says::Failed => "a question: failed",
+                    Says::Pending => "a question: pending",
+                    Says::Refused => "a question: refused",
+                    Says::Unknown => "a question: unknown",
+                },
+                Happening::Verifying { .. } => "verifying",
+                Happening::Accepted { .. } => "accepted",
+                Happening::Edited { .. } => "an edit",
                 Happening::Enqueued | Happening::Scheduled { .. } | Happening::Failed { .. } => {
                     continue;
                 }

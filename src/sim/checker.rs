@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::acks::Acks;
 use super::book::Book;
-use super::calendar::Parcel;
+use super::calendar::{Parcel, What};
 use super::clocks::Moment;
+use super::doubts::{Doubts, Rules};
 use super::fairness::Fairness;
 use super::groups::Turns;
 use super::history;
@@ -16,11 +17,14 @@ use super::limits::Limits;
 use super::order::Order;
 use super::tokens::Tokens;
 use super::violation::{Checked, Violation, ensure};
+use super::works;
+use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
+use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
-use crate::broker::payload::{Outcome, Report};
-use crate::broker::policy::{Policy, Retry};
+use crate::broker::payload::{Follow, Outcome, Report};
+use crate::broker::policy::{Bounds, Completion, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
@@ -39,7 +43,7 @@ const WHILE_AWAY: Retry = Retry {
 #[derive(Clone, Debug)]
 enum Cause {
     Start,
-    Report { job: JobId, attempt: u32, report: Report },
+    Report { job: JobId, number: u32, report: Report },
     Other,
 }
 
@@ -50,8 +54,9 @@ pub(super) struct Checker {
     pub(super) order: Order,
     pub(super) acks: Acks,
     pub(super) holds: Holds,
-    pub(super) tokens: Tokens,
+    pub(super) doubts: Doubts,
     turns: Turns,
+    pub(super) tokens: Tokens,
     fairness: Fairness,
     cause: Cause,
     /// The one that is being gathered.
@@ -77,8 +82,9 @@ impl Checker {
             order: Order::default(),
             acks: Acks::default(),
             holds: Holds::default(),
-            tokens: Tokens::default(),
+            doubts: Doubts::default(),
             turns: Turns::default(),
+            tokens: Tokens::default(),
             fairness: Fairness::default(),
             cause: Cause::Start,
             turn: Turn(1),
@@ -99,9 +105,11 @@ impl Checker {
         now: Now,
         model: &Model,
         policies: &BTreeMap<TargetId, Policy>,
+        shared: &BTreeMap<LimitName, Bounds>,
         retention: Duration,
     ) -> Checked {
         self.book = Book::of(model);
+        self.doubts.restart(model);
         self.fairness = Fairness::of(model);
         self.order.restart();
         self.acks.restart();
@@ -119,10 +127,12 @@ impl Checker {
             .collect();
         self.holds.restart(at, &held);
         for (id, policy) in policies {
-            self.holds.returned(at, *id, policy.retry.max_backoff);
+            self.holds.configured(at, *id, policy.retry.max_backoff);
         }
-        self.limits.configure(at, policies);
-        self.limits.restart(at);
+        self.limits.configure(at, policies, shared);
+        let running = model.recover().running;
+        let running: Vec<TargetId> = running.iter().map(|(header, _)| header.target).collect();
+        self.limits.restart(at, &running);
         self.acks.nothing_is_lost(model)
     }
 
@@ -133,8 +143,9 @@ impl Checker {
         self.fairness.input(input);
         self.tokens.input(input, &self.book, &self.order)?;
         match input {
-            Input::Attempted { job, attempt, report } => {
-                self.report(at, *job, *attempt, report);
+            Input::Submit { jobs, .. } => self.doubts.submitted(jobs),
+            Input::Attempted { job, number, report } => {
+                self.report(at, now, *job, *number, report);
             }
             Input::Loaded(loaded) => {
                 if let Loaded::Finished { rows, next } = loaded {
@@ -144,19 +155,22 @@ impl Checker {
                 }
                 self.order.answered(loaded);
             }
-            Input::Configure { targets } => {
+            Input::Configure { targets, limits } => {
                 let policies: BTreeMap<TargetId, Policy> =
                     targets.iter().map(|(id, _, policy)| (*id, policy.clone())).collect();
                 for (id, policy) in &policies {
-                    if self.limits.policy(*id).is_none() {
-                        self.holds.returned(at, *id, policy.retry.max_backoff);
-                    }
+                    self.holds.configured(at, *id, policy.retry.max_backoff);
                 }
-                self.limits.configure(at, &policies);
+                self.limits.configure(at, &policies, &limits.iter().cloned().collect());
+            }
+            Input::Left { job, number, .. } => {
+                if let Some(target) = self.book.get(*job).map(|entry| entry.header.target) {
+                    self.limits.left(at, *job, *number, target);
+                }
             }
             Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
                 if let Some(entry) = self.book.get(*job) {
-                    self.limits.ended(entry.header.target, *job);
+                    self.limits.disarmed(entry.header.target, *job);
                 }
             }
             Input::Retention { keep } => self.retention = *keep,
@@ -170,19 +184,21 @@ impl Checker {
         Ok(())
     }
 
-    fn report(&mut self, at: Moment, job: JobId, attempt: u32, report: &Report) {
+    fn report(&mut self, at: Moment, now: Now, job: JobId, number: u32, report: &Report) {
         let Some(entry) = self.book.get(job) else { return };
         let target = entry.header.target;
         let current =
-            matches!(entry.place, Place::Running { .. }) && entry.header.attempts == attempt;
+            matches!(entry.place, Place::Running { .. }) && entry.header.number() == number;
         if !current || self.order.has(target, job) {
             return;
         }
-        self.cause = Cause::Report { job, attempt, report: report.clone() };
-        self.limits.ended(target, job);
+        self.cause = Cause::Report { job, number, report: report.clone() };
+        self.doubts.told(now, &entry.header, report);
+        self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
             let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
-            self.holds.refused(at, self.turn, target, report, &retry);
+            let probes = self.limits.may_probe(target);
+            self.holds.refused(at, self.turn, target, report, &retry, probes);
         }
     }
 
@@ -203,7 +219,7 @@ impl Checker {
             Output::Change(change) => {
                 self.change(now, change)?;
                 // What is not configured is treated as it last was.
-                let policy = self.limits.policy(change.target());
+                let policy = change.target().and_then(|target| self.limits.policy(target));
                 let on_failure = policy.map(|policy| policy.on_group_failure);
                 self.turns.change(change, &self.book, on_failure)?;
                 self.fairness.change(change, &self.book, policy)?;
@@ -222,17 +238,16 @@ impl Checker {
                 }
                 Ok(())
             }
-            Output::Send { job, target, priority, attempt } => {
+            Output::Send { job, target, priority, number, aim, .. } => {
                 let said = self.book.get(*job).map(|entry| &entry.header);
                 let fits = said
                     .is_some_and(|header| header.target == *target && header.priority == *priority);
                 ensure!(fits, "sent as {priority} to {target:?}: {said:?}");
-                let parcel = Parcel {
-                    life: Default::default(),
-                    target: *target,
-                    job: *job,
-                    attempt: *attempt,
-                };
+                if let Aim::Poll { path } = aim {
+                    ensure!(*path == works::path(*job), "{job} is polled at {path}");
+                }
+                let (life, target, job, number) = (Default::default(), *target, *job, *number);
+                let parcel = Parcel { life, target, job, number, what: What::of(aim), sent: at };
                 self.send(at, now, parcel, model)
             }
             Output::PassedOver { target, of } => self.order.reported(*target, *of),
@@ -242,7 +257,7 @@ impl Checker {
                 ensure!(running.is_none(), "drained, and something is under way at {running:?}");
                 Ok(())
             }
-            Output::Unsend { .. } | Output::Waited { .. } => Ok(()),
+            Output::Unsend { .. } | Output::Waited { .. } | Output::DeadFill(_) => Ok(()),
         }
     }
 
@@ -267,6 +282,7 @@ impl Checker {
             Change::Move(step) => match (step.from, step.to) {
                 (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
+                    self.limits.disarmed(step.header.target, step.header.id);
                     self.order.disarm(step.header.target, step.header.id)
                 }
                 (Place::Running { .. }, Place::Ended { end: End::Cancelled, .. })
@@ -275,7 +291,10 @@ impl Checker {
                     Ok(())
                 }
                 (Place::Running { .. }, _) => self.end(now, step),
-                (Place::Scheduled { due } | Place::Waiting { due }, Place::Queued) => {
+                (
+                    Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due },
+                    Place::Queued,
+                ) => {
                     ensure!(
                         due <= now.wall,
                         "{} is due at {due}, not {}",
@@ -285,39 +304,57 @@ impl Checker {
                     Ok(())
                 }
                 // Whoever redrives a job wants it now.
-                (Place::Ended { .. }, Place::Queued | Place::Behind { .. }) => {
+                (
+                    Place::Ended { .. },
+                    Place::Queued | Place::Behind { .. } | Place::Scheduled { .. },
+                ) => {
                     self.not_before.remove(&step.header.id);
+                    if let Place::Scheduled { due } = step.to {
+                        self.not_before.insert(step.header.id, due);
+                    }
+                    self.doubts.redriven(&step.header)?;
                     let deadline = step.header.deadline;
                     let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
                     Ok(())
                 }
-                // Its token is settled.
+                // Its token is settled, or it holds its group from now on.
                 (Place::Ended { .. }, Place::Ended { .. }) => Ok(()),
                 (_, Place::Ended { end: End::Cancelled, .. }) => {
-                    let tried = step.header.spent > 0;
+                    let tried = step.header.spent > 0 || step.header.course.doubt;
                     let id = step.header.id;
                     let asked = self.acks.wants_it_cancelled(id) || self.tokens.is_gone(id);
                     ensure!(asked || !tried, "{:?} is cancelled, and was tried", step.header);
                     Ok(())
                 }
-                (_, Place::Ended { end: End::Expired, .. }) => {
+                // It was never to be sent.
+                (Place::Queued, Place::Ended { end: End::Failed(Failure::BadMessage), .. })
+                    if self.fairness.is_unfit(step.header.id) =>
+                {
+                    Ok(())
+                }
+                (_, Place::Ended { end, .. }) => {
+                    self.doubts.ends(step.header.id, end)?;
+                    let asking = self.book.get(step.header.id);
+                    let asking = asking.is_some_and(|entry| entry.header.course.is_asking());
+                    ensure!(!asking, "{} is being asked for, and ends", step.header.id);
                     let over = step.header.deadline.is_some_and(|deadline| deadline <= now.wall);
                     ensure!(over, "{:?} expires at {}", step.header, now.wall);
                     Ok(())
                 }
                 _ => Ok(()),
             },
+            Change::Rewrite { id, .. } => {
+                self.doubts.rewritten(*id);
+                Ok(())
+            }
             Change::Delete { id, place: Place::Ended { end, at }, .. } => {
                 let keep = self.retention.min(self.asked_retention);
                 let old = *at + keep <= self.latest;
                 ensure!(end.is_dead() || old, "{id} is forgotten too early: it ended at {at}");
                 Ok(())
             }
-            Change::Delete { .. }
-            | Change::Paused { .. }
-            | Change::Held { .. }
-            | Change::Flow { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -329,28 +366,34 @@ impl Checker {
         };
         ensure!(!self.book.is_paused(target), "{id} is started, and {target:?} is paused");
         ensure!(!self.draining, "{id} is started while draining");
-        ensure!(
-            header.deadline.is_none_or(|deadline| deadline > now.wall),
-            "{id} is started after its deadline"
-        );
+        let in_time = header.deadline.is_none_or(|deadline| deadline > now.wall);
+        ensure!(in_time || header.course.is_asking(), "{id} is started after its deadline");
+        self.doubts.arm(header, policy.outcomes.delivery)?;
         let room = policy.limit.max_concurrent.get();
         let busy = self.book.running(target);
         ensure!(busy < room, "{id} is started, and {busy} of {room} are under way");
-        self.order.arm(&self.book, header, self.turn, policy.max_deferrals.get(), room)?;
+        let max_deferrals = policy.max_deferrals.get();
+        let reserves = self.limits.keep_some_for_high(target);
+        self.order.arm(&self.book, header, self.turn, max_deferrals, room, reserves)?;
         // Choose late: HIGH waits for whatever was chosen before it came.
         let early = (LEAD.as_nanos() / policy.limit.rate.interval().as_nanos()) as usize;
-        let most = policy.limit.burst.get() as usize + early + 2;
+        // And while those before them have not left this process.
+        let most = policy.limit.burst.get() as usize + early + 4;
         let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
-        ensure!(armed <= most, "{armed} are chosen in advance at {target:?}, not {most}");
+        let foreseen = armed <= most || self.limits.tempo;
+        ensure!(foreseen, "{armed} are chosen in advance at {target:?}, not {most}");
+        self.limits.armed(target, id);
         Ok(())
     }
 
     fn end(&self, now: Now, step: &Move) -> Checked {
         let (id, header) = (step.header.id, &step.header);
         let Some(before) = self.book.get(id).map(|entry| &entry.header) else { return Ok(()) };
+        let mut told = None;
         let (outcome, status) = match &self.cause {
             Cause::Start => (Outcome::Unknown, None),
-            Cause::Report { job, attempt, report } if *job == id && *attempt == header.attempts => {
+            Cause::Report { job, number, report } if *job == id && *number == header.number() => {
+                told = Some(report);
                 (report.outcome, report.answer.as_ref().map(|answer| answer.status))
             }
             cause => {
@@ -358,7 +401,19 @@ impl Checker {
                 return Ok(());
             }
         };
-        let spent = u32::from(outcome == Outcome::Unknown);
+        if let Place::Ended { end, .. } = step.to {
+            self.doubts.ends(id, end)?;
+        }
+        if before.course.is_asking() {
+            let rules = self.rules(header.target);
+            return self.doubts.answered(now, before, step, told, &rules);
+        }
+        let follow = told.map_or(&Follow::Nothing, |report| &report.follow);
+        if outcome == Outcome::Unknown {
+            self.doubts.after_unknown(step)?;
+        }
+        let taken_on = *follow != Follow::Nothing;
+        let spent = u32::from(outcome == Outcome::Unknown || taken_on);
         let refused = u32::from(outcome == Outcome::Refused);
         ensure!(
             header.spent == before.spent + spent && header.refusals == before.refusals + refused,
@@ -366,19 +421,26 @@ impl Checker {
         );
         let Place::Ended { end, .. } = step.to else {
             ensure!(
-                matches!(outcome, Outcome::Unknown | Outcome::Refused),
+                matches!(outcome, Outcome::Unknown | Outcome::Refused) || taken_on,
                 "{outcome:?} leads to {:?}",
                 step.to
             );
+            if taken_on {
+                let asked = matches!(step.to, Place::Verifying { .. });
+                ensure!(asked, "{follow:?} leads to {:?}", step.to);
+                return Ok(());
+            }
             return self.waits(now, step, outcome);
         };
         let fits = match end {
-            End::Succeeded => outcome == Outcome::Done,
+            End::Succeeded => outcome == Outcome::Done && !taken_on,
             End::Failed(Failure::Rejected { status: kept }) => {
                 outcome == Outcome::Rejected && status == Some(kept)
             }
             End::Failed(Failure::RetriesExhausted) => self.is_exhausted(now, header, outcome),
             End::Expired => header.deadline.is_some_and(|deadline| deadline <= now.wall),
+            // That it may have done its work is looked at with every end.
+            End::Failed(Failure::OutcomeUnknown) => true,
             End::Failed(Failure::BadMessage) | End::Cancelled => false,
         };
         ensure!(fits, "{outcome:?} ended {header:?} as {end:?}");
@@ -387,7 +449,7 @@ impl Checker {
 
     /// Neither too short nor too long.
     fn waits(&self, now: Now, step: &Move, outcome: Outcome) -> Checked {
-        let Place::Waiting { due } = step.to else {
+        let (Place::Waiting { due } | Place::Verifying { due }) = step.to else {
             ensure!(false, "after its attempt it is {:?}", step.to);
             return Ok(());
         };
@@ -404,6 +466,14 @@ impl Checker {
         Ok(())
     }
 
+    fn rules(&self, target: TargetId) -> Rules {
+        let policy = self.limits.policy(target);
+        Rules {
+            retry: policy.map_or(WHILE_AWAY, |policy| policy.retry),
+            completion: policy.map_or(Completion::default(), |p| p.outcomes.completion),
+        }
+    }
+
     /// Whether there is no further try for this job, after the attempt that just ended.
     fn is_exhausted(&self, now: Now, header: &Header, outcome: Outcome) -> bool {
         let policy = self.limits.policy(header.target);
@@ -416,23 +486,24 @@ impl Checker {
     }
 
     fn send(&mut self, at: Moment, now: Now, parcel: Parcel, model: &Model) -> Checked {
-        let Parcel { target, job: id, attempt, .. } = parcel;
+        let Parcel { target, job: id, number, what, .. } = parcel;
         let stored = model.job(id).map(|job| &job.record);
         let durable = stored.is_some_and(|record| {
-            matches!(record.place, Place::Running { .. }) && record.header.attempts == attempt
+            matches!(record.place, Place::Running { .. }) && record.header.number() == number
         });
-        ensure!(durable, "attempt {attempt} of {id} leaves, and on disk it is {stored:?}");
-        ensure!(self.sent.insert((id, attempt)), "attempt {attempt} of {id} leaves twice");
+        ensure!(durable, "request {number} of {id} leaves, and on disk it is {stored:?}");
+        ensure!(self.sent.insert((id, number)), "request {number} of {id} leaves twice");
         let Some(entry) = self.book.get(id) else { return Ok(()) };
         ensure!(
-            matches!(entry.place, Place::Running { .. }) && entry.header.attempts == attempt,
-            "attempt {attempt} of {id} leaves, and it is {entry:?}"
+            matches!(entry.place, Place::Running { .. }) && entry.header.number() == number,
+            "request {number} of {id} leaves, and it is {entry:?}"
         );
         ensure!(!self.acks.is_cancelled(id), "{id} leaves, and was cancelled");
-        self.tokens.send(id)?;
         self.turns.send(&entry.header, &self.book)?;
+        self.tokens.send(id)?;
         let deadline = entry.header.deadline.unwrap_or(Wall::NEVER);
-        ensure!(now.wall < deadline, "{id} leaves at {}, after its deadline {deadline}", now.wall);
+        let in_time = now.wall < deadline || what != What::Work;
+        ensure!(in_time, "{id} leaves at {}, after its deadline {deadline}", now.wall);
         let not_before = self.not_before.get(&id).copied().unwrap_or(Wall::EPOCH);
         ensure!(not_before <= self.latest, "{id} leaves before {not_before}");
         ensure!(!self.book.is_paused(target), "{id} leaves, and {target:?} is paused");
@@ -443,14 +514,17 @@ impl Checker {
         };
         let allowed = entry.header.max_attempts;
         ensure!(
-            allowed.is_none_or(|allowed| entry.header.spent < allowed.max(1)),
+            allowed.is_none_or(|allowed| entry.header.spent < allowed.max(1)) || what != What::Work,
             "{id} has spent all its attempts: {:?}",
             entry.header
         );
         let room = policy.limit.max_concurrent.get();
         let armed_with = self.order.send(target, id, policy.max_deferrals.get())?;
-        self.holds.send(at, target)?;
-        self.limits.send(at, target, id, room.max(armed_with))
+        self.holds.send(at, target, self.limits.may_probe(target))?;
+        let schedule = &policy.tempo.schedule;
+        let closed = schedule.at(super::limits::wall(at)).rule == Rule::Closed;
+        ensure!(!(closed && self.limits.steady), "{id} leaves, and {target:?} is closed");
+        self.limits.send(at, target, id, number, room.max(armed_with))
     }
 
     /// An answer goes out.

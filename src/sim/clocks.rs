@@ -38,6 +38,9 @@ impl fmt::Display for Moment {
     }
 }
 
+/// What the wall clock says when the world begins, in milliseconds.
+pub(super) const WALL: u64 = 1_750_000_000_000;
+
 /// The two clocks of one life of the broker.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
@@ -51,7 +54,7 @@ pub(super) struct Clocks {
 
 impl Clocks {
     pub(super) fn new() -> Clocks {
-        Clocks { anchor: (Moment::START, Mono::ZERO), wall: 1_750_000_000_000, gain: 0 }
+        Clocks { anchor: (Moment::START, Mono::ZERO), wall: WALL, gain: 0 }
     }
 
     /// A new life: monotonic time begins anew, anywhere.

@@ -19,7 +19,7 @@ enum Work {
 #[derive(Debug)]
 pub(super) enum Done {
     Committed { turn: Turn, requests: Vec<(JobId, Arc<Request>)> },
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
 }
 
 /// How long things take.
@@ -82,7 +82,7 @@ impl Disk {
     pub(super) fn done(&mut self) -> Option<Done> {
         match self.work.pop_front()? {
             Work::Commit { turn, changes } => Some(self.commit(turn, &changes)),
-            Work::Load(load) => Some(Done::Loaded(self.model.load(&load))),
+            Work::Load(load) => Some(Done::Loaded(Box::new(self.model.load(&load)))),
         }
     }
 
@@ -119,7 +119,7 @@ impl Disk {
             (Some(Work::Load(load)), Some(previous)) => {
                 let loaded = previous.load(load);
                 self.work.pop_front();
-                Some(Done::Loaded(loaded))
+                Some(Done::Loaded(Box::new(loaded)))
             }
             _ => self.done(),
         }

@@ -34,6 +34,10 @@ impl Fairness {
         }
     }
 
+    pub(super) fn is_unfit(&self, id: JobId) -> bool {
+        self.unfit.contains(&id)
+    }
+
     /// `book` is as it was before.
     pub(super) fn change(
         &mut self,
@@ -52,7 +56,7 @@ impl Fairness {
                 self.begun = Some((flow.clone(), begins));
             }
             Change::Insert(insert) => {
-                let unfit = self.unfit.remove(&insert.header.id);
+                let unfit = self.is_unfit(insert.header.id);
                 if !unfit && !matches!(insert.place, Place::Scheduled { .. }) {
                     self.is_due(&insert.header)?;
                 }
@@ -60,7 +64,9 @@ impl Fairness {
             Change::Move(step) => self.step(&step.header, step.from, step.to, book)?,
             _ => {}
         }
-        self.clocks.entry(change.target()).or_default().apply(change);
+        if let Some(target) = change.target() {
+            self.clocks.entry(target).or_default().apply(change);
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Whether a job's history explains the state that it is in.
 
 use super::violation::{Checked, ensure};
-use crate::broker::job::{End, Failure, Happening, JobState, Place};
+use crate::broker::job::{End, Failure, Happening, JobState, Place, Says};
 use crate::store::JobRecord;
 
 /// Of a history of this length a part may be missing.
@@ -12,6 +12,7 @@ const MAY_BE_CUT: usize = 100;
 struct Told {
     state: Option<JobState>,
     attempts: u32,
+    questions: u32,
     spent: u32,
     refusals: u32,
     rejected: Option<u16>,
@@ -20,13 +21,13 @@ struct Told {
 impl Told {
     fn hear(&mut self, what: &Happening) -> Checked {
         use JobState::{
-            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting,
+            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Verifying, Waiting,
         };
         let (from, to): (&[JobState], JobState) = match what {
             Happening::Enqueued => (&[], Queued),
             Happening::Scheduled { .. } => (&[Queued], Scheduled),
+            Happening::Due => (&[Scheduled, Waiting, Verifying], Queued),
             Happening::Behind | Happening::Headed => (&[Queued], Queued),
-            Happening::Due => (&[Scheduled, Waiting], Queued),
             Happening::Sent { attempt, .. } => {
                 self.attempts += 1;
                 ensure!(*attempt == self.attempts, "attempt {attempt} after {}", self.attempts - 1);
@@ -50,16 +51,40 @@ impl Told {
                 self.spent += 1;
                 (&[Running], Running)
             }
+            Happening::Asked { question, .. } => {
+                self.questions += 1;
+                ensure!(*question == self.questions, "question {question} is another");
+                (&[Queued], Running)
+            }
+            Happening::NotAsked { .. } => {
+                self.questions -= 1;
+                (&[Running], Queued)
+            }
+            Happening::Answered { says: Says::Done, .. } => (&[Running], Succeeded),
+            Happening::Answered { says: Says::Failed, status, .. } => {
+                self.rejected = *status;
+                (&[Running], Failed)
+            }
+            Happening::Answered { says, .. } => {
+                self.refusals += u32::from(*says == Says::Refused);
+                (&[Running], Running)
+            }
+            Happening::Accepted { .. } => {
+                self.spent += 1;
+                (&[Running], Running)
+            }
+            Happening::Verifying { .. } => (&[Running], Verifying),
+            Happening::Edited { .. } => return Ok(()),
             Happening::Waiting { .. } => (&[Running], Waiting),
             Happening::PriorityChanged { .. } => match self.state {
-                Some(state @ (Scheduled | Queued | Waiting)) => {
-                    (&[Scheduled, Queued, Waiting], state)
+                Some(state @ (Scheduled | Queued | Waiting | Verifying)) => {
+                    (&[Scheduled, Queued, Waiting, Verifying], state)
                 }
                 _ => (&[], Queued),
             },
-            Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting], Cancelled),
+            Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting, Verifying], Cancelled),
             Happening::Expired => (&[Scheduled, Queued, Waiting, Running], Expired),
-            Happening::Failed { .. } => (&[Running], Failed),
+            Happening::Failed { .. } => (&[Running, Waiting, Queued], Failed),
             Happening::Unfit { .. } => (&[Queued], Failed),
             Happening::TokenAnswered | Happening::TokenLate { .. } => {
                 ensure!(self.state.is_some(), "{what:?} happens to a job that is not there");
@@ -90,6 +115,8 @@ pub(super) fn explains(record: &JobRecord) -> Checked {
     }
     let (id, header) = (record.header.id, &record.header);
     let state = record.place.state();
+    let questions = header.course.questions;
+    ensure!(told.questions == questions, "{id} counts {questions} questions: {told:?}");
     ensure!(told.state == Some(state), "{id} is {state}, and its history says {:?}", told.state);
     ensure!(
         (told.attempts, told.spent, told.refusals)

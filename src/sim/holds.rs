@@ -17,8 +17,16 @@ const ROUNDING: Duration = Duration::from_millis(2);
 struct Hold {
     /// Nothing before this.
     least: Moment,
+    /// The same, as far as the target asked for it: the probes of an open breaker wait for no more.
+    asked: Moment,
     /// Nothing holds it back after this.
     most: Moment,
+}
+
+impl Hold {
+    fn before(&self, probes: bool) -> Moment {
+        if probes { self.asked } else { self.least }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -38,12 +46,15 @@ impl Holds {
         id: TargetId,
         report: &Report,
         retry: &Retry,
+        probes: bool,
     ) {
         let least = report.retry_after.unwrap_or(retry.min_backoff).min(retry.max_backoff);
+        let asked = report.retry_after.unwrap_or_default().min(retry.max_backoff);
         let hold = self.holds.entry(id).or_default();
         hold.least = hold.least.max(at + least);
+        hold.asked = hold.asked.max(at + asked);
         hold.most = hold.most.max(at + retry.max_backoff + ROUNDING);
-        self.gathered.push((turn, id, hold.least));
+        self.gathered.push((turn, id, hold.before(probes)));
     }
 
     pub(super) fn committed(&mut self, turn: Turn) {
@@ -67,20 +78,23 @@ impl Holds {
         self.holds.clear();
         for (id, left) in held {
             let durable = self.durable.get(id).copied().unwrap_or_default();
-            let hold = Hold { least: durable.before(ROUNDING), most: at + *left + ROUNDING };
+            let least = durable.before(ROUNDING);
+            let hold = Hold { least, asked: least, most: at + *left + ROUNDING };
             self.holds.insert(*id, hold);
         }
     }
 
-    /// The target is configured anew, after a restart or after it was gone.
-    pub(super) fn returned(&mut self, at: Moment, id: TargetId, max_backoff: Duration) {
+    /// No hold is longer than the configuration allows, also one from before it.
+    pub(super) fn configured(&mut self, at: Moment, id: TargetId, max_backoff: Duration) {
         let hold = self.holds.entry(id).or_default();
         hold.least = hold.least.min(at + max_backoff);
+        hold.asked = hold.asked.min(at + max_backoff);
         hold.most = hold.most.min(at + max_backoff + ROUNDING);
     }
 
-    pub(super) fn send(&self, at: Moment, id: TargetId) -> Checked {
-        let least = self.holds.get(&id).map_or(Moment::START, |hold| hold.least);
+    /// `probes`: its breaker may be open.
+    pub(super) fn send(&self, at: Moment, id: TargetId, probes: bool) -> Checked {
+        let least = self.holds.get(&id).map_or(Moment::START, |hold| hold.before(probes));
         ensure!(at >= least, "sent to {id:?}, which is to be left alone until {least}");
         Ok(())
     }

@@ -1,176 +1,267 @@
-//! What each target can bear, and what it is made to bear: counted in true time, over all lives.
+//! What each limit allows, and what it is made to bear: counted in true time, over all lives, both
+//! where requests are sent and where they arrive.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::calendar::Parcel;
 use super::clocks::Moment;
-use super::violation::{Checked, Violation, ensure};
+use super::kept::Kept;
+use super::violation::{Checked, Violation};
 use crate::broker::job::{JobId, TargetId};
-use crate::broker::policy::{Limit, Policy, Rate};
-
-/// The bucket forgives a late wake-up so much.
-const TOLERANCE: Duration = Duration::from_micros(1_500);
-const SECOND: Duration = Duration::from_secs(1);
+use crate::broker::payload::Close;
+use crate::broker::policy::{Bounds, LimitName, Policy};
+use crate::broker::time::Wall;
 
 #[derive(Debug, Default)]
-struct Limited {
+struct Target {
     policy: Option<Policy>,
-    /// Limits with the moments from which they were in force.
-    limits: Vec<(Moment, Limit)>,
-    sent: VecDeque<Moment>,
-    arrived: VecDeque<Moment>,
-    /// Sent in this life and not ended.
-    in_flight: BTreeSet<JobId>,
-    /// There is a token then at the latest.
-    token_by: Moment,
+    own: Kept,
+    /// It had a breaker in this life: that may be open, also where it has none any more.
+    may_probe: bool,
+}
+
+impl Target {
+    fn has_breaker(&self) -> bool {
+        let failures = self.policy.as_ref().map(|policy| policy.tempo.breaker.failures);
+        failures.is_some_and(|failures| failures != NonZeroU32::MAX)
+    }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Limits(BTreeMap<TargetId, Limited>);
+pub(super) struct Limits {
+    targets: BTreeMap<TargetId, Target>,
+    shared: BTreeMap<LimitName, Kept>,
+    /// Sent, and which shared limits applied then.
+    on_the_way: BTreeMap<(JobId, u32), (Moment, Vec<LimitName>)>,
+    /// Rates change in the course of time, and with answers.
+    pub(super) tempo: bool,
+    /// Nobody sets the wall clock, so that true time tells the calendar's periods.
+    pub(super) steady: bool,
+    /// The network is so quick and even that arrivals keep to the bucket.
+    pub(super) even: bool,
+    /// The same of limits that are shared.
+    pub(super) shared_even: bool,
+}
 
 impl Limits {
-    pub(super) fn configure(&mut self, at: Moment, policies: &BTreeMap<TargetId, Policy>) {
+    pub(super) fn configure(
+        &mut self,
+        at: Moment,
+        policies: &BTreeMap<TargetId, Policy>,
+        shared: &BTreeMap<LimitName, Bounds>,
+    ) {
         for id in policies.keys() {
-            self.0.entry(*id).or_default();
+            self.targets.entry(*id).or_default();
         }
-        for (id, target) in &mut self.0 {
+        for name in shared.keys() {
+            self.shared.entry(name.clone()).or_default();
+        }
+        for (id, target) in &mut self.targets {
             let new = policies.get(id).cloned();
-            let old_limit = target.policy.as_ref().map(|policy| policy.limit);
-            if let Some(limit) = new.as_ref().map(|policy| policy.limit)
-                && old_limit != Some(limit)
-            {
-                target.limits.push((at, limit));
-                target.token_by = at + stretched(limit.rate);
+            let shares = |policy: &Option<Policy>| policy.as_ref().map(|p| p.share.clone());
+            // Whoever joins brings along what is under way.
+            if shares(&new) != shares(&target.policy) {
+                for name in shares(&new).into_iter().flatten() {
+                    if let Some(kept) = self.shared.get_mut(&name) {
+                        kept.joined(at);
+                    }
+                }
             }
+            target.own.configure(at, new.as_ref().map(|policy| policy.limit.bounds()));
             target.policy = new;
+            target.may_probe |= target.has_breaker();
+        }
+        for (name, kept) in &mut self.shared {
+            kept.configure(at, shared.get(name).cloned());
         }
     }
 
-    pub(super) fn restart(&mut self, at: Moment) {
-        for target in self.0.values_mut() {
-            target.in_flight.clear();
-            if let Some(policy) = &target.policy {
-                target.token_by = at + stretched(policy.limit.rate);
-            }
+    /// `running`: what the last life left under way, by target.
+    pub(super) fn restart(&mut self, at: Moment, running: &[TargetId]) {
+        for target in self.targets.values_mut() {
+            target.own.restart(at, &|_| true);
+            target.may_probe = target.has_breaker();
+        }
+        for (name, kept) in &mut self.shared {
+            let targets = &self.targets;
+            let shares = |id| {
+                let policy = targets.get(&id).and_then(|target| target.policy.as_ref());
+                policy.is_some_and(|policy| policy.share.contains(name))
+            };
+            kept.restart(at, &shares);
+        }
+        for id in running {
+            self.each(*id, |kept| kept.found_running(at));
         }
     }
 
     pub(super) fn targets(&self) -> impl Iterator<Item = TargetId> {
-        self.0.keys().copied()
+        self.targets.keys().copied()
     }
 
     pub(super) fn policy(&self, id: TargetId) -> Option<&Policy> {
-        self.0.get(&id)?.policy.as_ref()
+        self.targets.get(&id)?.policy.as_ref()
     }
 
-    pub(super) fn token_by(&self, id: TargetId) -> Moment {
-        self.0.get(&id).map_or(Moment::NEVER, |target| target.token_by)
+    /// Whether its breaker may be open.
+    pub(super) fn may_probe(&self, id: TargetId) -> bool {
+        self.targets.get(&id).is_some_and(|target| target.may_probe)
+    }
+
+    /// By when there is a token of every limit; `None` where that hangs on what is under way.
+    /// `armed`: by when one that is armed can leave, for which a place and slots are there.
+    pub(super) fn by(&self, id: TargetId, at: Moment, armed: bool) -> Option<Moment> {
+        let mut by = Moment::START;
+        // What answers do to a pace is not known here.
+        if self.tempo {
+            return None;
+        }
+        for kept in self.all(id) {
+            by = if armed {
+                by.max(kept.token_by())
+            } else {
+                by.max(kept.token_behind_armed_by()).max(kept.room_by(at)?)
+            };
+        }
+        Some(by)
+    }
+
+    /// A start is on record: it has a place and slots.
+    pub(super) fn armed(&mut self, id: TargetId, job: JobId) {
+        self.each(id, |kept| kept.reserve(id, job));
+    }
+
+    /// A start came to nothing, or what was let go is not sent after all.
+    pub(super) fn disarmed(&mut self, id: TargetId, job: JobId) {
+        for kept in self.kept() {
+            kept.put_back(id, job);
+        }
     }
 
     /// `room`: how many may be under way at once.
-    pub(super) fn send(&mut self, at: Moment, id: TargetId, job: JobId, room: u32) -> Checked {
-        let Some(target) = self.0.get_mut(&id) else { return Err(no_such(id)) };
-        target.in_flight.insert(job);
-        let busy = target.in_flight.len();
-        ensure!(busy <= room as usize, "{busy} requests are under way at {id:?}, not {room}");
-        target.sent.push_back(at);
-        if let Some(policy) = &target.policy {
-            target.token_by = at + stretched(policy.limit.rate);
+    pub(super) fn send(
+        &mut self,
+        at: Moment,
+        id: TargetId,
+        job: JobId,
+        attempt: u32,
+        room: u32,
+    ) -> Checked {
+        let Some(target) = self.targets.get_mut(&id) else { return Err(no_such(id)) };
+        let shares = target.policy.as_ref().map(|policy| policy.share.clone()).unwrap_or_default();
+        target.own.send(at, id, job, Some(room)).map_err(|broken| sent_to(&id, &broken))?;
+        for name in &shares {
+            let Some(kept) = self.shared.get_mut(name) else { continue };
+            kept.send(at, id, job, None).map_err(|broken| sent_to(name, &broken))?;
         }
-        check(&target.limits, &target.sent, at)
-            .map_err(|broken| sent_to(id, "sent to", &broken))?;
-        trim(&mut target.sent, &mut target.limits, at);
+        self.on_the_way.insert((job, attempt), (at, shares));
         Ok(())
     }
 
-    pub(super) fn ended(&mut self, id: TargetId, job: JobId) {
-        if let Some(target) = self.0.get_mut(&id) {
-            target.in_flight.remove(&job);
+    pub(super) fn left(&mut self, at: Moment, job: JobId, attempt: u32, id: TargetId) {
+        let shares = self.on_the_way.get(&(job, attempt)).map(|(_, shares)| shares.clone());
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.own.left(at);
+        }
+        for name in shares.into_iter().flatten() {
+            if let Some(kept) = self.shared.get_mut(&name) {
+                kept.left(at);
+            }
         }
     }
 
-    /// Hard windows are about sendings; that arrivals keep within the second shows that the
-    /// bucket leaves room for a network that is not even.
-    pub(super) fn arrive(&mut self, at: Moment, id: TargetId) -> Checked {
-        let Some(target) = self.0.get_mut(&id) else { return Err(no_such(id)) };
-        target.arrived.push_back(at);
-        while target.arrived.front().is_some_and(|first| at.since(*first) >= SECOND) {
-            target.arrived.pop_front();
+    /// Whether it has left this process is not known any more, or it has.
+    pub(super) fn ended(&mut self, at: Moment, id: TargetId, job: JobId, close: Close) {
+        for kept in self.kept() {
+            kept.ended(at, id, job, close);
         }
-        let bound = Bound::over(&target.limits, at, SECOND);
-        let (count, allowed) = (target.arrived.len() as u64, bound.in_any(SECOND));
-        ensure!(count <= allowed, "{count} arrivals at {id:?} in a second, not {allowed}");
+    }
+
+    pub(super) fn arrive(&mut self, at: Moment, parcel: Parcel) -> Checked {
+        let id = parcel.target;
+        let key = (parcel.job, parcel.number);
+        let (even, shared_even) = (self.even, self.shared_even);
+        let steady = self.steady.then(|| wall(at));
+        let shares_now = self.policy(id).map(|policy| policy.share.clone()).unwrap_or_default();
+        let (sent, shares) =
+            self.on_the_way.remove(&key).unwrap_or_else(|| (at, shares_now.clone()));
+        let Some(target) = self.targets.get_mut(&id) else { return Err(no_such(id)) };
+        target.own.arrive(at, sent, even, steady).map_err(|broken| arrives(&id, &broken))?;
+        // What was under way when a target left a limit is nobody's any more after a restart.
+        for name in shares.iter().filter(|name| shares_now.contains(name)) {
+            if let Some(kept) = self.shared.get_mut(name) {
+                kept.arrive(at, sent, shared_even, steady)
+                    .map_err(|broken| arrives(name, &broken))?;
+            }
+        }
         Ok(())
     }
-}
 
-/// The most generous of the limits that were in force in a window.
-struct Bound {
-    rate: Rate,
-    burst: u64,
-}
-
-impl Bound {
-    fn over(limits: &[(Moment, Limit)], at: Moment, window: Duration) -> Bound {
-        let from = at.before(window);
-        // The one that was in force when the window began, and all since.
-        let first = limits.partition_point(|(since, _)| *since <= from).saturating_sub(1);
-        let in_force = || limits[first..].iter().map(|(_, limit)| limit);
-        let rate = in_force().map(|limit| limit.rate).min_by_key(|rate| rate.interval());
-        let burst = in_force().map(|limit| u64::from(limit.burst.get())).max();
-        Bound { rate: rate.expect("a limit is in force"), burst: burst.unwrap_or(1) }
+    /// Whether lower priorities may lack what HIGH gets.
+    pub(super) fn keep_some_for_high(&self, id: TargetId) -> bool {
+        let keeps = |bounds: &Bounds| bounds.ceilings.reserve_high.as_f64() > 0.0;
+        self.all(id).any(|kept| kept.bounds().is_some_and(keeps))
     }
 
-    /// What users are promised.
-    fn in_any(&self, window: Duration) -> u64 {
-        let fills = u128::from(self.rate.count().get()) * window.as_nanos();
-        fills.div_ceil(self.rate.per().as_nanos()) as u64 + self.burst - 1
+    /// Those that share a limit with it, itself among them.
+    pub(super) fn peers(&self, id: TargetId) -> BTreeSet<TargetId> {
+        let shares = |id| self.policy(id).map(|policy| policy.share.clone()).unwrap_or_default();
+        let mut peers = BTreeSet::from([id]);
+        loop {
+            let names: BTreeSet<LimitName> = peers.iter().flat_map(|peer| shares(*peer)).collect();
+            let more: BTreeSet<TargetId> = self
+                .targets()
+                .filter(|other| {
+                    peers.contains(other) || shares(*other).iter().any(|n| names.contains(n))
+                })
+                .collect();
+            if more.len() == peers.len() {
+                return peers;
+            }
+            peers = more;
+        }
     }
 
-    /// What the bucket says, with the lateness that it forgives.
-    fn by_the_bucket(&self, window: Duration) -> u64 {
-        let stretched = stretched(self.rate).as_nanos();
-        ((window + TOLERANCE).as_nanos() / stretched) as u64 + self.burst
+    fn all(&self, id: TargetId) -> impl Iterator<Item = &Kept> {
+        let target = self.targets.get(&id);
+        let shares = target.and_then(|target| target.policy.as_ref()).map(|policy| &policy.share);
+        let shared = shares.into_iter().flatten().filter_map(|name| self.shared.get(name));
+        target.map(|target| &target.own).into_iter().chain(shared)
+    }
+
+    fn each(&mut self, id: TargetId, mut act: impl FnMut(&mut Kept)) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        act(&mut target.own);
+        for name in target.policy.iter().flat_map(|policy| &policy.share) {
+            if let Some(kept) = self.shared.get_mut(name) {
+                act(kept);
+            }
+        }
+    }
+
+    fn kept(&mut self) -> impl Iterator<Item = &mut Kept> {
+        self.targets.values_mut().map(|target| &mut target.own).chain(self.shared.values_mut())
     }
 }
 
-fn check(limits: &[(Moment, Limit)], sent: &VecDeque<Moment>, at: Moment) -> Checked {
-    let Some((_, latest)) = limits.last() else { return Ok(()) };
-    let ten = latest.rate.interval() * 10;
-    for window in [SECOND, latest.rate.per(), ten] {
-        let from = at.before(window);
-        let count = (sent.len() - sent.partition_point(|moment| *moment <= from)) as u64;
-        let bound = Bound::over(limits, at, window);
-        let allowed = if window == ten {
-            bound.in_any(window).max(bound.by_the_bucket(window))
-        } else {
-            bound.in_any(window)
-        };
-        ensure!(count <= allowed, "{count} within {window:?}, not {allowed}");
-    }
-    Ok(())
+/// What the wall clock says if nobody has set it.
+pub(super) fn wall(at: Moment) -> Wall {
+    Wall::from_millis(super::clocks::WALL) + at.since(Moment::START)
 }
 
-/// Drops what no window can reach any more.
-fn trim(sent: &mut VecDeque<Moment>, limits: &mut Vec<(Moment, Limit)>, at: Moment) {
-    let longest = limits.iter().map(|(_, limit)| limit.rate.per().max(limit.rate.interval() * 10));
-    let from = at.before(longest.max().unwrap_or(SECOND).max(SECOND));
-    while sent.front().is_some_and(|first| *first <= from) {
-        sent.pop_front();
-    }
-    let first = limits.partition_point(|(since, _)| *since <= from).saturating_sub(1);
-    limits.drain(..first);
-}
-
-/// The bucket fills a little slower than it might.
-pub(super) fn stretched(rate: Rate) -> Duration {
-    rate.interval() + rate.interval() / 250
-}
+/// In any second as many as the bucket allows, where the network is even.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 fn no_such(id: TargetId) -> Violation {
     Violation(format!("there is no {id:?}"))
 }
 
-fn sent_to(id: TargetId, what: &str, broken: &Violation) -> Violation {
-    Violation(format!("too many requests {what} {id:?}: {broken}"))
+fn sent_to(limit: &dyn std::fmt::Debug, broken: &Violation) -> Violation {
+    Violation(format!("too many requests sent to {limit:?}: {broken}"))
+}
+
+fn arrives(limit: &dyn std::fmt::Debug, broken: &Violation) -> Violation {
+    Violation(format!("too many arrivals at {limit:?}: {broken}"))
 }

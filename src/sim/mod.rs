@@ -14,10 +14,10 @@
 //! | --- | --- |
 //! | `rng`, `clocks`, `calendar`, `shape` | chance, time, what is to happen, what kind of world it is |
 //! | `world`, `process` | what happens in the world; what the broker's process does in it |
-//! | `shell`, `disk`, `target`, `callers` | the driver, the store's thread, the legacy APIs, those who want something |
+//! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
 //! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `holds`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of rates, of refusals, of histories, of waking up |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `kept`, `holds`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of limits, of each of them, of refusals, of unknown outcomes, of histories, of waking up, of task tokens |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -32,10 +32,12 @@ mod census;
 mod checker;
 mod clocks;
 mod disk;
+mod doubts;
 mod fairness;
 mod groups;
 mod history;
 mod holds;
+mod kept;
 mod limits;
 mod order;
 mod pace;
@@ -53,4 +55,5 @@ mod trace;
 mod violation;
 mod words;
 mod workflows;
+mod works;
 mod world;

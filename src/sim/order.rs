@@ -63,6 +63,7 @@ impl Order {
         turn: Turn,
         max_deferrals: u32,
         room: u32,
+        reserves: bool,
     ) -> Checked {
         let (target, priority, id) = (header.target, header.priority, header.id);
         ensure!(
@@ -82,7 +83,8 @@ impl Order {
                 );
                 if reported {
                     *passed += 1;
-                } else {
+                } else if !(reserves && priority == Priority::High) {
+                    // What is kept for HIGH is of no use to the others.
                     self.unsaid.insert(line);
                 }
             } else {

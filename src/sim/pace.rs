@@ -12,7 +12,7 @@ use super::world::World;
 use crate::broker::fair::{FlowKey, Weights};
 use crate::broker::io::{Input, Submission, Windows};
 use crate::broker::job::{JobId, Priority, TargetId};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,11 +30,13 @@ fn quiet(rate: u32, commits: Duration) -> World {
     };
     let count = NonZeroU32::new(rate).expect("a rate");
     let policy = Policy {
-        limit: Limit {
-            rate: Rate::new(count, SECOND).expect("a sane rate"),
-            burst: NonZeroU32::MIN,
-            max_concurrent: NonZeroU32::new(100).expect("a number"),
-        },
+        limit: Limit::plain(
+            Rate::new(count, SECOND).expect("a sane rate"),
+            NonZeroU32::MIN,
+            NonZeroU32::new(100).expect("a number"),
+        ),
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: NonZeroU32::MIN,
             min_backoff: SECOND,
@@ -43,6 +45,7 @@ fn quiet(rate: u32, commits: Duration) -> World {
         },
         max_deferrals: NonZeroU32::new(DEFERRALS).expect("a number"),
         max_queued: u64::MAX,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
     };
@@ -135,7 +138,8 @@ fn batch_has_its_share_under_a_flood_of_high() {
         let high = left_between(&world, from, to, Priority::High);
         let share = (batch + high) / (DEFERRALS as usize + 1);
         assert!(batch + 1 >= share, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
-        assert!(batch <= share + 1, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
+        // One more at either end of the span.
+        assert!(batch <= share + 2, "{batch} BATCH to {high} HIGH at {rate}/s, {commits:?}");
     }
 }
 

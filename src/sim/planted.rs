@@ -1,6 +1,9 @@
 //! Faults that the simulated shell can be made to have. Each breaks a promise; the checker must
 //! notice.
 
+use crate::broker::course::Delivery;
+use crate::broker::io::Input;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Planted {
     /// An answer goes out before its turn is on disk.
@@ -31,6 +34,23 @@ pub(super) enum Planted {
     FreeGroups,
     /// A job that was called back before it left is sent all the same.
     SendUncalled,
+    /// A job loses the delivery that it was submitted with.
+    ForgottenDelivery,
+    /// A target that is asked says that it did nothing.
+    LyingVerify,
+    /// The broker hears of work that was not done that it was.
+    FalseDone,
+    /// The core hears the end of an attempt when its request leaves: what it held is free before
+    /// the request has arrived.
+    FreedAtSending,
+    /// A request whose outcome is unknown is sent again behind the core's back.
+    RetriedWithoutToken,
+    /// The core is told that nothing runs on after it timed out.
+    FreedAtTimeout,
+    /// What windows have spent is forgotten at a restart.
+    ForgottenWindows,
+    /// The core is told that a request has left while it has not.
+    SaysLeft,
     /// A task token is said to be answered as soon as the answer is on its way.
     EarlySettlement,
     /// That a task token was answered is never told.
@@ -44,8 +64,20 @@ pub(super) enum Planted {
 }
 
 impl Planted {
+    /// What the broker is told instead of `input`.
+    pub(super) fn spoil(self, mut input: Input) -> Input {
+        if self == Planted::ForgottenDelivery
+            && let Input::Submit { jobs, .. } = &mut input
+        {
+            for job in jobs {
+                job.delivery = Some(Delivery::AtLeastOnce);
+            }
+        }
+        input
+    }
+
     /// Each with what the checker says of it.
-    pub(super) const ALL: [(Planted, &'static str); 19] = [
+    pub(super) const ALL: [(Planted, &'static str); 27] = [
         (Planted::EarlyReply, "was acknowledged and is not on disk"),
         (Planted::EarlySend, "leaves, and on disk it is"),
         (Planted::DoubleSend, "leaves twice"),
@@ -60,6 +92,14 @@ impl Planted {
         (Planted::LostHeirs, "a group waits for nobody"),
         (Planted::FreeGroups, "beside"),
         (Planted::SendUncalled, "leaves"),
+        (Planted::ForgottenDelivery, "an unknown outcome under"),
+        (Planted::LyingVerify, "does its work twice"),
+        (Planted::FalseDone, "its work was never begun"),
+        (Planted::FreedAtSending, "in a window of"),
+        (Planted::RetriedWithoutToken, "in a window of"),
+        (Planted::FreedAtTimeout, "are under way and"),
+        (Planted::ForgottenWindows, "in a window of"),
+        (Planted::SaysLeft, "in a second, not"),
         (Planted::EarlySettlement, "Step Functions has no answer"),
         (Planted::LostSettlements, "nothing will ever happen again"),
         (Planted::DeafToGone, "is gone, and it still waits"),

@@ -2,23 +2,33 @@
 
 use std::time::Duration;
 
-use super::calendar::{Event, Parcel};
+use super::calendar::{Event, Parcel, What};
 use super::disk::Done;
 use super::planted::Planted;
 use super::shell::Shell;
-use super::violation::{Checked, ensure};
+use super::violation::{Checked, Violation, ensure};
 use super::words;
 use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Loaded};
-use crate::broker::io::{Input, Output, Start};
-use crate::broker::job::{Place, Priority, TargetId};
-use crate::broker::time::Mono;
+use crate::broker::io::{BlockedOn, Input, Output, Start};
+use crate::broker::job::{Header, Owed, Place, Priority, TargetId};
+use crate::broker::time::{Lived, Mono};
+use crate::store::life::{Past, Run};
 
-/// Between sending and arrival.
-const JITTER: Duration = Duration::from_millis(1);
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
+
+fn sending(header: &Header) -> Output {
+    Output::Send {
+        job: header.id,
+        target: header.target,
+        priority: header.priority,
+        number: header.number(),
+        attempt: header.attempts,
+        aim: header.aim(),
+    }
+}
 
 impl World {
     pub(super) fn start(&mut self) -> Checked {
@@ -33,10 +43,29 @@ impl World {
         }
         let now = self.clocks.now(self.at);
         self.trace.note(self.at, || format!("the process starts: {:?}", self.config));
-        self.checker.start(self.at, now, &self.disk.model, &self.config, self.shape.retention)?;
+        let limits = &mut self.checker.limits;
+        limits.even = self.shape.travel <= Duration::from_millis(1);
+        limits.shared_even = limits.even;
+        if self.workflows.checks() {
+            // At the exit the rates of shared limits are not known, nor when a request has left.
+            limits.even &= self.shape.stutter <= Duration::from_micros(200);
+            limits.shared_even = false;
+        }
+        self.checker.limits.steady = self.shape.jumps.is_none();
+        self.checker.limits.tempo = self.shape.tempo;
+        let retention = self.shape.retention;
+        let model = &self.disk.model;
+        self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
+        let mut recovered = self.disk.model.recover();
+        if self.planted == Some(Planted::ForgottenWindows) {
+            recovered.spent.clear();
+        }
+        recovered.lived = self.lived();
+        let (targets, limits) = self.configured();
         let start = Start {
-            recovered: self.disk.model.recover(),
-            targets: self.configured(),
+            recovered,
+            targets,
+            limits,
             retention: self.shape.retention,
             windows: self.shape.windows,
         };
@@ -77,6 +106,10 @@ impl World {
         }
         self.wake = None;
         self.stopped_until = self.at;
+        if self.shape.reboots && self.rng.one_in(2) {
+            self.census.count("a restart of the machine");
+            self.boot += 1;
+        }
         let down = self.rng.span(Duration::from_millis(1), Duration::from_secs(3));
         self.calendar.add(self.at + down, Event::Start);
         Ok(())
@@ -128,7 +161,7 @@ impl World {
         self.trace.note(self.at, || format!("> {}", words::input(&input)));
         self.census.input(&input);
         self.checker.input(self.at, now, &input)?;
-        shell.broker.handle(now, input);
+        shell.broker.handle(now, self.planted.map_or(input.clone(), |fault| fault.spoil(input)));
         self.take_outputs()
     }
 
@@ -145,6 +178,9 @@ impl World {
             }
             self.census.output(&output, &self.checker.book);
             self.checker.output(self.at, now, &output, &self.disk.model)?;
+            if let Output::Change(change) = &output {
+                self.works.check(change)?;
+            }
             self.gather(output)?;
         }
         self.checker.handled()?;
@@ -162,12 +198,13 @@ impl World {
                     _ => None,
                 };
                 shell.gathered.changes.push(change);
+                if let Some(header) = &early {
+                    self.stop_at_the_last_moment(header);
+                }
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
-                    let (target, priority) = (header.target, header.priority);
-                    let (job, attempt) = (header.id, header.attempts);
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&header));
                 }
             }
             Output::Reply { to, reply } => {
@@ -177,14 +214,17 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, attempt } => {
+            Output::Send { job, target, priority, number, attempt, aim } => {
                 let request = shell.requests.remove(&job);
                 ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
+                shell.leaving.insert((target, job));
                 self.departures.push((self.at, job, priority));
-                let parcel = Parcel { life: self.life, target, job, attempt };
+                let (what, sent) = (What::of(&aim), self.at);
+                let parcel = Parcel { life: self.life, target, job, number, what, sent };
                 self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    let again = Output::Send { job, target, priority, number, attempt, aim };
+                    return self.send_again(&again);
                 }
             }
             Output::Unsend { job } => {
@@ -192,16 +232,13 @@ impl World {
                 if self.planted == Some(Planted::SendUncalled)
                     && let Some(entry) = self.checker.book.get(job)
                 {
-                    let header = entry.header.clone();
-                    let (target, priority) = (header.target, header.priority);
-                    let attempt = header.attempts;
-                    return self.send_again(&Output::Send { job, target, priority, attempt });
+                    return self.send_again(&sending(&entry.header.clone()));
                 }
             }
             Output::Drained => {
                 shell.drained = true;
             }
-            Output::PassedOver { .. } | Output::Waited { .. } => {}
+            Output::PassedOver { .. } | Output::Waited { .. } | Output::DeadFill(_) => {}
         }
         Ok(())
     }
@@ -210,15 +247,72 @@ impl World {
     fn send_again(&mut self, send: &Output) -> Checked {
         let now = self.clocks.now(self.at);
         self.checker.output(self.at, now, send, &self.disk.model)?;
-        if let Output::Send { job, target, attempt, .. } = *send {
-            self.depart(Parcel { life: self.life, target, job, attempt });
+        if let Output::Send { job, target, number, aim, .. } = send {
+            let (job, target, number, what) = (*job, *target, *number, What::of(aim));
+            let (life, sent) = (self.life, self.at);
+            self.depart(Parcel { life, target, job, number, what, sent });
         }
         Ok(())
     }
 
     pub(super) fn depart(&mut self, parcel: Parcel) {
-        let travels = Duration::from_nanos(self.rng.below(JITTER.as_nanos() as u64));
-        self.calendar.add(self.at + travels, Event::Arrival(parcel));
+        let parcel = Parcel { sent: self.at, ..parcel };
+        // Most of the time at once, and now and then everything stands still.
+        if self.rng.one_in(40) {
+            let for_ = self.rng.below(self.shape.stutter.as_nanos() as u64 + 1);
+            self.stalled_until = self.stalled_until.max(self.at + Duration::from_nanos(for_));
+        }
+        let usual = self.shape.stutter.min(Duration::from_micros(200));
+        let after = Duration::from_nanos(self.rng.below(usual.as_nanos() as u64 + 1));
+        let leaves = (self.at + after).max(self.stalled_until);
+        if self.planted == Some(Planted::SaysLeft) {
+            self.calendar.add(self.at, Event::SaysLeft(parcel));
+        }
+        self.calendar.add(leaves, Event::Left(parcel));
+    }
+
+    /// A request leaves the process, and is on its way.
+    pub(super) fn leave(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { sent, .. } = parcel;
+        let travels = Duration::from_nanos(self.rng.below(self.shape.travel.as_nanos() as u64));
+        let arrives = self.at + travels;
+        self.calendar.add(arrives, Event::Arrival(parcel));
+        let given_up = (sent + self.shape.timeout).max(self.at);
+        if self.planted == Some(Planted::FreedAtSending) {
+            let (after, report) = super::target::Mood::Fast.answer(&mut self.rng);
+            self.calendar.add((self.at + after).min(arrives), Event::Report(parcel, report));
+        } else if arrives >= given_up {
+            let report = super::target::timed_out(self.shape.timeout);
+            self.calendar.add(given_up, Event::Report(parcel, report));
+        }
+        if self.planted == Some(Planted::SaysLeft) {
+            return Ok(());
+        }
+        self.says_left(parcel)
+    }
+
+    pub(super) fn says_left(&mut self, parcel: Parcel) -> Checked {
+        let Parcel { target, job, number, .. } = parcel;
+        let Some(shell) = &mut self.shell else { return Ok(()) };
+        // Said once.
+        if !shell.leaving.remove(&(target, job)) {
+            return Ok(());
+        }
+        let at = self.clocks.now(self.at).mono;
+        self.feed(Input::Left { job, number, at })
+    }
+
+    /// What the store has lived, as far as this machine can tell.
+    fn lived(&mut self) -> Lived {
+        let now = self.clocks.now(self.at);
+        let run = Run { boot: self.boot, uptime: self.at.since(super::clocks::Moment::START) };
+        let past = Past { life: self.life_began, last: self.disk.model.last };
+        let lived = past.lived(Some(run), now.wall);
+        // Written with the first commit; until then the one before does as well.
+        if past.life.is_none_or(|(old, _)| old.boot != run.boot) {
+            self.life_began = Some((run, lived));
+        }
+        lived
     }
 
     pub(super) fn disk_done(&mut self) -> Checked {
@@ -229,7 +323,7 @@ impl World {
         }
         match done {
             None => Ok(()),
-            Some(Done::Loaded(loaded)) => match (self.planted, loaded) {
+            Some(Done::Loaded(loaded)) => match (self.planted, *loaded) {
                 (Some(Planted::ForgottenFlows), Loaded::Flow { ticket, .. }) => {
                     self.feed(Input::Loaded(Loaded::Flow { ticket, done: None }))
                 }
@@ -317,11 +411,16 @@ impl World {
         // The core may have been left uncalled while the process was stopped.
         let overdue = self.wake.is_some_and(|(asked, _)| asked < self.at);
         if !overdue {
-            self.checker.sleeps(self.at, now, asked)?;
+            let leaving = shell.leaving.iter().map(|(target, _)| *target).collect();
+            self.checker.sleeps(self.at, now, asked, &leaving).map_err(|broken| {
+                let views = shell.broker.view(now).into_iter();
+                let blocked = views.map(|view| format!("{:?} {:?}", view.id, view.blocked));
+                Violation(format!("{broken}; {}", blocked.collect::<Vec<_>>().join(", ")))
+            })?;
         }
         self.checker.acks.is_left_alone(&self.checker.book)?;
-        self.checker.tokens.are_let_go(&self.checker.book)?;
         self.checker.book.groups.are_led()?;
+        self.checker.tokens.are_let_go(&self.checker.book)?;
         let useless = shell.requests.keys().find(|id| {
             let entry = self.checker.book.get(**id);
             entry.is_none_or(|entry| !matches!(entry.place, Place::Running { .. }))
@@ -339,7 +438,26 @@ impl World {
             self.next_audit = self.steps + 64 + jobs;
             self.compare_views()?;
         }
+        if self.steps.is_multiple_of(16) {
+            self.count_blocked();
+        }
         Ok(())
+    }
+
+    fn count_blocked(&mut self) {
+        let now = self.clocks.now(self.at);
+        let Some(shell) = &self.shell else { return };
+        for view in shell.broker.view(now) {
+            if view.blocked_by.is_some() {
+                self.census.count("held back by a shared limit");
+            }
+            if matches!(view.blocked, Some((BlockedOn::Breaker, _))) {
+                self.census.count("held back by a breaker");
+            }
+            if view.blocked_window.is_some() {
+                self.census.count("held back by a window");
+            }
+        }
     }
 
     /// The core's own books are those of the store.
@@ -356,11 +474,20 @@ impl World {
                 view.counts,
                 stored.counts
             );
+            let most = view.policy.as_ref().and_then(|p| p.outcomes.dead_retention.count);
+            // One whose answer is still owed to a workflow stays until that is given.
+            let owes = |job: &Header| job.target == id && job.owed != Owed::Nothing;
+            let jobs = self.disk.model.jobs().map(|(_, job)| &job.record);
+            let dead = |place| matches!(place, Place::Ended { end, .. } if end.is_dead());
+            let owing = jobs.filter(|job| owes(&job.header) && dead(job.place)).count();
+            let dead = view.counts.dead() - owing as u64;
+            ensure!(most.is_none_or(|most| dead <= most), "{dead} dead at {id:?}, not {most:?}");
             ensure!(view.paused == stored.paused, "{id:?} is paused, or not: {}", view.paused);
             let running = self.checker.book.running(id);
             ensure!(view.in_flight == running, "{} in flight at {id:?}: {running}", view.in_flight);
             ensure!(
-                view.policy.as_ref() == self.checker.limits.policy(id),
+                self.planted == Some(Planted::FreedAtTimeout)
+                    || view.policy.as_ref() == self.checker.limits.policy(id),
                 "{id:?} has another policy: {:?}",
                 view.policy
             );

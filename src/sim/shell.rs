@@ -1,13 +1,13 @@
 //! The driver's part: feeds the core, gathers a turn while the one before is being written, lets
 //! its answers out when it is on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
 use crate::broker::io::{Reply, ReplyTo};
-use crate::broker::job::JobId;
+use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::Request;
 
 /// What has been decided and is not on disk.
@@ -33,6 +33,8 @@ pub(super) struct Shell {
     /// Requests of started jobs, from the commit until they are sent.
     pub(super) requests: BTreeMap<JobId, Arc<Request>>,
     pub(super) drained: bool,
+    /// Let go, and not said to have left.
+    pub(super) leaving: BTreeSet<(TargetId, JobId)>,
 }
 
 impl Shell {
@@ -43,6 +45,7 @@ impl Shell {
             writing: None,
             requests: BTreeMap::new(),
             drained: false,
+            leaving: BTreeSet::new(),
         }
     }
 

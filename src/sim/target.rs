@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::rng::Rng;
-use crate::broker::payload::{Answer, Outcome, Report};
+use crate::broker::payload::{Answer, Close, Follow, Outcome, Report};
 
-/// The dispatcher gives an attempt up after this.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than anybody waits for an answer.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -46,20 +46,21 @@ impl Mood {
         rng.pick(&Mood::ALL)
     }
 
+    /// One that is the same from here on.
+    pub(super) fn settle(self, rng: &mut Rng) -> Mood {
+        let mut mood = self;
+        while mood == Mood::Mixed {
+            mood = Mood::random(rng);
+        }
+        mood
+    }
+
     /// What becomes of a request that arrives now, and when the broker knows.
     pub(super) fn answer(self, rng: &mut Rng) -> (Duration, Report) {
         let quick = rng.span(Duration::from_micros(300), Duration::from_millis(20));
         let slow = rng.span(Duration::from_millis(50), Duration::from_secs(8));
         match self {
-            Mood::Mixed => {
-                let other = loop {
-                    match Mood::random(rng) {
-                        Mood::Mixed => {}
-                        other => break other,
-                    }
-                };
-                other.answer(rng)
-            }
+            Mood::Mixed => self.settle(rng).answer(rng),
             Mood::Fast => (quick, report(Outcome::Done, Some(200), quick)),
             Mood::Slow => (slow, report(Outcome::Done, Some(200), slow)),
             Mood::Busy => {
@@ -71,7 +72,7 @@ impl Mood {
                 (quick, report)
             }
             Mood::Gone => (quick, report(Outcome::Refused, None, quick)),
-            Mood::Hangs => (TIMEOUT, report(Outcome::Unknown, None, TIMEOUT)),
+            Mood::Hangs => (NEVER, timed_out(NEVER)),
             Mood::Breaks => (slow, report(Outcome::Unknown, None, slow)),
             Mood::Rejects => {
                 (quick, report(Outcome::Rejected, Some(rng.pick(&[301, 400, 404, 422])), quick))
@@ -81,8 +82,18 @@ impl Mood {
     }
 }
 
-fn report(outcome: Outcome, status: Option<u16>, took: Duration) -> Report {
+/// The dispatcher gave the attempt up.
+pub(super) fn timed_out(after: Duration) -> Report {
+    Report { close: Close::GivenUp, ..report(Outcome::Unknown, None, after) }
+}
+
+pub(super) fn report(outcome: Outcome, status: Option<u16>, took: Duration) -> Report {
     let answer = status.map(|status| Answer { status, ..Answer::default() });
     let reason = answer.is_none().then(|| "no answer".to_owned());
-    Report { outcome, answer, retry_after: None, reason, took }
+    let (retry_after, hint, follow) = (None, None, Follow::Nothing);
+    let close = match (outcome, &answer) {
+        (Outcome::Unknown, None) => Close::Cut,
+        _ => Close::Whole,
+    };
+    Report { outcome, answer, retry_after, hint, reason, took, close, follow }
 }

@@ -29,7 +29,7 @@ fn seeds_other_half() {
 fn planted_faults_are_found() {
     for (planted, words) in Planted::ALL {
         let mut others = Vec::new();
-        let found = (0..100).find(|seed| match seeds::run(*seed, Some(planted)) {
+        let found = (0..300).find(|seed| match seeds::run(*seed, Some(planted)) {
             Verdict::Fine(_) => false,
             Verdict::Broken(violation) => {
                 let found = violation.contains(words);

@@ -47,15 +47,17 @@ impl Tokens {
         match input {
             Input::TaskGone { job, .. } => {
                 let Some(entry) = book.get(*job) else { return Ok(()) };
-                let owed = entry.header.owed == Owed::TaskToken;
-                if owed && (entry.is_pending() || order.has(entry.header.target, *job)) {
+                // One that is being asked for is not let go of: what it did is found out first.
+                let asking = entry.header.course.is_asking();
+                let meant = entry.header.owed == Owed::TaskToken && !asking;
+                if meant && (entry.is_pending() || order.has(entry.header.target, *job)) {
                     self.gone.insert(*job);
                 }
             }
-            Input::NotSent { job, attempt, .. } => {
+            Input::NotSent { job, number, .. } => {
                 let Some(entry) = book.get(*job) else { return Ok(()) };
                 let running = matches!(entry.place, Place::Running { .. });
-                if running && entry.header.attempts == *attempt {
+                if running && entry.header.number() == *number {
                     ensure!(
                         entry.header.owed == Owed::TaskToken,
                         "{job} is called off, and no workflow is owed an answer"

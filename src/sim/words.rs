@@ -34,6 +34,7 @@ pub(super) fn place(place: &Place) -> String {
         Place::Scheduled { due } => format!("scheduled {due}"),
         Place::Queued => "queued".into(),
         Place::Running { .. } => "running".into(),
+        Place::Verifying { due } => format!("verifying until {due}"),
         Place::Waiting { due } => format!("waiting {due}"),
         Place::Ended { end, .. } => format!("{end:?}"),
         Place::Behind { due } => format!("behind, due {due:?}"),
@@ -56,10 +57,11 @@ pub(super) fn input(input: &Input) -> String {
                 .collect();
             format!("Submit ask {}: {}", to.0, jobs.join(", "))
         }
-        Input::Attempted { job: id, attempt, report } => format!(
-            "Attempted {} no. {attempt}: {:?} {:?} Retry-After {:?}",
+        Input::Attempted { job: id, number, report } => format!(
+            "Attempted {} no. {number}: {:?} {:?} {:?} Retry-After {:?}",
             job(*id),
             report.outcome,
+            report.follow,
             report.answer.as_ref().map(|answer| answer.status),
             report.retry_after
         ),
@@ -125,8 +127,9 @@ pub(super) fn output(output: &Output) -> String {
             let after = after.map(|rank| (rank.tag.0, rank.seat.0));
             format!("Load {} after {after:?} limit {limit}", whereabouts(*target, *priority))
         }
-        Output::Send { job: id, target, priority, attempt } => {
-            format!("Send {} {} no. {attempt}", job(*id), whereabouts(*target, *priority))
+        Output::Send { job: id, target, priority, number, aim, .. } => {
+            let to = whereabouts(*target, *priority);
+            format!("Send {} {to} no. {number}: {aim:?}", job(*id))
         }
         Output::Unsend { job: id } => format!("Unsend {}", job(*id)),
         Output::Load(Load::Heir { key, ticket }) => format!("Load heir of {} {ticket:?}", key.name),

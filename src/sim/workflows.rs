@@ -16,14 +16,14 @@ use super::shape::Shape;
 use super::violation::Checked;
 use super::world::World;
 use crate::broker::io::{Input, Settlement};
-use crate::broker::job::{JobId, Owed};
+use crate::broker::job::{Header, JobId, Owed};
 use crate::broker::payload::{Request, TaskToken};
 use crate::step_functions::exits::Exits;
 
 const MS: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Errand {
+pub(super) enum Act {
     /// The shell looks for what there is to be said.
     Look(Life),
     /// A call is at Step Functions.
@@ -38,9 +38,9 @@ pub(super) enum Errand {
     StopExecution,
 }
 
-impl Errand {
+impl Act {
     pub(super) fn is_for_process(&self) -> bool {
-        matches!(self, Errand::Look(_) | Errand::Told(..) | Errand::Leave(_))
+        matches!(self, Act::Look(_) | Act::Told(..) | Act::Leave(_))
     }
 }
 
@@ -119,16 +119,21 @@ impl Workflows {
         }
     }
 
+    /// Whether requests wait for what Step Functions says of them.
+    pub(super) fn checks(&self) -> bool {
+        self.on && self.checks
+    }
+
     pub(super) fn begin(&mut self, calendar: &mut Calendar) {
-        for errand in [Errand::Weather, Errand::StopExecution] {
-            self.again(Moment::START, errand, calendar);
+        for act in [Act::Weather, Act::StopExecution] {
+            self.again(Moment::START, act, calendar);
         }
     }
 
-    fn again(&mut self, at: Moment, errand: Errand, calendar: &mut Calendar) {
+    fn again(&mut self, at: Moment, act: Act, calendar: &mut Calendar) {
         if self.on && !self.calm {
             let at = at + self.rng.gap(self.mean);
-            calendar.add(at, Event::Workflow(errand));
+            calendar.add(at, Event::Workflow(act));
         }
     }
 
@@ -181,11 +186,11 @@ impl Workflows {
 }
 
 impl World {
-    pub(super) fn run_errand(&mut self, errand: Errand) -> Checked {
-        self.trace.note(self.at, || format!("workflows: {errand:?}"));
-        match errand {
-            Errand::Look(life) if life == self.life => self.look(),
-            Errand::Arrives(call) => {
+    pub(super) fn run_act(&mut self, act: Act) -> Checked {
+        self.trace.note(self.at, || format!("workflows: {act:?}"));
+        match act {
+            Act::Look(life) if life == self.life => self.look(),
+            Act::Arrives(call) => {
                 let (says, answered) = self.workflows.take(&call);
                 if answered {
                     self.checker.tokens.answered(call.job);
@@ -195,25 +200,25 @@ impl World {
                     Says::Later => rng.span(MS, 2_000 * MS),
                     Says::Accepted | Says::Gone => rng.span(MS / 5, 50 * MS),
                 };
-                self.calendar.add(self.at + takes, Event::Workflow(Errand::Told(call, says)));
+                self.calendar.add(self.at + takes, Event::Workflow(Act::Told(call, says)));
                 Ok(())
             }
-            Errand::Told(call, says) if call.life == self.life => self.hear(call, says),
-            Errand::Leave(parcel) if parcel.life == self.life => {
-                self.leave(parcel);
+            Act::Told(call, says) if call.life == self.life => self.hear(call, says),
+            Act::Leave(parcel) if parcel.life == self.life => {
+                self.pass_exit(parcel);
                 Ok(())
             }
-            Errand::Look(_) | Errand::Told(..) | Errand::Leave(_) => Ok(()),
-            Errand::Weather | Errand::StopExecution if self.workflows.calm => Ok(()),
-            Errand::Weather => {
+            Act::Look(_) | Act::Told(..) | Act::Leave(_) => Ok(()),
+            Act::Weather | Act::StopExecution if self.workflows.calm => Ok(()),
+            Act::Weather => {
                 let all = [Weather::Fine, Weather::Throttling, Weather::Outage];
                 self.workflows.weather = self.workflows.rng.pick(&all);
                 let weather = self.workflows.weather;
                 self.trace.note(self.at, || format!("Step Functions: {weather:?}"));
-                self.workflows.again(self.at, Errand::Weather, &mut self.calendar);
+                self.workflows.again(self.at, Act::Weather, &mut self.calendar);
                 Ok(())
             }
-            Errand::StopExecution => {
+            Act::StopExecution => {
                 let owed: Vec<JobId> = self.owed().map(|(id, _)| id).collect();
                 let one_in = self.workflows.rng.pick(&[2, 20]);
                 for id in owed {
@@ -221,9 +226,23 @@ impl World {
                         self.checker.tokens.stopped(id);
                     }
                 }
-                self.workflows.again(self.at, Errand::StopExecution, &mut self.calendar);
+                self.workflows.again(self.at, Act::StopExecution, &mut self.calendar);
                 Ok(())
             }
+        }
+    }
+
+    /// A start is being written: now and then its execution is stopped meanwhile, and a heartbeat
+    /// under way hears of it.
+    pub(super) fn stop_at_the_last_moment(&mut self, header: &Header) {
+        let job = header.id;
+        let Workflows { on, calm, rng, closed, .. } = &mut self.workflows;
+        let stops = *on && !*calm && header.owed == Owed::TaskToken && rng.one_in(20);
+        if stops && closed.insert(job) {
+            self.checker.tokens.stopped(job);
+            let call = Call { life: self.life, job, what: What::Heartbeat };
+            let at = self.at + self.workflows.rng.span(Duration::ZERO, 2 * MS);
+            self.calendar.add(at, Event::Workflow(Act::Told(call, Says::Gone)));
         }
     }
 
@@ -240,7 +259,7 @@ impl World {
         if to_do && self.something_to_say() {
             self.workflows.memory.looks = true;
             let after = self.workflows.rng.span(MS, 1_000 * MS);
-            self.calendar.add(self.at + after, Event::Workflow(Errand::Look(self.life)));
+            self.calendar.add(self.at + after, Event::Workflow(Act::Look(self.life)));
         }
     }
 
@@ -275,7 +294,7 @@ impl World {
     fn ask(&mut self, job: JobId, what: What) -> Checked {
         let call = Call { life: self.life, job, what };
         let travels = self.workflows.rng.span(MS / 10, 20 * MS);
-        self.calendar.add(self.at + travels, Event::Workflow(Errand::Arrives(call)));
+        self.calendar.add(self.at + travels, Event::Workflow(Act::Arrives(call)));
         if self.planted == Some(Planted::EarlySettlement) && matches!(what, What::Answer) {
             return self.feed(Input::Settled { job, how: Settlement::Answered });
         }
@@ -320,12 +339,12 @@ impl World {
                 self.feed(gone)
             }
             (What::Heartbeat, Says::Accepted | Says::Later) => Ok(()),
-            (What::Check(Parcel { attempt, .. }), Says::Gone) => {
+            (What::Check(Parcel { number, .. }), Says::Gone) => {
                 self.census.count("a call is called off");
-                self.feed(Input::NotSent { job, attempt, reason: reason() })
+                self.feed(Input::NotSent { job, number, reason: reason() })
             }
             (What::Check(parcel), Says::Accepted | Says::Later) => {
-                self.leave(parcel);
+                self.pass_exit(parcel);
                 Ok(())
             }
         }
@@ -333,7 +352,7 @@ impl World {
 
     /// The core let a job go: its workflow is asked first, as the driver does it.
     pub(super) fn set_off(&mut self, parcel: Parcel, request: &Request) -> Checked {
-        if !self.workflows.on || !self.workflows.checks {
+        if !self.workflows.checks() {
             self.depart(parcel);
             return Ok(());
         }
@@ -345,25 +364,28 @@ impl World {
             }
             has_token = self.workflows.memory.ever.contains(&parcel.job);
         }
-        if has_token {
+        // Whether somebody waits does not change what the work did.
+        if has_token && parcel.what == super::calendar::What::Work {
+            // What Step Functions takes to answer is not for the next request to wait for.
+            self.says_left(parcel)?;
             self.ask(parcel.job, What::Check(parcel))
         } else {
-            self.leave(parcel);
+            self.pass_exit(parcel);
             Ok(())
         }
     }
 
-    fn leave(&mut self, parcel: Parcel) {
-        let limit = self.config.get(&parcel.target).map(|policy| policy.limit);
+    fn pass_exit(&mut self, parcel: Parcel) {
+        let pace = self.config.get(&parcel.target).map(|policy| policy.limit.pace());
         let now = self.clocks.now(self.at).mono;
         let later =
-            limit.and_then(|limit| self.workflows.memory.exits.leave(parcel.target, limit, now));
+            pace.and_then(|pace| self.workflows.memory.exits.leave(parcel.target, pace, now));
         match later.filter(|_| self.planted != Some(Planted::NoExit)) {
             None => self.depart(parcel),
             Some(later) => {
                 self.census.count("a request waits at the exit");
                 let at = self.clocks.moment(later);
-                self.calendar.add(at, Event::Workflow(Errand::Leave(parcel)));
+                self.calendar.add(at, Event::Workflow(Act::Leave(parcel)));
             }
         }
     }

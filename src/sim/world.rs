@@ -17,10 +17,18 @@ use super::target::Mood;
 use super::trace::Trace;
 use super::violation::{Checked, ensure};
 use super::workflows::Workflows;
+use super::works::Works;
+use crate::broker::calendar::Schedule;
 use crate::broker::io::Input;
 use crate::broker::job::{End, JobId, Place, Priority, TargetId};
-use crate::broker::policy::Policy;
+use crate::broker::payload::Follow;
+use crate::broker::policy::{Bounds, Ceilings, LimitName, Policy};
+use crate::broker::time::Lived;
+use crate::store::life::Run;
 use crate::store::model::Model;
+
+/// What the core is told of targets, and of the limits that they share.
+type Configured = (Vec<(TargetId, String, Policy)>, Vec<(LimitName, Bounds)>);
 
 /// A world that is not over by then never will be.
 const STEPS: u64 = 4_000_000;
@@ -35,6 +43,7 @@ pub(super) struct World {
     pub(super) clocks: Clocks,
     pub(super) disk: Disk,
     pub(super) checker: Checker,
+    pub(super) works: Works,
     pub(super) callers: Callers,
     pub(super) workflows: Workflows,
     pub(super) trace: Trace,
@@ -42,10 +51,18 @@ pub(super) struct World {
     pub(super) targets: Vec<TargetId>,
     moods: BTreeMap<TargetId, Mood>,
     pub(super) config: BTreeMap<TargetId, Policy>,
+    /// Those that targets share.
+    pub(super) limits: BTreeMap<LimitName, Bounds>,
+    /// Numbers the runs of the machine.
+    pub(super) boot: u128,
+    /// When a run of the machine and the life of the store were last tied together.
+    pub(super) life_began: Option<(Run, Lived)>,
     /// `None`: the process is not running.
     pub(super) shell: Option<Shell>,
     pub(super) life: Life,
     pub(super) stopped_until: Moment,
+    /// The process decides, and sends nothing.
+    pub(super) stalled_until: Moment,
     /// When the core asked to be called, and when it will be.
     pub(super) wake: Option<(Moment, Moment)>,
     /// Ticks that did nothing, in this second.
@@ -71,6 +88,7 @@ impl World {
 
     pub(super) fn of(shape: Shape, rng: Rng, planted: Option<Planted>, trace: Trace) -> World {
         let keeps_previous = matches!(planted, Some(Planted::LyingDisk | Planted::StaleLoads));
+        let lies = planted == Some(Planted::LyingVerify);
         let workflows = Workflows::new(&rng, &shape);
         let mut world = World {
             planted,
@@ -80,15 +98,20 @@ impl World {
             clocks: Clocks::new(),
             disk: Disk::new(Model::default(), shape.pace, keeps_previous),
             checker: Checker::new(),
+            works: Works::new(shape.delivery, shape.asynchronous),
             callers: Callers::new(),
             workflows,
             trace,
             targets: Vec::new(),
             moods: BTreeMap::new(),
             config: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            boot: 1,
+            life_began: None,
             shell: None,
             life: Life::default(),
             stopped_until: Moment::START,
+            stalled_until: Moment::START,
             wake: None,
             idle_ticks: (0, 0),
             calm: false,
@@ -100,6 +123,12 @@ impl World {
             departures: Vec::new(),
             shape,
         };
+        world.works.lies = lies;
+        world.works.blind = planted == Some(Planted::FreedAtSending);
+        for number in 0..world.shape.shared {
+            let limit = world.shape.shared_limit(&mut world.rng);
+            world.limits.insert(Shape::limit_name(number), limit);
+        }
         for _ in 0..world.shape.targets {
             world.add_target();
         }
@@ -198,14 +227,38 @@ impl World {
                 if self.planted == Some(Planted::LostReports) && self.rng.one_in(20) {
                     return Ok(());
                 }
-                let Parcel { job, attempt, .. } = parcel;
-                self.feed(Input::Attempted { job, attempt, report })
+                let Parcel { job, number, target, .. } = parcel;
+                let mut report = report;
+                if self.planted == Some(Planted::FalseDone) {
+                    report.follow = Follow::Nothing;
+                }
+                if self.planted == Some(Planted::RetriedWithoutToken) && report.may_run_on() {
+                    self.calendar.add(at, Event::Arrival(parcel));
+                }
+                if let Some(shell) = &mut self.shell {
+                    shell.leaving.remove(&(target, job));
+                }
+                self.feed(Input::Attempted { job, number, report })
             }
-            Event::Disk(_) | Event::Report(..) => Ok(()),
+            Event::Left(parcel) if parcel.life == self.life => self.leave(parcel),
+            Event::SaysLeft(parcel) if parcel.life == self.life => self.says_left(parcel),
+            Event::Disk(_) | Event::Report(..) | Event::Left(_) | Event::SaysLeft(_) => Ok(()),
             Event::Arrival(parcel) => {
-                self.checker.limits.arrive(at, parcel.target)?;
+                self.checker.limits.arrive(at, parcel)?;
+                let given_up = parcel.sent + self.shape.timeout;
+                if at >= given_up || parcel.life != self.life {
+                    self.census.count("an arrival after the end of its attempt");
+                }
                 let mood = self.moods.get(&parcel.target).copied().unwrap_or(Mood::Fast);
-                let (after, report) = mood.answer(&mut self.rng);
+                let (mut after, mut report) =
+                    self.works.receive(at, parcel, mood, &mut self.rng)?;
+                if at >= given_up || self.planted == Some(Planted::FreedAtSending) {
+                    return Ok(());
+                }
+                if at + after >= given_up {
+                    after = given_up.since(at);
+                    report = super::target::timed_out(self.shape.timeout);
+                }
                 // What is told twice is to be heard once.
                 if self.rng.one_in(30) {
                     let again = after + self.rng.span(Duration::from_millis(1), after * 8);
@@ -239,7 +292,7 @@ impl World {
             Event::Drain => self.drain(),
             Event::Exit(life) => self.exit(life),
             Event::Calm => self.calm_down(),
-            Event::Workflow(errand) => self.run_errand(errand),
+            Event::Workflow(aim) => self.run_act(aim),
         }
     }
 
@@ -292,6 +345,17 @@ impl World {
         if self.targets.len() < 6 && self.rng.one_in(4) {
             self.add_target();
         }
+        for number in 0..self.shape.shared {
+            let name = Shape::limit_name(number);
+            match self.rng.below(6) {
+                0 => drop(self.limits.remove(&name)),
+                1 | 2 => {
+                    let limit = self.shape.shared_limit(&mut self.rng);
+                    self.limits.insert(name, limit);
+                }
+                _ => {}
+            }
+        }
         for id in self.targets.clone() {
             match self.rng.below(6) {
                 0 => {
@@ -314,13 +378,21 @@ impl World {
     }
 
     pub(super) fn configure(&mut self) -> Checked {
-        let targets = self.configured();
-        self.feed(Input::Configure { targets })
+        let (targets, limits) = self.configured();
+        self.feed(Input::Configure { targets, limits })
     }
 
-    pub(super) fn configured(&self) -> Vec<(TargetId, String, Policy)> {
+    pub(super) fn configured(&self) -> Configured {
         let name = |id: &TargetId| format!("target-{}", id.0);
-        self.config.iter().map(|(id, policy)| (*id, name(id), policy.clone())).collect()
+        let targets = self.config.iter().map(|(id, policy)| {
+            let mut policy = policy.clone();
+            if self.planted == Some(Planted::FreedAtTimeout) {
+                policy.limit.hold_after_timeout = Duration::ZERO;
+            }
+            (*id, name(id), policy)
+        });
+        let limits = self.limits.iter().map(|(name, bounds)| (name.clone(), bounds.clone()));
+        (targets.collect(), limits.collect())
     }
 
     /// No more trouble: from here on everything can end.
@@ -351,6 +423,14 @@ impl World {
                 let policy = self.shape.policy(&mut self.rng);
                 self.config.insert(id, policy);
             }
+        }
+        // A long backlog behind a narrow window would take for ever.
+        for policy in self.config.values_mut() {
+            policy.limit.ceilings = Ceilings::default();
+            policy.tempo.schedule = Schedule::default();
+        }
+        for bounds in self.limits.values_mut() {
+            bounds.ceilings = Ceilings::default();
         }
         self.settle()
     }

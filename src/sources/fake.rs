@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::records::Records;
 use crate::broker::change::Counts;
+use crate::broker::forecast::{self, Bucket, Concurrency, Gate};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Reply, ReplyTo, Submission, Submitted, TargetView,
@@ -18,7 +19,7 @@ use crate::broker::job::{
     End, Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::Answer;
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
 use crate::handle::{Directory, Ended, Handle, Message, View};
@@ -28,11 +29,9 @@ use crate::store::{JobRecord, Options, Store, StoreError};
 pub(crate) fn directory() -> Directory {
     let one = NonZeroU32::MIN;
     let policy = Policy {
-        limit: Limit {
-            rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-            burst: one,
-            max_concurrent: one,
-        },
+        limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: one,
             min_backoff: Duration::from_secs(1),
@@ -41,6 +40,7 @@ pub(crate) fn directory() -> Directory {
         },
         max_deferrals: one,
         max_queued: 10,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
     };
@@ -52,6 +52,7 @@ pub(crate) fn directory() -> Directory {
             headers: http::HeaderMap::new(),
             listen: None,
             policy: policy.clone(),
+            asking: Default::default(),
         })
     };
     Directory::new([
@@ -219,18 +220,41 @@ fn view(alive: u64) -> View {
     let mut counts = Counts::default();
     counts.set(Priority::Normal, JobState::Queued, alive);
     let targets = directory();
+    let policy = targets.configured("erp").map(|(_, target)| target.policy.clone()).unwrap();
     let target = TargetView {
         id: TargetId(1),
         name: "erp".to_owned(),
-        policy: targets.configured("erp").map(|(_, target)| target.policy.clone()),
+        rate: Some(policy.limit.rate),
+        breaker_open: false,
+        forecast: Arc::new(forecast(&policy)),
+        blocked_by: None,
+        blocked_window: None,
+        policy: Some(policy),
         counts,
         oldest: [None; 3],
         in_flight: 0,
         paused: false,
         blocked: None,
         blocked_for: Default::default(),
+        dead_fill: None,
     };
-    View { now: Default::default(), targets: vec![target] }
+    View { now: Default::default(), targets: vec![target], limits: Vec::new() }
+}
+
+fn forecast(policy: &Policy) -> forecast::Limits {
+    let Policy { limit, max_deferrals, .. } = policy;
+    forecast::Limits {
+        now: Wall::EPOCH,
+        gate: Gate::Open,
+        bucket: Bucket { rate: limit.rate, burst: limit.burst, tokens: 0.0 },
+        shared: Vec::new(),
+        windows: Vec::new(),
+        quotas: Vec::new(),
+        concurrency: Concurrency { max: limit.max_concurrent, in_flight: 0, mean: None },
+        schedule: Default::default(),
+        lasting: Duration::ZERO,
+        max_deferrals: *max_deferrals,
+    }
 }
 
 fn reply(input: &Input, shelf: &Shelf, script: &Script) -> Reply {
@@ -282,6 +306,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             first_sent_at: None,
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            course: Default::default(),
             group: None,
             flow: None,
             tag: Default::default(),

@@ -25,7 +25,7 @@ use crate::http_api::new_job::NewJob;
 use crate::http_api::problem::{Kind, Problem, method_not_allowed, not_found};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::validate;
-use crate::http_api::{JobJson, Json, body, when};
+use crate::http_api::{JobJson, Json, body, standing, when};
 
 /// The longest that `?wait=` waits; who asks for more waits so long and asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -212,7 +212,9 @@ pub(super) async fn show(
         }
         found = api.find(id, &caller).await?;
     }
-    let mut job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
+    let position = standing::of(&api.handle, &found.0).await;
+    let job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
+    let mut job = job.standing(position);
     job.behind = ahead(&api.records, &found.0).await?.map(|id| id.to_string());
     Ok(Json(job))
 }

@@ -126,6 +126,7 @@ impl Message<'_> {
             not_before: None,
             deadline: None,
             max_attempts: None,
+            delivery: None,
             dedup,
             group: None,
             flow: None,

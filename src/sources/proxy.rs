@@ -32,7 +32,7 @@ use crate::handle::{Handle, Stopped};
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::{check_answerable, check_size, digest};
-use crate::http_api::{JobJson, Json, body, path};
+use crate::http_api::{JobJson, Json, body, fit, path};
 use crate::store::JobRecord;
 
 pub(super) struct Proxy {
@@ -137,7 +137,7 @@ pub(super) async fn proxied(
 
 /// How a caller's job stands when there is something to say.
 enum Told {
-    Ended(Header, Place, Option<Arc<Answer>>),
+    Ended(Box<Header>, Place, Option<Arc<Answer>>),
     /// The caller's patience is over.
     Later,
 }
@@ -196,7 +196,7 @@ impl Proxy {
         wishes: &Wishes,
     ) -> Result<Submission, Problem> {
         let directory = self.handle.directory();
-        let (target, _) = directory
+        let (target, config) = directory
             .configured(target)
             .ok_or_else(|| Problem::unknown_target(target, directory.configured_names()))?;
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -229,15 +229,18 @@ impl Proxy {
             let digest = digest(&request, |name| name.starts_with("content-"));
             Dedup { name, digest, keep: Dedup::KEEP }
         });
+        let id = Handle::new_id();
+        fit::check(config, id, &request, None)?;
         Ok(Submission {
             source: Source::Proxy,
-            id: Handle::new_id(),
+            id,
             target,
             priority: wishes.priority,
             request: Arc::new(request),
             not_before: wishes.schedule.not_before,
             deadline: wishes.schedule.deadline,
             max_attempts: None,
+            delivery: None,
             dedup,
             group: wishes.group.clone(),
             flow: wishes.flow.clone(),
@@ -263,7 +266,10 @@ impl Proxy {
         let watcher = self.handle.watch(first);
         let (record, answer) = find(&self.records, first).await?.ok_or_else(|| gone(first))?;
         let told = if record.place.is_ended() {
-            Ok((Told::Ended(record.header.clone(), record.place, answer.map(Arc::new)), false))
+            Ok((
+                Told::Ended(Box::new(record.header.clone()), record.place, answer.map(Arc::new)),
+                false,
+            ))
         } else {
             self.wait(first, watcher, prefer, closing).await
         };
@@ -301,7 +307,7 @@ impl Proxy {
                 biased;
                 ended = watcher.ended() => {
                     let ended = ended.ok_or_else(|| Problem::from(Stopped).with_job(id))?;
-                    return Ok((Told::Ended(ended.header, ended.place, ended.answer), draining));
+                    return Ok((Told::Ended(Box::new(ended.header), ended.place, ended.answer), draining));
                 }
                 () = &mut patient => return Ok((Told::Later, draining)),
                 () = begun(&mut closing), if !draining => {

@@ -35,7 +35,7 @@ use self::resolver::Resolver;
 use crate::aws::Service;
 use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
-use crate::broker::policy::Limit;
+use crate::broker::policy::Pace;
 use crate::broker::time::Mono;
 use crate::config;
 use crate::handle::Handle;
@@ -141,8 +141,8 @@ impl StepFunctions {
     }
 
     /// See [`exits`]; for every request of a target, be it asked after or not.
-    pub(crate) fn leave(&self, target: TargetId, limit: Limit, now: Mono) -> Option<Mono> {
-        self.0.exits.lock().unwrap_or_else(PoisonError::into_inner).leave(target, limit, now)
+    pub(crate) fn leave(&self, target: TargetId, pace: Pace, now: Mono) -> Option<Mono> {
+        self.0.exits.lock().unwrap_or_else(PoisonError::into_inner).leave(target, pace, now)
     }
 
     pub fn health(&self) -> Health {

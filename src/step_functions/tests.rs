@@ -181,7 +181,11 @@ impl World {
     }
 
     fn counted(&self, line: &str) -> bool {
-        let view = crate::handle::View { now: Default::default(), targets: Vec::new() };
+        let view = crate::handle::View {
+            now: Default::default(),
+            targets: Vec::new(),
+            limits: Vec::new(),
+        };
         self.metrics.render(&view, &Default::default()).lines().any(|other| other == line)
     }
 }

@@ -9,17 +9,22 @@ use redb::{ReadTransaction, WriteTransaction};
 use super::codec::{decode, encode};
 use super::error::Result;
 use super::keys;
-use super::tables::{self, ANSWERS, REQUESTS, Writer};
+use super::record::Attempt;
+use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
 use crate::broker::job::JobId;
 use crate::broker::payload::{Answer, Request};
 
 const REQUESTS_NAME: &str = "requests";
 const ANSWERS_NAME: &str = "answers";
+const ORIGINALS_NAME: &str = "originals";
+const ATTEMPTS_NAME: &str = "attempts";
 
 /// Within a commit.
 pub(super) struct Bodies<'txn> {
     requests: Writer<'txn, 16>,
     answers: Writer<'txn, 16>,
+    originals: Writer<'txn, 16>,
+    attempts: Writer<'txn, 20>,
 }
 
 impl<'txn> Bodies<'txn> {
@@ -27,6 +32,8 @@ impl<'txn> Bodies<'txn> {
         Ok(Bodies {
             requests: Writer::open(txn, REQUESTS, REQUESTS_NAME)?,
             answers: Writer::open(txn, ANSWERS, ANSWERS_NAME)?,
+            originals: Writer::open(txn, ORIGINALS, ORIGINALS_NAME)?,
+            attempts: Writer::open(txn, ATTEMPTS, ATTEMPTS_NAME)?,
         })
     }
 
@@ -41,7 +48,7 @@ impl<'txn> Bodies<'txn> {
         decode(REQUESTS_NAME, row.value())
     }
 
-    /// Keeps [`Answer::KEPT`] bytes of its body.
+    /// Keeps [`Answer::keep`] bytes of its body.
     pub(super) fn answered(
         &mut self,
         id: JobId,
@@ -52,11 +59,60 @@ impl<'txn> Bodies<'txn> {
         self.answers.put(&keys::job(id), buffer)
     }
 
+    /// Another request in place of the one that is there; the first one of all is kept.
+    pub(super) fn rewrite(
+        &mut self,
+        id: JobId,
+        request: &Request,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        let key = keys::job(id);
+        if self.originals.find(&key)?.is_none() {
+            buffer.clear();
+            buffer.extend_from_slice(self.requests.get(&key)?.value());
+            self.originals.add(&key, buffer)?;
+        }
+        encode(buffer, request)?;
+        self.requests.replace(&key, buffer)
+    }
+
+    /// One of the last answers of a job that has not succeeded.
+    pub(super) fn attempted(
+        &mut self,
+        id: JobId,
+        number: u32,
+        attempt: &Attempt,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        encode(buffer, attempt)?;
+        self.attempts.put(&keys::attempt(id, number), buffer)?;
+        match number.checked_sub(Attempt::KEPT) {
+            Some(old) => self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, old)),
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody will want to look at what came before.
+    pub(super) fn forget_attempts(&mut self, id: JobId) -> Result<()> {
+        self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX))
+    }
+
+    /// Of all that is kept of a job's requests and answers, in bytes.
+    pub(super) fn size(&self, id: JobId) -> Result<u64> {
+        let key = keys::job(id);
+        let of = |table: &Writer<'txn, 16>| -> Result<u64> {
+            Ok(table.find(&key)?.map_or(0, |row| row.value().len() as u64))
+        };
+        let attempts = self.attempts.sum(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX))?;
+        Ok(of(&self.requests)? + of(&self.answers)? + of(&self.originals)? + attempts)
+    }
+
     pub(super) fn forget(&mut self, id: JobId) -> Result<()> {
         self.requests.remove(&keys::job(id))?;
         // Many jobs end without ever having been answered.
         self.answers.discard(&keys::job(id))?;
-        Ok(())
+        self.originals.discard(&keys::job(id))?;
+        self.forget_attempts(id)
     }
 }
 
@@ -70,14 +126,23 @@ pub(super) fn answer(txn: &ReadTransaction, id: JobId) -> Result<Option<Answer>>
     row.map(|row| decode(ANSWERS_NAME, row.value())).transpose()
 }
 
+/// The first request of a job that was given another.
+pub(super) fn original(txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
+    let row = tables::read(txn, ORIGINALS)?.get(&keys::job(id))?;
+    row.map(|row| decode(ORIGINALS_NAME, row.value())).transpose()
+}
+
+/// The last answers, oldest first.
+pub(super) fn attempts(txn: &ReadTransaction, id: JobId) -> Result<Vec<Attempt>> {
+    let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
+    let table = tables::read(txn, ATTEMPTS)?;
+    let rows = table.range::<&keys::AttemptKey>(&first..=&last)?;
+    rows.map(|row| decode(ATTEMPTS_NAME, row?.1.value())).collect()
+}
+
 fn kept(answer: &Answer) -> Cow<'_, Answer> {
-    if answer.body.len() <= Answer::KEPT {
+    if answer.body.len() <= answer.keep {
         return Cow::Borrowed(answer);
     }
-    Cow::Owned(Answer {
-        status: answer.status,
-        headers: answer.headers.clone(),
-        body: answer.body.slice(..Answer::KEPT),
-        truncated: true,
-    })
+    Cow::Owned(answer.cut(answer.keep))
 }

@@ -75,7 +75,7 @@ impl Books {
     /// The counts against the lengths of the tables, which redb knows without looking.
     pub(super) fn audit(&self, txn: &ReadTransaction) -> Result<()> {
         use JobState::{
-            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting,
+            Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Verifying, Waiting,
         };
         let sum = |states: &[JobState]| -> u64 {
             let of = |target: &Target| states.iter().map(|s| target.counts.in_state(*s)).sum();
@@ -98,7 +98,8 @@ impl Books {
             let what = format_args!("{held} rows, but {holding} jobs that hold their group");
             return Err(StoreError::row("held", what));
         }
-        check("timers", tables::read(txn, tables::TIMERS)?.len()?, &[Scheduled, Waiting])?;
+        let timers = tables::read(txn, tables::TIMERS)?.len()?;
+        check("timers", timers, &[Scheduled, Waiting, Verifying])?;
         check("running", tables::read(txn, tables::RUNNING)?.len()?, &[Running])?;
         check("finished", tables::read(txn, tables::FINISHED)?.len()?, &[Succeeded, Cancelled])?;
         check("dead", tables::read(txn, tables::DEAD)?.len()?, &[Failed, Expired])
@@ -118,7 +119,12 @@ impl Books {
             counts: target.counts.clone(),
             clocks: target.clocks.clone(),
         });
-        Recovered { targets: targets.collect(), running, last_seat: self.last_seat }
+        Recovered {
+            targets: targets.collect(),
+            running,
+            last_seat: self.last_seat,
+            ..Recovered::default()
+        }
     }
 
     /// By number.
@@ -166,12 +172,13 @@ impl Books {
     }
 
     pub(super) fn apply(&mut self, change: &Change, touched: &mut Touched) -> Result<()> {
-        let id = change.target();
+        let Some(id) = change.target() else { return Ok(()) };
         let target = self.target(id)?;
         let seat = match change {
             Change::Insert(insert) => Some(insert.header.seat),
             Change::Move(step) => Some(step.header.seat),
             Change::Delete { .. } => None,
+            Change::Rewrite { .. } => return Ok(()),
             Change::Paused { paused, .. } => {
                 target.paused = *paused;
                 touched.targets.push(id);
@@ -186,6 +193,7 @@ impl Books {
                 touched.targets.push(id);
                 return Ok(());
             }
+            Change::Spent(_) | Change::Lived { .. } => return Ok(()),
         };
         let before = || (target.counts.clone(), target.clocks.clone());
         touched.counts.entry(id).or_insert_with(before);

@@ -10,13 +10,16 @@ use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
-use super::tables::{CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, READY, RUNNING, TIMERS, Writer};
+use super::record::Attempt;
+use super::tables::{
+    CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
+};
 use super::tokens::Tokens;
 use super::{jobs, keys};
 use crate::broker::change::{Change, Claim, Insert, Move};
 use crate::broker::fair::Rank;
 use crate::broker::group::Stand;
-use crate::broker::job::{Header, JobId, Owed, Place, Priority, TargetId};
+use crate::broker::job::{Header, JobId, JobState, Owed, Place, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 
@@ -41,7 +44,9 @@ pub(super) struct Commit<'txn> {
     finished: Writer<'txn, 24>,
     dead: Writer<'txn, 28>,
     groups: Groups<'txn>,
+    graves: Writer<'txn, 4>,
     tokens: Tokens<'txn>,
+    verifying: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
@@ -65,7 +70,9 @@ impl<'txn> Commit<'txn> {
             finished: Writer::open(txn, FINISHED, "finished")?,
             dead: Writer::open(txn, DEAD, "dead")?,
             groups: Groups::open(txn)?,
+            graves: Writer::open(txn, GRAVES, "graves")?,
             tokens: Tokens::open(txn)?,
+            verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
             requests: HashMap::new(),
@@ -84,7 +91,14 @@ impl<'txn> Commit<'txn> {
             Change::Delete { id, target, priority, place, stand } => self
                 .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Paused { .. } | Change::Held { .. } | Change::Flow { .. } => Ok(()),
+            Change::Rewrite { id, request, .. } => {
+                self.rewrite(*id, request).map_err(|error| during(error, "rewrite", *id))
+            }
+            Change::Paused { .. }
+            | Change::Held { .. }
+            | Change::Flow { .. }
+            | Change::Spent(_)
+            | Change::Lived { .. } => Ok(()),
         }
     }
 
@@ -148,7 +162,7 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let (old_deadline, old_group, old_rank) = {
+        let (old_deadline, old_group, old_rank, was_verifying) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -173,14 +187,33 @@ impl<'txn> Commit<'txn> {
             }
             let bytes = &mut self.buffers.bytes;
             jobs::write_moved(bytes, &head, history, header, step.to, &step.events)?;
-            let group = head.header.group.clone();
-            (old.deadline.filter(|_| !step.from.is_ended()), group, old.rank())
+            let was_verifying = old.state_in(&step.from) == JobState::Verifying;
+            let group = old.group.clone();
+            let deadline = old.deadline.filter(|_| !step.from.is_ended());
+            (deadline, group, old.rank(), was_verifying)
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
         self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
+        // Before its place: that has the size of all that is kept.
+        if let Some(answer) = &step.answer {
+            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
+        }
+        if let Some(attempt) = Attempt::of(step) {
+            let bytes = &mut self.buffers.bytes;
+            self.bodies.attempted(header.id, header.number(), &attempt, bytes)?;
+        } else if header.number() > u32::from(matches!(step.from, Place::Running { .. }))
+            && matches!(step.to, Place::Ended { end, .. } if !end.is_dead())
+        {
+            self.bodies.forget_attempts(header.id)?;
+        }
         self.add_to_place(header, step.to)?;
         let before = (step.from_owed, &step.from);
         self.tokens.follow(header.id, before, (header.owed, &step.to))?;
+        match (was_verifying, header.state_in(&step.to) == JobState::Verifying) {
+            (false, true) => self.verifying.add(&key, &[])?,
+            (true, false) => drop(self.verifying.remove(&key)?),
+            _ => {}
+        }
         let from = Was { group: old_group.as_ref(), place: step.from };
         let to = Was::of(header, step.to);
         self.groups.moved(header.id, header.target, from, to, &mut self.buffers.bytes)?;
@@ -193,13 +226,32 @@ impl<'txn> Commit<'txn> {
                 self.deadlines.add(&keys::time(deadline, header.id), &[])?;
             }
         }
-        if let Some(answer) = &step.answer {
-            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
-        }
         if matches!(step.to, Place::Running { .. }) {
             self.start(header.id, header.owed)?;
         }
         Ok(())
+    }
+
+    fn rewrite(&mut self, id: JobId, request: &Request) -> Result<()> {
+        let place = jobs::read_head(self.jobs.get(&keys::job(id))?.value())?.0.place;
+        if !matches!(place, Place::Ended { end, .. } if end.is_dead()) {
+            return Err(StoreError::row("jobs", format_args!("it is {}", place.state())));
+        }
+        self.requests.remove(&id);
+        self.bodies.rewrite(id, request, &mut self.buffers.bytes)
+    }
+
+    /// What dead jobs of this target take, in bytes, is so much more or less from here on.
+    fn bury(&mut self, target: TargetId, change: impl FnOnce(u64) -> Option<u64>) -> Result<()> {
+        let key = keys::target(target);
+        let before: u64 = match self.graves.find(&key)? {
+            Some(row) => decode("graves", row.value())?,
+            None => 0,
+        };
+        let after = change(before)
+            .ok_or_else(|| StoreError::row("graves", "the dead take less than nothing"))?;
+        encode(&mut self.buffers.bytes, &after)?;
+        self.graves.put(&key, &self.buffers.bytes)
     }
 
     fn delete(
@@ -270,7 +322,7 @@ impl<'txn> Commit<'txn> {
                 encode(bytes, header)?;
                 self.ready.add(&keys::ready(header.target, header.priority, header.rank()), bytes)
             }
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 encode(bytes, &(header, place))?;
                 self.timers.add(&keys::time(due, id), bytes)
             }
@@ -279,8 +331,10 @@ impl<'txn> Commit<'txn> {
                 self.running.add(&keys::job(id), bytes)
             }
             Place::Ended { end, at } if end.is_dead() => {
-                encode(bytes, &(header, place))?;
-                self.dead.add(&keys::dead(header.target, at, id), bytes)
+                let size = self.bodies.size(id)?;
+                encode(bytes, &(header, place, size))?;
+                self.dead.add(&keys::dead(header.target, at, id), bytes)?;
+                self.bury(header.target, |bytes| bytes.checked_add(size))
             }
             Place::Ended { at, .. } => {
                 encode(bytes, &(header.target, header.priority, place))?;
@@ -301,12 +355,14 @@ impl<'txn> Commit<'txn> {
     ) -> Result<()> {
         match place {
             Place::Queued => self.ready.remove(&keys::ready(target, priority, rank)).map(drop),
-            Place::Scheduled { due } | Place::Waiting { due } => {
+            Place::Scheduled { due } | Place::Waiting { due } | Place::Verifying { due } => {
                 self.timers.remove(&keys::time(due, id)).map(drop)
             }
             Place::Running { .. } => self.running.remove(&keys::job(id)).map(drop),
             Place::Ended { end, at } if end.is_dead() => {
-                self.dead.remove(&keys::dead(target, at, id)).map(drop)
+                let (_, _, size): (Header, Place, u64) =
+                    decode("dead", self.dead.remove(&keys::dead(target, at, id))?.value())?;
+                self.bury(target, |bytes| bytes.checked_sub(size))
             }
             Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
             Place::Behind { .. } => Ok(()),

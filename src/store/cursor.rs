@@ -18,6 +18,7 @@ pub(super) enum Index {
     Behind,
     Running,
     Timers,
+    Verifying,
     Finished,
     Dead,
     /// Back from the youngest.
@@ -25,12 +26,13 @@ pub(super) enum Index {
 }
 
 impl Index {
-    const ALL: [(Index, char); 8] = [
+    const ALL: [(Index, char); 9] = [
         (Index::Jobs, 'j'),
         (Index::Ready, 'q'),
         (Index::Behind, 'b'),
         (Index::Running, 'r'),
         (Index::Timers, 't'),
+        (Index::Verifying, 'v'),
         (Index::Finished, 'f'),
         (Index::Dead, 'd'),
         (Index::DeadNewest, 'n'),

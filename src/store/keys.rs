@@ -26,6 +26,8 @@ pub(super) type DeadKey = [u8; 28];
 pub(super) type GroupRow = [u8; 20];
 /// The same, and the place in the group's order.
 pub(super) type MemberKey = [u8; 28];
+/// A job's id and the number of one of its requests.
+pub(super) type AttemptKey = [u8; 20];
 /// Target, priority, state.
 pub(super) type CountKey = [u8; 6];
 
@@ -82,6 +84,10 @@ pub(super) fn time(at: Wall, id: JobId) -> TimeKey {
 
 pub(super) fn dead(target: TargetId, at: Wall, id: JobId) -> DeadKey {
     join([&target.0.to_be_bytes(), &at.as_millis().to_be_bytes(), &id.0.to_be_bytes()])
+}
+
+pub(super) fn attempt(id: JobId, number: u32) -> AttemptKey {
+    join([&id.0.to_be_bytes(), &number.to_be_bytes()])
 }
 
 pub(super) fn count(target: TargetId, priority: Priority, count: Count) -> CountKey {
@@ -167,6 +173,7 @@ fn state_code(state: JobState) -> u8 {
         JobState::Failed => 5,
         JobState::Expired => 6,
         JobState::Cancelled => 7,
+        JobState::Verifying => 8,
     }
 }
 
@@ -204,6 +211,9 @@ mod tests {
         let tagged = |tag, seat| ready(TargetId(1), Priority::High, rank(tag, seat));
         assert!(tagged(255, 9) < tagged(256, 1));
         let time_of = |at, id| time(Wall::from_millis(at), JobId(id));
+        assert!(
+            [attempt(JobId(1), 300), attempt(JobId(1), 70_000), attempt(JobId(2), 1)].is_sorted()
+        );
         assert!([time_of(255, 9), time_of(256, 1), time_of(256, 1 << 100)].is_sorted());
     }
 

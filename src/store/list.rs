@@ -10,13 +10,16 @@ use redb::{ReadTransaction, ReadableTable};
 use super::codec::decode;
 use super::cursor::{Cursor, Index};
 use super::error::{Result, StoreError};
+use super::load::Grave;
 use super::record::{Filter, JobRecord, Page};
-use super::tables::{self, BEHIND, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS};
+use super::tables::{
+    self, BEHIND, DEAD, FINISHED, JOBS, READY, RUNNING, Rows, TARGETS, TIMERS, VERIFYING,
+};
 use super::{groups, jobs, keys};
 use crate::broker::fair::Rank;
 use crate::broker::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::time::Wall;
-pub use dead::{DeadFilter, DeathTally, Deaths};
+pub use dead::{DeathTally, Deaths};
 pub(super) use dead::{dead, tally};
 
 /// How many rows one call looks at, be they listed or not.
@@ -32,37 +35,51 @@ pub(super) fn list(
     limit: usize,
     looked_at: usize,
 ) -> Result<Page> {
-    use JobState::{Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Waiting};
+    use JobState::{
+        Cancelled, Expired, Failed, Queued, Running, Scheduled, Succeeded, Verifying, Waiting,
+    };
     let mut walk = Walk::new(txn, filter, after, limit, looked_at)?;
     match filter.state {
         // Here the row is the record already.
         None => walk.along(Index::Jobs, JOBS, &[all()], |_, value| {
             let (head, _) = jobs::read_head(value)?;
             let header = head.header.as_ref();
-            let fits = filter.allows(header.target, header.priority, head.place)
-                && filter.allows_group(header);
-            Ok(if fits { Found::Record(jobs::read(value)?) } else { Found::Nothing })
+            let state = header.state_in(&head.place);
+            let fits =
+                filter.allows(header.target, header.priority, state) && filter.allows_group(header);
+            Ok(if fits { Found::Record(Box::new(jobs::read(value)?)) } else { Found::Nothing })
         }),
         Some(Running) => walk.along(Index::Running, RUNNING, &[all()], |_, value| {
             let (header, started): (Header, Wall) = decode("running", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, Place::Running { started }))
+            Ok(filter.find_at(&header, Place::Running { started }))
         }),
         Some(Queued) => queued(&mut walk, txn, filter),
         Some(Scheduled | Waiting) => walk.along(Index::Timers, TIMERS, &[all()], |_, value| {
             let (header, place): (Header, Place) = decode("timers", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, place))
+            Ok(filter.find_at(&header, place))
         }),
+        Some(Verifying) => {
+            let jobs = tables::read(txn, JOBS)?;
+            walk.along(Index::Verifying, VERIFYING, &[all()], |key, _| {
+                let row = jobs.get(key)?;
+                let row =
+                    row.ok_or_else(|| StoreError::row("jobs", "a verifying job is missing"))?;
+                let (head, _) = jobs::read_head(row.value())?;
+                Ok(filter.find_at(&head.header, head.place))
+            })
+        }
         Some(Succeeded | Cancelled) => {
             walk.along(Index::Finished, FINISHED, &[all()], |key, value| {
-                let (target, priority, place) = decode("finished", value)?;
-                Ok(filter.find(keys::read_time(key).1, target, priority, place))
+                let (target, priority, place): (TargetId, Priority, Place) =
+                    decode("finished", value)?;
+                Ok(filter.find(keys::read_time(key).1, target, priority, place.state()))
             })
         }
         Some(Failed | Expired) => {
             let span = filter.target.map_or_else(all, graves);
             walk.along(Index::Dead, DEAD, &[span], |_, value| {
-                let (header, place): (Header, Place) = decode("dead", value)?;
-                Ok(filter.find(header.id, header.target, header.priority, place))
+                let (header, place, _): Grave = decode("dead", value)?;
+                Ok(filter.find_at(&header, place))
             })
         }
     }?;
@@ -74,7 +91,7 @@ fn queued(walk: &mut Walk<'_>, txn: &ReadTransaction, filter: &Filter) -> Result
     if !walk.is_along(Index::Behind) {
         walk.along(Index::Ready, READY, &queues(txn, filter)?, |_, value| {
             let header: Header = decode("ready", value)?;
-            Ok(filter.find(header.id, header.target, header.priority, Place::Queued))
+            Ok(filter.find_at(&header, Place::Queued))
         })?;
         if walk.page.next.is_some() {
             return Ok(());
@@ -103,16 +120,15 @@ fn queued(walk: &mut Walk<'_>, txn: &ReadTransaction, filter: &Filter) -> Result
             return Err(StoreError::row("jobs", "one that waits in its group is missing"));
         };
         let (head, _) = jobs::read_head(row.value())?;
-        let header = head.header.as_ref();
-        Ok(filter.find(header.id, header.target, header.priority, head.place))
+        Ok(filter.find_at(head.header.as_ref(), head.place))
     })
 }
 
 impl Filter {
-    fn allows(&self, target: TargetId, priority: Priority, place: Place) -> bool {
+    fn allows(&self, target: TargetId, priority: Priority, state: JobState) -> bool {
         self.target.is_none_or(|wanted| wanted == target)
             && self.priority.is_none_or(|wanted| wanted == priority)
-            && self.state.is_none_or(|wanted| wanted == place.state())
+            && self.state.is_none_or(|wanted| wanted == state)
     }
 
     fn allows_group(&self, header: &Header) -> bool {
@@ -120,19 +136,23 @@ impl Filter {
         self.group.is_none() || self.group.as_ref() == name
     }
 
-    fn find(&self, id: JobId, target: TargetId, priority: Priority, place: Place) -> Found {
-        if self.allows(target, priority, place) { Found::Job(id) } else { Found::Nothing }
+    fn find(&self, id: JobId, target: TargetId, priority: Priority, state: JobState) -> Found {
+        if self.allows(target, priority, state) { Found::Job(id) } else { Found::Nothing }
+    }
+
+    fn find_at(&self, header: &Header, place: Place) -> Found {
+        self.find(header.id, header.target, header.priority, header.state_in(&place))
     }
 }
 
 /// First and last key, both included.
-type Span<const N: usize> = ([u8; N], [u8; N]);
+pub(super) type Span<const N: usize> = ([u8; N], [u8; N]);
 
 fn all<const N: usize>() -> Span<N> {
     ([0; N], [u8::MAX; N])
 }
 
-fn graves(target: TargetId) -> Span<28> {
+pub(super) fn graves(target: TargetId) -> Span<28> {
     let first = keys::dead(target, Wall::EPOCH, JobId(0));
     (first, keys::dead(target, Wall::NEVER, JobId(u128::MAX)))
 }
@@ -163,7 +183,7 @@ fn queues(txn: &ReadTransaction, filter: &Filter) -> Result<Vec<Span<21>>> {
 enum Found {
     Nothing,
     Job(JobId),
-    Record(JobRecord),
+    Record(Box<JobRecord>),
 }
 
 struct Walk<'t> {
@@ -228,7 +248,7 @@ impl<'t> Walk<'t> {
                 last = Some(*key.value());
                 match find(key.value(), value.value())? {
                     Found::Nothing => {}
-                    Found::Record(record) => self.page.jobs.push(record),
+                    Found::Record(record) => self.page.jobs.push(*record),
                     Found::Job(id) => {
                         let record = self.record(id)?;
                         if self.filter.allows_group(&record.header) {

@@ -8,11 +8,15 @@ use redb::ReadableTableMetadata;
 use super::codec::decode;
 use super::commit::ClaimRow;
 use super::error::Result;
-use super::tables::{self, CLAIMS, DEAD, DEADLINES, FINISHED, JOBS, OUTBOX, READY, Rows, TIMERS};
-use super::{flows, groups, jobs, keys};
-use crate::broker::change::{Candidate, Holder, Load, Loaded};
+use super::tables::{
+    self, CLAIMS, COUNTS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, OUTBOX, READY, Rows, TIMERS,
+};
+use super::{flows, groups, jobs, keys, list};
+use crate::broker::change::{Buried, Candidate, Holder, Load, Loaded};
+use crate::broker::counts::Count;
 use crate::broker::fair::Rank;
-use crate::broker::job::{End, JobId, Place, Priority, TargetId};
+use crate::broker::job::{End, Header, JobId, JobState, Place, Priority, TargetId};
+use crate::broker::policy::DeadRetention;
 use crate::broker::time::Wall;
 
 const LAST_JOB: JobId = JobId(u128::MAX);
@@ -85,11 +89,13 @@ pub(super) fn load(txn: &ReadTransaction, load: &Load) -> Result<Loaded> {
             let table = tables::read(txn, DEAD)?;
             let (rows, exhausted) =
                 window(&table, from, key((Wall::NEVER, LAST_JOB)), *limit, |_, value| {
-                    decode("dead", value)
+                    let (header, place, _): Grave = decode("dead", value)?;
+                    Ok((header, place))
                 })?;
             Loaded::Dead { ticket: *ticket, rows, exhausted }
         }
         Load::Finished { before, limit } => finished(txn, *before, *limit)?,
+        Load::Graves { target, keep, now, limit } => graves(txn, *target, *keep, *now, *limit)?,
     })
 }
 
@@ -147,6 +153,81 @@ fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<
         None => (true, false),
     };
     Ok(Some(Holder { id, digest, until, ended, cancelled }))
+}
+
+/// A dead job, and its size in bytes.
+pub(super) type Grave = (Header, Place, u64);
+
+fn graves(
+    txn: &ReadTransaction,
+    target: TargetId,
+    keep: DeadRetention,
+    now: Wall,
+    limit: usize,
+) -> Result<Loaded> {
+    let mut buried = Buried::default();
+    let counts = txn.open_table(COUNTS)?;
+    for priority in Priority::ALL {
+        for state in [JobState::Failed, JobState::Expired] {
+            if let Some(count) = counts.get(&keys::count(target, priority, Count::In(state)))? {
+                buried.count += u64::from_be_bytes(*count.value());
+            }
+        }
+    }
+    if let Some(row) = tables::read(txn, GRAVES)?.get(&keys::target(target))? {
+        buried.size = decode("graves", row.value())?;
+    }
+    let mut excess = Excess::new(keep, now, buried);
+    let outbox = tables::read(txn, OUTBOX)?;
+    let nobody_waits = outbox.is_empty()?;
+    let (mut rows, mut next) = (Vec::new(), None);
+    let (first, last) = list::graves(target);
+    for row in tables::read(txn, DEAD)?.range::<&keys::DeadKey>(&first..=&last)? {
+        let (header, place, size): Grave = decode("dead", row?.1.value())?;
+        let Place::Ended { at, .. } = place else { continue };
+        buried.oldest.get_or_insert(at);
+        if !nobody_waits && outbox.get(&keys::job(header.id))?.is_some() {
+            continue;
+        }
+        if rows.len() == limit || !excess.takes(at, size) {
+            next = Some(at);
+            break;
+        }
+        rows.push((header, place));
+    }
+    Ok(Loaded::Graves { target, rows, buried, next })
+}
+
+/// What is too much of a target's dead jobs.
+#[derive(Debug)]
+pub(super) struct Excess {
+    count: u64,
+    size: u64,
+    /// Whoever died then or before is too old.
+    too_old: Option<Wall>,
+}
+
+impl Excess {
+    pub(super) fn new(keep: DeadRetention, now: Wall, buried: Buried) -> Excess {
+        let over = |is: u64, most: Option<u64>| most.map_or(0, |most| is.saturating_sub(most));
+        let age = keep.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Excess {
+            count: over(buried.count, keep.count),
+            size: over(buried.size, keep.size),
+            too_old: age.and_then(|age| now.as_millis().checked_sub(age)).map(Wall::from_millis),
+        }
+    }
+
+    /// Whether the oldest that is left is to go. Where it is, it is gone from what is too much.
+    pub(super) fn takes(&mut self, died: Wall, size: u64) -> bool {
+        let old = self.too_old.is_some_and(|then| died <= then);
+        if !old && self.count == 0 && self.size == 0 {
+            return false;
+        }
+        self.count = self.count.saturating_sub(1);
+        self.size = self.size.saturating_sub(size);
+        true
+    }
 }
 
 fn finished(txn: &ReadTransaction, before: Wall, limit: usize) -> Result<Loaded> {

@@ -19,6 +19,7 @@ mod flows;
 mod groups;
 mod jobs;
 mod keys;
+pub(crate) mod life;
 mod list;
 mod load;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod spent;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,9 @@ use redb::{Database, ReadableTable};
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
 pub use error::StoreError;
-pub use list::{DeadFilter, DeathTally, Deaths};
+pub use list::{DeathTally, Deaths};
 pub use reader::Reader;
-pub use record::{Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
+pub use record::{Attempt, Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
 pub use worker::{AnswerTargets, Work, spawn};
 
 use crate::broker::change::{Change, Load, Loaded, Recovered, Turn};
@@ -53,6 +55,7 @@ use books::{Books, Touched};
 use commit::{Buffers, Commit};
 use disk::Disk;
 use file::File;
+use life::Life;
 
 /// The format of the file: its tables, keys and values. Another one is refused.
 pub const FORMAT: u64 = 1;
@@ -86,6 +89,7 @@ pub struct Store {
     disk: Arc<Disk>,
     books: Books,
     buffers: Buffers,
+    life: Life,
     /// Whatever failed once fails for ever: redb refuses to go on, and so do the books, which
     /// ran ahead of a commit that was not.
     failed: Option<StoreError>,
@@ -115,19 +119,21 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
         let reader = Reader::new(database.clone(), disk.clone());
-        let (books, running) = reader.read(|txn| {
+        let (books, running, spent, past) = reader.read(|txn| {
             let books = Books::read(txn)?;
             books.audit(txn)?;
             let mut running: Vec<(Header, Wall)> = Vec::new();
             for row in tables::read(txn, tables::RUNNING)?.iter()? {
                 running.push(codec::decode("running", row?.1.value())?);
             }
-            Ok((books, running))
+            Ok((books, running, spent::read(txn)?, life::read(txn)?))
         })?;
         let buffers = Buffers::default();
-        let mut store = Store { database, reader, disk, books, buffers, failed: None };
+        let (life, lived) = Life::begin(past, crate::handle::Handle::wall_now());
+        let mut store = Store { database, reader, disk, books, buffers, life, failed: None };
         store.add_targets(target_names)?;
         let recovered = store.books.recovered(running);
+        let recovered = Recovered { spent, lived, ..recovered };
         Ok((store, recovered))
     }
 
@@ -186,11 +192,23 @@ impl Store {
         txn.set_quick_repair(true);
         let mut touched = Touched::default();
         let mut commit = Commit::open(&txn, &mut self.buffers)?;
+        let mut spent = spent::Touched::default();
+        let mut last = None;
         for change in changes {
-            commit.apply(change)?;
-            self.books.apply(change, &mut touched)?;
+            match change {
+                Change::Spent(said) => spent.say(said),
+                Change::Lived { lived, wall } => last = Some((*lived, *wall)),
+                _ => {
+                    commit.apply(change)?;
+                    self.books.apply(change, &mut touched)?;
+                }
+            }
         }
         let started = commit.started();
+        spent.write(&txn, &mut self.buffers.bytes)?;
+        if let Some(last) = last {
+            self.life.write(last, &txn, &mut self.buffers.bytes)?;
+        }
         self.books.write(&touched, &txn, &mut self.buffers.bytes)?;
         txn.commit()?;
         Ok(started)

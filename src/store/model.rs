@@ -8,17 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::codec::encode;
 use super::keys;
-use super::record::{JobRecord, cap_history};
+use super::load::Excess;
+use super::record::{Attempt, JobRecord, cap_history};
 use crate::broker::change::{
-    Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded, Move, Recovered,
-    RecoveredTarget, Turn,
+    Account, Buried, Candidate, Change, Claim, Counts, DedupKey, Holder, Insert, Load, Loaded,
+    Move, Recovered, RecoveredTarget, Spent, Turn,
 };
 use crate::broker::fair::{Clocks, FlowId, Tag};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::broker::time::Wall;
+use crate::broker::policy::{DeadRetention, LimitId};
+use crate::broker::time::{Lived, Wall};
 
 /// Clone it to keep what a crash would leave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +33,9 @@ pub(crate) struct Model {
     last_seat: Seat,
     clocks: BTreeMap<TargetId, Clocks>,
     flows: BTreeMap<FlowId, Tag>,
+    spent: BTreeMap<(LimitId, Account), u64>,
+    /// When something was last spent.
+    pub(crate) last: Option<(Lived, Wall)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +44,11 @@ pub(crate) struct ModelJob {
     pub(crate) request: Arc<Request>,
     pub(crate) answer: Option<Arc<Answer>>,
     pub(crate) claimed: Option<DedupKey>,
+    pub(crate) original: Option<Arc<Request>>,
+    /// By the number of the request.
+    pub(crate) attempts: BTreeMap<u32, Attempt>,
+    /// Of a dead one: of all of that, in bytes.
+    size: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +94,26 @@ impl Model {
             targets: targets.collect(),
             running: running.collect(),
             last_seat: self.last_seat,
+            spent: self.spent().collect(),
+            // Only who has a clock knows.
+            lived: Lived::default(),
+        }
+    }
+
+    pub(crate) fn spent(&self) -> impl Iterator<Item = Spent> + '_ {
+        self.spent.iter().map(|((limit, account), count)| Spent {
+            limit: limit.clone(),
+            account: *account,
+            count: *count,
+        })
+    }
+
+    fn spend(&mut self, spent: &Spent) {
+        let key = (spent.limit.clone(), spent.account);
+        if spent.count == 0 {
+            self.spent.remove(&key);
+        } else {
+            self.spent.insert(key, spent.count);
         }
     }
 
@@ -93,8 +124,11 @@ impl Model {
     pub(crate) fn commit(&mut self, _turn: Turn, changes: &[Change]) -> Vec<(JobId, Arc<Request>)> {
         let mut started: Vec<(JobId, Arc<Request>)> = Vec::new();
         for change in changes {
-            assert!(self.targets.contains_key(&change.target()), "no such target: {change:?}");
-            self.clocks.entry(change.target()).or_default().apply(change);
+            let known = change.target().is_none_or(|target| self.targets.contains_key(&target));
+            assert!(known, "no such target: {change:?}");
+            if let Some(target) = change.target() {
+                self.clocks.entry(target).or_default().apply(change);
+            }
             match change {
                 Change::Insert(insert) => self.insert(insert),
                 Change::Move(step) => {
@@ -109,7 +143,10 @@ impl Model {
                 Change::Delete { id, target, priority, place, stand } => {
                     self.delete(*id, *target, *priority, place, *stand);
                 }
+                Change::Rewrite { id, request, .. } => self.rewrite(*id, request),
                 Change::Paused { target, paused } => self.target(*target).paused = *paused,
+                Change::Spent(spent) => self.spend(spent),
+                Change::Lived { lived, wall } => self.last = Some((*lived, *wall)),
                 Change::Flow { flow, done } => {
                     self.flows.insert(flow.clone(), *done);
                 }
@@ -134,9 +171,9 @@ impl Model {
             }
             Load::Timers { after, limit } => {
                 let rows = self.records().filter_map(|job| match job.place {
-                    Place::Scheduled { due } | Place::Waiting { due } => {
-                        Some(((due, job.header.id), job))
-                    }
+                    Place::Scheduled { due }
+                    | Place::Waiting { due }
+                    | Place::Verifying { due } => Some(((due, job.header.id), job)),
                     _ => None,
                 });
                 let rows = rows.filter(|(key, _)| after.is_none_or(|after| *key > after));
@@ -204,6 +241,7 @@ impl Model {
                 let rows = rows.into_iter().map(|(_, job)| (job.header.clone(), job.place));
                 Loaded::Dead { ticket: *ticket, rows: rows.collect(), exhausted }
             }
+            Load::Graves { target, keep, now, limit } => self.graves(*target, *keep, *now, *limit),
             Load::Finished { before, limit } => {
                 let laid_down =
                     || self.ended(false).filter(|(_, job)| job.header.owed == Owed::Nothing);
@@ -318,7 +356,15 @@ impl Model {
             JobRecord { header: header.clone(), place: insert.place, history: Vec::new() };
         record.history.clone_from(&insert.events);
         cap_history(&mut record.history);
-        let job = ModelJob { record, request: insert.request.clone(), answer: None, claimed };
+        let job = ModelJob {
+            record,
+            request: insert.request.clone(),
+            answer: None,
+            claimed,
+            original: None,
+            attempts: BTreeMap::new(),
+            size: 0,
+        };
         assert!(self.jobs.insert(header.id, job).is_none(), "the id is taken: {insert:?}");
         self.grouped(header, &insert.place);
         self.seated(header, &insert.place);
@@ -349,8 +395,56 @@ impl Model {
         if let Some(answer) = &step.answer {
             job.answer = Some(kept(answer));
         }
+        let number = step.header.number();
+        if let Some(attempt) = Attempt::of(step) {
+            job.attempts.insert(number, attempt);
+            job.attempts.retain(|other, _| *other + Attempt::KEPT > number);
+        } else if matches!(step.to, Place::Ended { end, .. } if !end.is_dead()) {
+            job.attempts.clear();
+        }
+        job.size = job.weigh();
         self.grouped(&step.header, &step.to);
         self.seated(&step.header, &step.to);
+    }
+
+    fn rewrite(&mut self, id: JobId, request: &Arc<Request>) {
+        let job = self.jobs.get_mut(&id).expect("a job that is rewritten is there");
+        let dead = matches!(job.record.place, Place::Ended { end, .. } if end.is_dead());
+        assert!(dead, "a living job is rewritten: {job:?}");
+        let task_token = job.request.task_token.clone();
+        let after = Arc::new(Request { task_token, ..Request::clone(request) });
+        let before = std::mem::replace(&mut job.request, after);
+        // Its token is kept beside it.
+        let before = Arc::new(Request { task_token: None, ..Request::clone(&before) });
+        job.original.get_or_insert(before);
+    }
+
+    fn graves(&self, target: TargetId, keep: DeadRetention, now: Wall, limit: usize) -> Loaded {
+        let mut dead: Vec<(Wall, JobId)> = self
+            .ended(true)
+            .filter(|(_, job)| job.header.target == target)
+            .map(|(key, _)| key)
+            .collect();
+        dead.sort_unstable();
+        let buried = Buried {
+            count: dead.len() as u64,
+            size: dead.iter().map(|(_, id)| self.jobs[id].size).sum(),
+            oldest: dead.first().map(|(at, _)| *at),
+        };
+        let mut excess = Excess::new(keep, now, buried);
+        let (mut rows, mut next) = (Vec::new(), None);
+        for (at, id) in dead {
+            let job = &self.jobs[&id];
+            if job.record.header.owed != Owed::Nothing {
+                continue;
+            }
+            if rows.len() == limit || !excess.takes(at, job.size) {
+                next = Some(at);
+                break;
+            }
+            rows.push((job.record.header.clone(), job.record.place));
+        }
+        Loaded::Graves { target, rows, buried, next }
     }
 
     fn delete(
@@ -394,6 +488,21 @@ impl Model {
     }
 }
 
+impl ModelJob {
+    fn weigh(&self) -> u64 {
+        fn of<T: serde::Serialize>(value: &T) -> u64 {
+            let mut bytes = Vec::new();
+            encode(&mut bytes, value).expect("what is stored can be written");
+            bytes.len() as u64
+        }
+        // A task token is kept elsewhere.
+        of(&Request { task_token: None, ..Request::clone(&self.request) })
+            + self.answer.as_deref().map_or(0, of)
+            + self.original.as_deref().map_or(0, of)
+            + self.attempts.values().map(of).sum::<u64>()
+    }
+}
+
 /// The first `limit` by key, and whether there are no more.
 fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<(K, R)>, bool) {
     let mut rows: Vec<(K, R)> = rows.collect();
@@ -407,11 +516,8 @@ fn window<K: Ord, R>(rows: impl Iterator<Item = (K, R)>, limit: usize) -> (Vec<(
 }
 
 fn kept(answer: &Arc<Answer>) -> Arc<Answer> {
-    if answer.body.len() <= Answer::KEPT {
+    if answer.body.len() <= answer.keep {
         return answer.clone();
     }
-    let mut kept = Answer::clone(answer);
-    kept.body.truncate(Answer::KEPT);
-    kept.truncated = true;
-    Arc::new(kept)
+    Arc::new(answer.cut(answer.keep))
 }

@@ -9,11 +9,13 @@ use super::cursor::Cursor;
 use super::disk::{Disk, Space};
 use super::error::StoreError;
 use super::file::File;
-use super::list::{DeadFilter, DeathTally};
-use super::record::{Filter, JobRecord, Page};
+use super::list::DeathTally;
+use super::record::{Attempt, Filter, JobRecord, Page};
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
-use crate::broker::job::{JobId, TargetId};
+use crate::broker::io::DeadFilter;
+use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::{Answer, Request, TaskToken};
 
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
@@ -40,6 +42,16 @@ impl Reader {
         self.read(|txn| bodies::answer(txn, id))
     }
 
+    /// The request that a job came with, where it was given another.
+    pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
+        self.read(|txn| bodies::original(txn, id))
+    }
+
+    /// The last answers of a job that has not succeeded, oldest first.
+    pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        self.read(|txn| bodies::attempts(txn, id))
+    }
+
     /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
@@ -64,6 +76,29 @@ impl Reader {
         self.read(|txn| list::list(txn, filter, after, limit, list::LOOKED_AT))
     }
 
+    /// How many jobs in a line have a lower rank; `None` if more than `most`.
+    pub fn ahead(
+        &self,
+        target: TargetId,
+        priority: Priority,
+        rank: Rank,
+        most: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.read(|txn| {
+            let first = keys::ready(target, priority, Rank::default());
+            let own = keys::ready(target, priority, rank);
+            let mut count = 0;
+            for row in tables::read(txn, tables::READY)?.range::<&keys::ReadyKey>(&first..&own)? {
+                row?;
+                count += 1;
+                if count > most {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(count))
+        })
+    }
+
     /// The dead jobs of a target, newest first.
     ///
     /// # Errors
@@ -85,10 +120,11 @@ impl Reader {
     pub fn deaths(
         &self,
         target: TargetId,
+        filter: &DeadFilter,
         after: Option<&Cursor>,
         looked_at: usize,
     ) -> Result<DeathTally, StoreError> {
-        self.read(|txn| list::tally(txn, target, after, looked_at))
+        self.read(|txn| list::tally(txn, target, filter, after, looked_at))
     }
 
     /// Jobs that ended and whose task token is to be answered, by id.

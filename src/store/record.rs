@@ -1,8 +1,13 @@
 //! What readers of the store see of a job.
 
+use serde::{Deserialize, Serialize};
+
 use super::cursor::Cursor;
+use crate::broker::change::Move;
 use crate::broker::group::{GroupKey, GroupName};
-use crate::broker::job::{Event, Header, JobState, Place, Priority, TargetId};
+use crate::broker::job::{Event, Happening, Header, JobState, Place, Priority, TargetId};
+use crate::broker::payload::Answer;
+use crate::broker::time::Wall;
 
 /// A job with its history, as of the last commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +36,43 @@ pub const HISTORY_HEAD: usize = 20;
 pub(super) fn cap_history(history: &mut Vec<Event>) {
     if let Some(excess) = history.len().checked_sub(HISTORY_KEPT) {
         history.drain(HISTORY_HEAD..HISTORY_HEAD + excess);
+    }
+}
+
+/// What was answered to one request of a job that has not succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Wall,
+    /// The attempt at its work; for a question the one that it asks about.
+    pub attempt: u32,
+    pub question: Option<u32>,
+    /// At most [`Attempt::BODY`] bytes of its body.
+    pub answer: Answer,
+}
+
+impl Attempt {
+    /// How many of a job's answers are kept, the last ones. (The last one is kept once more, with
+    /// more of its body.)
+    pub const KEPT: u32 = 10;
+    /// Of one body, in bytes.
+    pub const BODY: usize = 4 * 1024;
+
+    /// `None` where no answer came, or where nobody will want to look at it.
+    pub(super) fn of(step: &Move) -> Option<Attempt> {
+        let answer = step.answer.as_ref()?;
+        let in_vain = !matches!(step.to, Place::Ended { end, .. } if !end.is_dead());
+        let header = &step.header;
+        // Only what ends a request is an answer to it.
+        let ends = matches!(step.from, Place::Running { .. });
+        let question = header.course.questions;
+        let asked =
+            step.events.iter().any(|event| matches!(event.what, Happening::Answered { .. }));
+        (in_vain && ends).then(|| Attempt {
+            at: step.events.first().map_or(Wall::EPOCH, |event| event.at),
+            attempt: header.attempts,
+            question: asked.then_some(question),
+            answer: answer.cut(Attempt::BODY),
+        })
     }
 }
 

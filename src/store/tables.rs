@@ -4,6 +4,9 @@
 //! | --- | --- | --- |
 //! | `jobs` | id | place, header, history: see [`super::jobs`] |
 //! | `requests`, `answers` | id | see [`super::bodies`] |
+//! | `originals` | id | the first request of a job that was given another |
+//! | `attempts` | id, number | [`super::record::Attempt`]: an answer, cut short |
+//! | `ready` | target, priority, seat | `Header` |
 //! | `ready` | target, priority, tag, seat | `Header` |
 //! | `timers` | due, id | `(Header, Place)` |
 //! | `deadlines` | deadline, id | nothing; of jobs that have not ended |
@@ -14,6 +17,8 @@
 //! | `behind` | the same, place in the group's order | the id of one that waits for its turn |
 //! | `held` | target, hash of a group's name | the id of the dead job that holds it |
 //! | `vacant` | the same | the name of a group with jobs behind and no head |
+//! | `dead` | target, end, id | `(Header, Place, u64)`; of failed and expired ones, with their size |
+//! | `graves` | target | `u64`: the size of its dead jobs together, in bytes |
 //! | `claims` | target and name | `(JobId, [u8; 32], Wall)`: holder, digest, until |
 //! | `targets` | number | `(String, bool, Option<Wall>)`: name, paused, held until |
 //! | `counts` | target, priority, state | how many, big-endian |
@@ -21,6 +26,9 @@
 //! | `flows` | target, priority, fairness key | `Tag`: when its last job is done there |
 //! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
 //! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
+//! | `verifying` | id | nothing; of jobs whose outcome is asked for, wherever their question is |
+//! | `spent` | limit and account | how much, see [`super::spent`] |
+//! | `clock` | `life` or `last` | see [`super::life`] |
 //! | `meta` | name | `format` and `last_seat` |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place. The place of
@@ -41,6 +49,9 @@ pub(super) type Guard<'a> = AccessGuard<'a, &'static [u8]>;
 pub(super) const JOBS: Definition<16> = TableDefinition::new("jobs");
 pub(super) const REQUESTS: Definition<16> = TableDefinition::new("requests");
 pub(super) const ANSWERS: Definition<16> = TableDefinition::new("answers");
+pub(super) const ORIGINALS: Definition<16> = TableDefinition::new("originals");
+pub(super) const ATTEMPTS: Definition<20> = TableDefinition::new("attempts");
+pub(super) const GRAVES: Definition<4> = TableDefinition::new("graves");
 pub(super) const READY: Definition<21> = TableDefinition::new("ready");
 pub(super) const TIMERS: Definition<24> = TableDefinition::new("timers");
 pub(super) const DEADLINES: Definition<24> = TableDefinition::new("deadlines");
@@ -53,12 +64,17 @@ pub(super) const HELD: Definition<20> = TableDefinition::new("held");
 pub(super) const VACANT: Definition<20> = TableDefinition::new("vacant");
 pub(super) const TOKENS: Definition<16> = TableDefinition::new("tokens");
 pub(super) const OUTBOX: Definition<16> = TableDefinition::new("outbox");
+pub(super) const VERIFYING: Definition<16> = TableDefinition::new("verifying");
 pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
 pub(super) const CLOCKS: Definition<5> = TableDefinition::new("clocks");
 pub(super) const FLOWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("flows");
 pub(super) const CLAIMS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("claims");
 pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
     TableDefinition::new("counts");
+/// What the limits have spent.
+pub(super) const SPENT: TableDefinition<'static, &[u8], u64> = TableDefinition::new("spent");
+/// How long the store has lived.
+pub(super) const CLOCK: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("clock");
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 
 pub(super) const META_FORMAT: &str = "format";
@@ -66,7 +82,7 @@ pub(super) const META_LAST_SEAT: &str = "last_seat";
 
 /// So that no reader ever misses a table.
 pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
-    for table in [JOBS, REQUESTS, ANSWERS, RUNNING, TOKENS, OUTBOX] {
+    for table in [JOBS, REQUESTS, ANSWERS, ORIGINALS, RUNNING, TOKENS, OUTBOX, VERIFYING] {
         txn.open_table(table)?;
     }
     for table in [TIMERS, DEADLINES, FINISHED] {
@@ -79,11 +95,16 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
         txn.open_table(table)?;
     }
     txn.open_table(READY)?;
+    txn.open_table(DEAD)?;
+    txn.open_table(ATTEMPTS)?;
+    txn.open_table(GRAVES)?;
     txn.open_table(TARGETS)?;
     txn.open_table(CLOCKS)?;
     txn.open_table(FLOWS)?;
     txn.open_table(CLAIMS)?;
     txn.open_table(COUNTS)?;
+    txn.open_table(SPENT)?;
+    txn.open_table(CLOCK)?;
     txn.open_table(META)?;
     Ok(())
 }
@@ -135,6 +156,24 @@ impl<'txn, const N: usize> Writer<'txn, N> {
         // Not `ok_or_else`: the guard borrows the table that the error names.
         let name = self.name;
         self.table.remove(key)?.ok_or_else(|| wrong(name, key, "is missing"))
+    }
+
+    /// A row that may be there.
+    pub(super) fn find(&self, key: &[u8; N]) -> Result<Option<Guard<'_>>> {
+        Ok(self.table.get(key)?)
+    }
+
+    /// How many bytes the rows from `first` to `last` have.
+    pub(super) fn sum(&self, first: &[u8; N], last: &[u8; N]) -> Result<u64> {
+        let mut bytes = 0;
+        for row in self.table.range::<&[u8; N]>(first..=last)? {
+            bytes += row?.1.value().len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn clear(&mut self, first: &[u8; N], last: &[u8; N]) -> Result<()> {
+        Ok(self.table.retain_in::<&[u8; N], _>(first..=last, |_, _| false)?)
     }
 
     /// Whether it was there.

@@ -48,7 +48,8 @@ fn open_without_waiting(path: &Path, targets: &[String]) -> (Store, Recovered) {
     let backend = Unsynced(FileBackend::new(file.unwrap()).unwrap());
     let database = Database::builder().create_with_backend(backend).unwrap();
     check_format(path, &database).unwrap();
-    Store::over(database, Disk::new(path.to_owned(), 0), targets).unwrap()
+    let (store, recovered) = Store::over(database, Disk::new(path.to_owned(), 0), targets).unwrap();
+    (store, Recovered { lived: Default::default(), ..recovered })
 }
 
 #[derive(Debug)]
@@ -91,6 +92,7 @@ fn header(id: u128) -> Header {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
         group: None,
         flow: None,
         tag: Default::default(),

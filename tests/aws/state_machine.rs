@@ -3,7 +3,7 @@
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::api::Api;
+use crate::api::{Api, Reply};
 use crate::local_aws::LocalAws;
 use crate::ministack::ministack;
 use crate::support::erp;
@@ -115,22 +115,25 @@ async fn an_order_without_an_amount_is_invalid() {
     }
 }
 
-/// What becomes of an order whose outcome is unknown. The test answers the first token itself, in
-/// the broker's words: so this is a test of the definitions alone.
+/// What becomes of an order whose outcome is unknown: the API takes the call and never answers, and
+/// its `delivery` forbids another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_decides_what_is_unknown() {
     for (name, definition) in VARIANTS {
         let Some(aws) = ministack().await else { return };
+        let api = Api::answering(|_, _, _| Reply::Never).await;
         let queues = Queues::new(&aws).await;
         let machine = aws.machine(name, &queues.filled(definition)).await;
+        let config = erp(api.address, "1000/s", "") + &queues.sources(str::to_owned);
+        let once = "timeout = \"1s\"\ndelivery = \"at-most-once\"";
+        let config = config.replace("timeout = \"2s\"", once) + "[step_functions]\n";
+        let mut daemon = daemon(&aws, &config);
         let execution = aws.execution(&machine, &order("o-1", true, false)).await;
-        unknown(&aws, &queues).await;
         let asked = aws.take(queues.url("decision")).await;
         assert_eq!(asked["order"]["id"], "o-1", "{name}: {asked}");
         assert_eq!(asked["error"]["Error"], "Tollgate.OutcomeUnknown", "{name}: {asked}");
         answer(&aws, &asked, json!({"done": false})).await;
         // It was not done: the ERP is called again, and again nobody knows.
-        unknown(&aws, &queues).await;
         let asked = aws.take(queues.url("decision")).await;
         answer(&aws, &asked, json!({"done": true})).await;
         let ended = aws.ended(&execution).await;
@@ -139,6 +142,9 @@ async fn a_person_decides_what_is_unknown() {
         let count = |state| entered.iter().filter(|name| *name == state).count();
         assert_eq!((count("CallErp"), count("Decide")), (2, 2), "{name}: {entered:?}");
         assert_eq!(entered.last().unwrap(), "Done", "{name}: {entered:?}");
+        let calls: Vec<usize> = api.by_key().into_values().collect();
+        assert_eq!(calls, [1, 1], "{name}: each token was one job, and each job one call");
+        assert!(daemon.terminate().success());
     }
 }
 
@@ -191,13 +197,6 @@ fn the_page_tells_the_truth_about_the_definitions() {
         found += 1;
     }
     assert!(found >= 6, "{found}");
-}
-
-/// The broker's part: it takes the call, and nobody knows how it ended.
-async fn unknown(aws: &LocalAws, queues: &Queues) {
-    let message = aws.take(queues.url("high")).await;
-    let call = aws.sfn.send_task_failure().task_token(message["TaskToken"].as_str().unwrap());
-    call.error("Tollgate.OutcomeUnknown").cause("{}").send().await.unwrap();
 }
 
 async fn answer(aws: &LocalAws, message: &Value, output: Value) {

@@ -53,7 +53,7 @@ async fn everything_is_reached_by_keys() {
     browser.go("#/targets/erp/dead").await;
     browser.until(&format!("document.querySelectorAll('.jobs tbody tr').length === {DEAD}")).await;
     browser.press('/').await;
-    browser.until("document.activeElement.name === 'code'").await;
+    browser.until("document.activeElement.name === 'error'").await;
     tab_to(&browser, "Purge all").await;
     browser.is_clean().await;
 }

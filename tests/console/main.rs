@@ -8,10 +8,12 @@
 //! `cargo test --test console -- --ignored --nocapture` measures what open streams cost.
 
 mod browser;
+mod edit;
 mod eyes;
-mod fields;
 mod groups;
 mod keyboard;
+mod limits;
+mod many;
 mod scene;
 mod steering;
 mod streams;

@@ -7,10 +7,13 @@
 mod access;
 mod crash;
 mod dedup;
+mod deliveries;
 mod fairness;
 mod groups;
 mod idle;
+mod limits;
 mod metronome;
+mod orders;
 mod outcomes;
 mod priority;
 mod prometheus;

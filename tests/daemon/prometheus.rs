@@ -40,15 +40,6 @@ const NAMES: [&str; 23] = [
     "tollgate_build_info{version}",
 ];
 
-/// Of these, what comes with windows and breakers: until then nobody has it. Once it is there,
-/// `every_metric_of_the_contract_is_there_and_no_secret_is` fails until this list is gone and
-/// `erp` in [`busy`] has a window, `windows = ["10000/h"]`.
-const NOT_YET: [&str; 2] = ["tollgate_limit_remaining", "tollgate_breaker_open"];
-
-fn is_not_yet(expression: &str) -> bool {
-    words(expression).iter().any(|word| NOT_YET.contains(&word.as_str()))
-}
-
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
 }
@@ -64,7 +55,7 @@ fn promtool(arguments: &[&str]) {
 async fn busy() -> (FragileApi, Daemon) {
     let failures = Failures { error: 50, unavailable: 50, ..Failures::NONE };
     let api = FragileApi::start(Fragility { failures, ..Fragility::SOUND }).await.unwrap();
-    let mut targets = erp(api.address(), "50/s", "");
+    let mut targets = erp(api.address(), "50/s", "windows = [\"10000/h\"]\n");
     targets += "[targets.erp.retry]\nmin_backoff = \"50ms\"\nmax_attempts = 2\n";
     targets +=
         &format!("[targets.paused]\nurl = \"http://{}\"\nlimit.rate = \"1/s\"\n", api.address());
@@ -185,7 +176,7 @@ async fn every_panel_and_rule_has_an_answer() {
     let mut silent = Vec::new();
     for (panel, expression) in panels() {
         let answer = prometheus.query(&client, &filled_in(&expression)).await;
-        if answer.is_empty() && !is_not_yet(&expression) {
+        if answer.is_empty() {
             silent.push(format!("{panel}\n    {expression}"));
         }
     }
@@ -200,7 +191,7 @@ async fn every_panel_and_rule_has_an_answer() {
         let name = rule["name"].as_str().unwrap();
         let expression = rule["query"].as_str().unwrap();
         prometheus.query(&client, expression).await;
-        for metric in words(expression).into_iter().filter(|metric| !is_not_yet(metric)) {
+        for metric in words(expression) {
             let there = prometheus.query(&client, &format!("count({metric})")).await;
             assert!(!there.is_empty(), "{name} asks for {metric}, which nobody has");
         }
@@ -221,10 +212,6 @@ async fn every_metric_of_the_contract_is_there_and_no_secret_is() {
         let line = text
             .lines()
             .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
-        if NOT_YET.contains(&name) {
-            assert_eq!(line, None, "it is there: see what NOT_YET says");
-            continue;
-        }
         let line = line.unwrap_or_else(|| panic!("{name} is missing in\n{text}"));
         for label in labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()) {
             assert!(line.contains(&format!("{label}=\"")), "{label} is missing in {line}");

@@ -2,6 +2,8 @@
 
 const KEY = "tollgate-token";
 const PATIENCE_MS = 20_000;
+// What is done to a hundred thousand jobs takes its time.
+const SWEEP_PATIENCE_MS = 600_000;
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -47,21 +49,37 @@ async function problemOf(response) {
   return problem;
 }
 
-export async function call(method, path, body) {
+// Numbers as they were written: `1.10`, or one with more digits than a number here can hold. Where
+// the browser cannot say how they were written, as they are.
+function asWritten(_, value, context) {
+  if (typeof value !== "number" || !JSON.rawJSON || !context || context.source === String(value)) return value;
+  return JSON.rawJSON(context.source);
+}
+
+async function ask(method, path, body, patience) {
   const response = await fetch(path, {
     method,
     cache: "no-store",
     headers: headers(body === undefined ? {} : { "content-type": "application/json" }),
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(patience),
   }).catch((error) => {
     throw new Error(error.name === "TimeoutError" ? "the daemon does not answer" : "the daemon cannot be reached");
   });
   if (!response.ok) throw await problemOf(response);
-  return response.json();
+  return response;
 }
 
+export const call = async (method, path, body) => (await ask(method, path, body, PATIENCE_MS)).json();
+
+export const sweep = async (method, path) => (await ask(method, path, undefined, SWEEP_PATIENCE_MS)).json();
+
 export const get = (path) => call("GET", path);
+
+// Of a body that somebody else wrote every digit counts.
+export const getExact = async (path) => JSON.parse(await (await ask("GET", path, undefined, PATIENCE_MS)).text(), asWritten);
+
+export const parseExact = (text) => JSON.parse(text, asWritten);
 
 // The body of an answer that does not end by itself.
 export async function open(path, signal) {
@@ -77,25 +95,3 @@ export function query(parameters) {
 }
 
 export const segment = encodeURIComponent;
-
-let description = null;
-
-// What an operation takes, by the daemon's own description: a newer or older daemon offers more or
-// less, and a filter that it would not heed must not be offered.
-export async function takes(method, path) {
-  description ??= get("/openapi.json").catch(() => {
-    description = null;
-    return {};
-  });
-  const document = await description;
-  const operation = document.paths?.[path]?.[method.toLowerCase()];
-  const resolved = (schema) => {
-    const name = schema?.$ref?.split("/").pop();
-    return name ? document.components?.schemas?.[name] : schema;
-  };
-  const of = resolved(operation?.requestBody?.content?.["application/json"]?.schema);
-  const any = [of, ...(of?.oneOf ?? of?.anyOf ?? of?.allOf ?? []).map(resolved)];
-  const body = any.flatMap((schema) => Object.keys(schema?.properties ?? {}));
-  const parameters = (operation?.parameters ?? []).filter((one) => one.in === "query").map((one) => one.name);
-  return { body: new Set(body), query: new Set(parameters) };
-}

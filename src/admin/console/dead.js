@@ -1,8 +1,8 @@
 // The dead jobs of a target: what they died of, sending them again, forgetting them.
 
-import { call, get, query, segment, takes } from "./api.js";
+import { call, get, query, segment, sweep } from "./api.js";
 import { gauge } from "./chart.js";
-import { ask, attempt, say } from "./dialog.js";
+import { ask, attempt } from "./dialog.js";
 import { h } from "./dom.js";
 import { count, percent, plural, time } from "./format.js";
 import { foot, jobTable, pager, select } from "./jobs.js";
@@ -16,7 +16,7 @@ const COUNTED = 10;
 const PRIORITIES = ["HIGH", "NORMAL", "BATCH"];
 
 // What they died of, added up stretch by stretch.
-function errors(name, redraw) {
+function errors(name, among, redraw) {
   const all = { groups: new Map(), looked: 0, next: null, busy: false, known: true };
   let turn = 0;
   all.count = async (anew) => {
@@ -27,7 +27,7 @@ function errors(name, redraw) {
     all.busy = true;
     try {
       for (let stretch = 0; stretch < COUNTED; stretch += 1) {
-        const part = await get(`/v1/targets/${segment(name)}/dead/errors${query({ after: next })}`);
+        const part = await get(`/v1/targets/${segment(name)}/dead/errors${query({ ...among, after: next })}`);
         if (mine !== turn) return;
         for (const error of part.errors) {
           const before = groups.get(error.code);
@@ -38,8 +38,9 @@ function errors(name, redraw) {
         if (!next) break;
       }
       Object.assign(all, { groups, looked, next });
-    } catch (error) {
-      all.known = error.status !== 404;
+      all.known = true;
+    } catch {
+      all.known = false;
     }
     all.busy = false;
     redraw();
@@ -47,21 +48,24 @@ function errors(name, redraw) {
   return all;
 }
 
-// The words of the daemon's own description for a filter and a pace, where it takes them.
-function words(offered) {
-  const find = (...names) => names.find((name) => offered.has(name));
-  return { code: find("code", "error", "error_code"), priority: find("priority"), pace: find("pace", "rate") };
-}
+// How long ago they died: what a person picks, and what the daemon is asked for.
+const DIED = [
+  ["", "any time", {}],
+  ["newer-1h", "in the last hour", { newer_than: "1h" }],
+  ["newer-1d", "in the last day", { newer_than: "1d" }],
+  ["older-1h", "over an hour ago", { older_than: "1h" }],
+  ["older-1d", "over a day ago", { older_than: "1d" }],
+  ["older-7d", "over a week ago", { older_than: "7d" }],
+];
+const diedOf = (name) => DIED.find(([other]) => other === name) ?? DIED[0];
 
 export function deadPage(name, wanted) {
-  const chosen = { code: wanted.get("code") ?? "", priority: wanted.get("priority") ?? "" };
+  const chosen = { error: wanted.get("error") ?? "", priority: wanted.get("priority") ?? "", died: diedOf(wanted.get("died"))[0] };
   const base = `/v1/targets/${segment(name)}/dead`;
   let pages = null;
   let groups = null;
   let redraw = () => {};
   let unfollow = () => {};
-  let redriveWords = {};
-  let purgeWords = {};
 
   const choose = (change) => {
     location.hash = targetLink(name, `/dead${query({ ...chosen, ...change })}`);
@@ -71,40 +75,43 @@ export function deadPage(name, wanted) {
     groups.count(true);
   };
   const total = () => live.targets.get(name)?.dead ?? 0;
-  const filtered = () => Boolean(chosen.code || chosen.priority);
+  const filtered = () => Boolean(chosen.error || chosen.priority || chosen.died);
+  // In the daemon's words. Those of every error are counted, of which one may be chosen.
+  const among = { priority: chosen.priority, ...diedOf(chosen.died)[2] };
+  const filter = { error: chosen.error, ...among };
 
   // How many a sweep means, and whether that is known to the last one.
   function meant() {
     if (!filtered()) return { number: total(), exact: true };
-    if (chosen.code && !chosen.priority && groups.groups.has(chosen.code)) {
-      return { number: groups.groups.get(chosen.code).count, exact: !groups.next };
-    }
-    return { number: pages.jobs.length, exact: !pages.next };
+    const counted = [...groups.groups.values()].filter((one) => !chosen.error || one.code === chosen.error);
+    if (!groups.known) return { number: pages.jobs.length, exact: !pages.next };
+    return { number: counted.reduce((sum, one) => sum + one.count, 0), exact: !groups.next };
   }
+  // Nobody is asked about a number that is not known yet.
+  const counting = () => filtered() && groups.known && groups.busy && !groups.looked;
   const told = ({ number, exact }) => `${exact ? "" : "at least "}${plural(number, "dead job")}`;
-  const which = () => [chosen.code && `that died of ${chosen.code}`, chosen.priority && `of priority ${chosen.priority}`].filter(Boolean).join(" and ");
+  const which = () => [
+    chosen.error && `that died of ${chosen.error}`,
+    chosen.priority && `of priority ${chosen.priority}`,
+    chosen.died && `that died ${diedOf(chosen.died)[1]}`,
+  ].filter(Boolean).join(" and ");
   const all = () => [`All dead jobs of ${name}`, which()].filter(Boolean).join(" ");
-  const heeds = (names) => (!chosen.code || names.code) && (!chosen.priority || names.priority);
-  const filter = (names) => ({
-    ...(chosen.code ? { [names.code]: chosen.code } : {}),
-    ...(chosen.priority ? { [names.priority]: chosen.priority } : {}),
-  });
 
   async function redriveAll() {
     const many = meant();
-    const paced = redriveWords.pace;
-    const body = await ask({
+    const pace = await ask({
       title: `Redrive ${told(many)}?`,
       body: [
         h("p", null, `${all()} go to the ends of their queues. The target's limits hold for them as for all others.`),
-        paced ? h("label", { class: "field" }, "At a pace of (for example 10/s or 100/min; empty: all at once)", h("input", { name: "pace", pattern: "[0-9]+/[0-9]*(s|min|h|d)", placeholder: "10/s", autocomplete: "off" })) : null,
+        h("label", { class: "field" }, "At a pace of (for example 10/s or 100/min; empty: all at once)", h("input", { name: "pace", pattern: "[0-9]+/[0-9]*(s|min|h|d)", placeholder: "10/s", autocomplete: "off" })),
       ],
       confirm: `Redrive ${plural(many.number, "job")}`,
-      read: (form) => ({ ...filter(redriveWords), ...(form.elements.pace?.value ? { [paced]: form.elements.pace.value } : {}) }),
+      read: (form) => ({ rate: form.elements.pace.value }),
     });
-    if (!body) return;
-    const sent = Object.keys(body).length ? body : undefined;
-    if (await attempt(() => call("POST", `${base}/redrive`, sent), ({ redriven }) => `${plural(redriven, "job")} queued again.`)) again();
+    if (!pace) return;
+    const path = `${base}/redrive${query({ ...filter, ...pace })}`;
+    const done = ({ redriven }) => `${plural(redriven, "job")} ${pace.rate ? `sent again at ${pace.rate}` : "queued again"}.`;
+    if (await attempt(() => sweep("POST", path), done)) again();
   }
 
   async function purgeAll() {
@@ -124,8 +131,8 @@ export function deadPage(name, wanted) {
       },
     });
     if (!sure) return;
-    const path = `${base}${query(filter(purgeWords))}`;
-    if (await attempt(() => call("DELETE", path), ({ purged }) => `${plural(purged, "job")} forgotten.`)) again();
+    const path = `${base}${query(filter)}`;
+    if (await attempt(() => sweep("DELETE", path), ({ purged }) => `${plural(purged, "job")} forgotten.`)) again();
   }
 
   async function one(job, action) {
@@ -143,7 +150,7 @@ export function deadPage(name, wanted) {
       h("h2", { id: "errors-title" }, "What they died of",
         groups.next ? h("span", { class: "quiet" }, ` · of the newest ${count(groups.looked)}`) : null),
       h("ul", { class: "errors" }, all.map((error) => h("li", { key: error.code },
-        h("button", { type: "button", class: "plain", "aria-pressed": String(chosen.code === error.code), on: { click: () => choose({ code: chosen.code === error.code ? "" : error.code }) } },
+        h("button", { type: "button", class: "plain", "aria-pressed": String(chosen.error === error.code), on: { click: () => choose({ error: chosen.error === error.code ? "" : error.code }) } },
           h("b", null, error.code),
           gauge(error.count / Math.max(1, groups.looked), percent(error.count / Math.max(1, groups.looked)), "dead"),
           h("span", { class: "number" }, count(error.count)),
@@ -155,17 +162,9 @@ export function deadPage(name, wanted) {
     title: `Dead jobs of ${name}`,
     attach(render) {
       redraw = render;
-      pages = pager((after) => `${base}${query({ ...chosen, limit: PAGE, after })}`, redraw);
-      groups = errors(name, redraw);
+      pages = pager((after) => `${base}${query({ ...filter, limit: PAGE, after })}`, redraw);
+      groups = errors(name, among, redraw);
       groups.count(true);
-      takes("POST", "/v1/targets/{target}/dead/redrive").then(({ body, query: parameters }) => {
-        redriveWords = words(new Set([...body, ...parameters]));
-        redraw();
-      }).catch((error) => say(error.message, true));
-      takes("DELETE", "/v1/targets/{target}/dead").then(({ query: parameters }) => {
-        purgeWords = words(parameters);
-        redraw();
-      }).catch(() => {});
       let before = total();
       let ticks = 0;
       unfollow = follow(() => {
@@ -183,12 +182,13 @@ export function deadPage(name, wanted) {
         h("div", { class: "head" },
           h("div", null, h("p", { class: "quiet small" }, h("a", { href: targetLink(name) }, name)), h("h1", { tabindex: "-1" }, "Dead jobs"), h("p", { class: "quiet" }, plural(total(), "job"), filtered() ? `, shown: those ${which()}` : "")),
           none ? null : h("div", { class: "actions" },
-            heeds(redriveWords) ? h("button", { type: "button", id: "redrive-all", on: { click: redriveAll } }, filtered() ? "Redrive these" : "Redrive all") : null,
-            heeds(purgeWords) ? h("button", { type: "button", id: "purge-all", on: { click: purgeAll } }, filtered() ? "Purge these" : "Purge all") : null)),
+            h("button", { type: "button", id: "redrive-all", disabled: counting(), on: { click: redriveAll } }, filtered() ? "Redrive these" : "Redrive all"),
+            h("button", { type: "button", id: "purge-all", disabled: counting(), on: { click: purgeAll } }, filtered() ? "Purge these" : "Purge all"))),
         none ? null : groupList(),
         none ? null : h("div", { class: "filters" },
-          select("Error", "code", [["", "all"], ...new Set([...(chosen.code ? [chosen.code] : []), ...groups.groups.keys()])].map((one) => (Array.isArray(one) ? one : [one, one])), chosen.code, (event) => choose({ code: event.target.value })),
-          select("Priority", "priority", [["", "all"], ...PRIORITIES.map((one) => [one, one])], chosen.priority, (event) => choose({ priority: event.target.value }))),
+          select("Error", "error", [["", "all"], ...new Set([...(chosen.error ? [chosen.error] : []), ...groups.groups.keys()])].map((one) => (Array.isArray(one) ? one : [one, one])), chosen.error, (event) => choose({ error: event.target.value })),
+          select("Priority", "priority", [["", "all"], ...PRIORITIES.map((one) => [one, one])], chosen.priority, (event) => choose({ priority: event.target.value })),
+          select("Died", "died", DIED, chosen.died, (event) => choose({ died: event.target.value }))),
         pages.jobs.length ? jobTable(pages.jobs, {
           caption: `Dead jobs of ${name}`,
           target: false,

@@ -1,6 +1,6 @@
 // One job: its life, its request, its answer, and what can be done about it.
 
-import { call, get, segment, takes } from "./api.js";
+import { call, getExact, segment } from "./api.js";
 import { ask, attempt } from "./dialog.js";
 import { h } from "./dom.js";
 import { editAndRedrive } from "./edit.js";
@@ -40,10 +40,10 @@ function headerRows(headers) {
   return headers.length ? h("dl", { class: "headers" }, headers.map(({ name, value }) => h("div", null, h("dt", null, name), h("dd", null, value)))) : null;
 }
 
-function requestPanel(request) {
+function requestPanel(request, title, id) {
   if (!request) return null;
-  return h("section", { class: "panel", "aria-labelledby": "request-title" },
-    h("h2", { id: "request-title" }, "Request"),
+  return h("section", { class: "panel", "aria-labelledby": id },
+    h("h2", { id }, title),
     h("p", { class: "mono first-line" }, h("b", null, request.method), ` ${request.path}`),
     headerRows(request.headers ?? []),
     request.idempotency_key ? h("p", { class: "small quiet" }, "Idempotency-Key ", h("span", { class: "mono" }, request.idempotency_key)) : null,
@@ -51,15 +51,23 @@ function requestPanel(request) {
     request.body_base64 ? h("p", { class: "small quiet" }, "In base64: it is not text.") : null);
 }
 
-function answerPanel(title, result) {
+function answerPanel(result, title, id) {
   const headers = Object.entries(result.Headers ?? {}).flatMap(([name, values]) => values.map((value) => ({ name, value })));
-  return h("section", { class: "panel", "aria-labelledby": "answer-title" },
-    h("h2", { id: "answer-title" }, title),
+  return h("section", { class: "panel", key: id, "aria-labelledby": id },
+    h("h2", { id }, title, result.at ? h("span", { class: "quiet" }, " · ", h("time", { datetime: result.at, title: exact(result.at) }, time(result.at))) : null),
     h("p", { class: "mono first-line" }, h("b", null, result.StatusCode), ` ${result.StatusText ?? ""}`),
     headerRows(headers),
     body(result.ResponseBody, "The answer"),
     result.ResponseBodyBase64 ? h("p", { class: "small quiet" }, "In base64: it is not text.") : null,
     result.ResponseBodyTruncated ? h("p", { class: "small quiet" }, "It was longer; this is what is kept.") : null);
+}
+
+// What each attempt was answered, as long as the job has not succeeded; then the last answer alone.
+function answers(job) {
+  const all = job.answers ?? [];
+  if (!all.length) return job.result ? answerPanel(job.result, "Answer", "answer-title") : null;
+  const title = (answer) => (answer.question ? `Answer to question ${answer.question}` : `Answer to attempt ${answer.attempt}`);
+  return all.map((answer, index) => answerPanel(answer, title(answer), `answer-${index}`)).reverse();
 }
 
 const fact = (name, ...value) => h("div", null, h("dt", null, name), h("dd", null, ...value));
@@ -91,8 +99,8 @@ function facts(job) {
 export function jobPage(id) {
   let job = null;
   let request = null;
+  let original = null;
   let problem = null;
-  let editable = null;
   let zoomed = false;
   let timer = null;
   let gone = false;
@@ -102,11 +110,11 @@ export function jobPage(id) {
     clearTimeout(timer);
     try {
       // The request does not change while one looks; it is asked for once, and after an edit.
-      const found = await get(path(id, request ? "" : "?request=true"));
+      const found = await getExact(path(id, request ? "" : "?request=true"));
+      if (found.request || !request) original = found.original_request ?? null;
       request = found.request ?? request ?? {};
       job = found;
       problem = null;
-      if (job.error && editable === null) editable = (await takes("POST", "/v1/jobs/{id}/redrive")).body;
     } catch (error) {
       problem = error;
     }
@@ -139,7 +147,7 @@ export function jobPage(id) {
     }
   }
   async function edit() {
-    done(await editAndRedrive(job, request, editable));
+    done(await editAndRedrive(job, request));
   }
   const prioritise = async (event) => {
     const priority = event.target.value;
@@ -157,7 +165,7 @@ export function jobPage(id) {
     if (job.state !== "failed" && job.state !== "expired") return null;
     return [
       h("button", { type: "button", id: "redrive", class: "strong", on: { click: redrive } }, "Redrive"),
-      editable?.size ? h("button", { type: "button", id: "edit", on: { click: edit } }, "Edit and redrive") : null,
+      request?.method ? h("button", { type: "button", id: "edit", on: { click: edit } }, "Edit and redrive") : null,
       h("button", { type: "button", id: "purge", on: { click: purge } }, "Purge"),
     ];
   }
@@ -189,8 +197,9 @@ export function jobPage(id) {
         }),
         history(job),
         h("div", { class: "columns" },
-          requestPanel(request?.method ? request : null),
-          (job.answers ?? []).length > 1 ? job.answers.map((answer, index) => answerPanel(`Answer ${answer.attempt ?? index + 1}`, answer)) : job.result ? answerPanel("Answer", job.result) : null),
+          requestPanel(request?.method ? request : null, original ? "Request, as it was changed" : "Request", "request-title"),
+          requestPanel(original, "Request, as it came", "original-title"),
+          answers(job)),
       ];
     },
   };

@@ -1,8 +1,8 @@
-// Why a target stands still, and what its limits have left. What a daemon does not tell is left out.
+// Why a target stands still, and what its limits have left.
 
 import { gauge } from "./chart.js";
 import { h } from "./dom.js";
-import { count, duration, percent, plural, rate, time, until } from "./format.js";
+import { count, duration, percent, plural, rate, until } from "./format.js";
 import { waiting } from "./live.js";
 
 const WORDS = {
@@ -20,16 +20,6 @@ const WORDS = {
 // A pause that is over in a moment is how a target and its limits get along; nobody has to see to it.
 const SHORT_S = 10;
 
-const breakerOf = (target) => {
-  const breaker = target.breaker;
-  return typeof breaker === "string" ? { state: breaker } : breaker ?? null;
-};
-
-export const breakerIsOpen = (target) => {
-  const breaker = breakerOf(target);
-  return breaker ? !["closed", undefined].includes(breaker.state) : false;
-};
-
 // In two words and a sentence: how it is, since when, until when.
 export function standing(target) {
   const { blocked, limit } = target;
@@ -44,9 +34,9 @@ export function standing(target) {
   }
   const short = on === "refused" && blocked?.until && Date.parse(blocked.until) - Date.now() < SHORT_S * 1000;
   const [word, tone] = short ? ["Short pause", "calm"] : WORDS[on] ?? [on, "warn"];
-  const when = blocked?.until && !target.paused ? until(blocked.until) : "";
-  const since = blocked?.since ? `since ${time(blocked.since)}` : "";
-  const limitName = blocked?.limit && blocked.limit !== target.name ? `by ${blocked.limit}` : "";
+  const due = blocked?.until && !target.paused ? until(blocked.until) : "";
+  const when = on === "breaker" ? due.replace(/^until /, "next try at ") : due;
+  const limitName = [blocked?.window, blocked?.limit && `of ${blocked.limit}`].filter(Boolean).join(" ");
   const why = {
     rate: limit ? `${limit.rate} is sent, and that is all it may have.` : "",
     concurrency: limit ? `${count(target.in_flight)} of ${count(limit.max_concurrent)} requests are under way; the next one waits for an answer.` : "",
@@ -55,7 +45,7 @@ export function standing(target) {
     breaker: "Too many failures in a row; one job at a time tries whether it is back.",
   }[on] ?? "";
   // Rate and concurrency come and go many times a second: their time says nothing.
-  const moments = tone === "calm" ? "" : [limitName, since, when].filter(Boolean).join(", ");
+  const moments = tone === "calm" ? "" : [limitName, when].filter(Boolean).join(", ");
   return { word, tone, when: moments, why };
 }
 
@@ -85,90 +75,83 @@ export function needs(target) {
   return found;
 }
 
-const leftOf = (limit) => limit.left ?? limit.remaining;
-const resetOf = (limit) => limit.resets_at ?? limit.until ?? limit.free_at;
-
 const row = (name, ...value) => h("li", null, h("span", { class: "limit-name" }, name), h("div", { class: "limit-value" }, ...value));
 
-function meter(name, limit, all) {
-  const left = leftOf(limit);
-  if (left === undefined || left === null) return row(name, "in force");
+const at = (moment) => until(moment).replace(/^until /, "at ");
+
+// What is left of so many. Some of it may be for HIGH alone.
+function meter(name, all, { left, reserved_high: reserved = 0 }, then) {
   const share = all ? left / all : 0;
-  const reset = resetOf(limit);
   return row(name,
     gauge(share, `${percent(share)} left`, share < 0.1 ? "low" : ""),
     h("span", { class: "limit-left" }, h("b", null, count(left)), ` of ${count(all)} left`,
-      limit.reserved_high ? h("span", { class: "quiet" }, `, ${count(limit.reserved_high)} of them for HIGH`) : null,
-      reset ? h("span", { class: "quiet" }, ` · ${left > 0 ? "resets" : "next"} ${until(reset).replace(/^until /, "at ")}`) : null));
+      reserved && left ? h("span", { class: left > reserved ? "quiet" : "warn" }, left > reserved ? `, ${count(reserved)} for HIGH only` : ", for HIGH only") : null,
+      then ? h("span", { class: "quiet" }, ` · ${then}`) : null));
 }
 
-const countOf = (limit) => limit.count ?? Number(String(limit.limit ?? limit.window ?? "").split("/")[0]);
-const nameOf = (limit) => limit.limit ?? limit.window ?? limit.name ?? `${count(limit.count)}/${limit.per}`;
-
-function windowsAndQuota(limit) {
+function ceilings({ windows = [], quota }) {
   return [
-    (limit.windows ?? []).map((window) => meter(`Window ${typeof window === "string" ? window : nameOf(window)}`, window, countOf(window))),
-    limit.quota ? meter(`Quota ${count(limit.quota.count)} a ${limit.quota.per}${limit.quota.timezone ? `, ${limit.quota.timezone}` : ""}`, limit.quota, limit.quota.count) : null,
+    windows.map((window) => meter(`Window ${window.window}`, parseInt(window.window, 10), window, window.free_again_at ? `next ${at(window.free_again_at)}` : "")),
+    quota ? meter(`Quota ${count(quota.count)} a ${quota.per}, ${quota.timezone}`, quota.count, quota, `full again ${at(quota.resets_at)}`) : null,
   ];
 }
 
-function oneLimit(name, limit, inFlight) {
-  const places = limit.max_concurrent;
-  const used = limit.in_flight ?? inFlight;
-  const force = limit.rate_in_force_per_second ?? limit.adaptive?.rate_per_second;
+function places(most, used, held) {
+  if (!most) return null;
+  return row("Under way",
+    gauge((used + held) / most, `${count(used)} of ${count(most)} places taken`),
+    h("span", { class: "limit-left" }, h("b", null, count(used)), ` of ${count(most)} places`,
+      held ? h("span", { class: "quiet" }, `, ${count(held)} more kept for ${held === 1 ? "a request" : "requests"} that timed out and may still run`) : null));
+}
+
+function ownLimit({ limit, in_flight: used, rate_in_force_per_second: force, breaker_open: open }) {
+  const slowed = force !== null && Math.abs(force - limit.rate_per_second) > 1e-6;
   return [
-    row(name, h("b", null, limit.rate),
+    row("Rate", h("b", null, limit.rate),
       h("span", { class: "quiet" }, limit.burst > 1 ? ` · burst ${count(limit.burst)}` : " · no burst"),
-      force !== undefined && force !== limit.rate_per_second ? h("span", { class: "warn" }, ` · ${rate(force)} in force now`) : null),
-    places ? row("Under way",
-      used === undefined ? null : gauge(used / places, `${count(used)} of ${count(places)} places taken`),
-      h("span", { class: "limit-left" }, used === undefined ? `${count(places)} at a time` : [h("b", null, count(used)), ` of ${count(places)} places`])) : null,
-    windowsAndQuota(limit),
+      slowed ? h("span", { class: "warn" }, ` · ${rate(force)} in force now`) : null,
+      force === null ? h("span", { class: "warn" }, " · nothing may be sent now") : null),
+    places(limit.max_concurrent, used, limit.held_places ?? 0),
+    ceilings(limit),
+    row("Breaker", open ? h("b", { class: "bad" }, "open: one job at a time tries") : "closed"),
+  ];
+}
+
+function sharedLimit(limit) {
+  return [
+    row(`Shared ${limit.name}`, limit.rate ? h("b", null, limit.rate) : h("span", { class: "quiet" }, "no rate"), h("span", { class: "quiet" }, " · with other targets")),
+    places(limit.max_concurrent, limit.in_flight, limit.held_places ?? 0),
+    ceilings(limit),
   ];
 }
 
 // Every limit in force, its own first.
 export function limitsPanel(target) {
-  const shared = target.limits ?? target.shared_limits ?? target.share ?? [];
-  const named = Array.isArray(shared) ? shared : Object.entries(shared).map(([name, limit]) => ({ name, ...limit }));
-  const breaker = breakerOf(target);
-  if (!target.limit && !named.length && !breaker) return null;
+  if (!target.limit) return null;
+  const held = target.held_back_by;
   return h("section", { class: "panel", "aria-labelledby": "limits-title" },
     h("h2", { id: "limits-title" }, "Limits in force"),
-    target.held_back_by ? h("p", { class: "note" }, `${percent(target.held_back_by.share)} of the last ${duration(target.held_back_by.over_seconds)} held back by ${target.held_back_by.hint}.`) : null,
-    h("ul", { class: "limits" },
-      target.limit ? oneLimit("Rate", target.limit, target.in_flight) : null,
-      named.filter((limit) => typeof limit === "object").map((limit) => oneLimit(`Shared ${limit.name}`, limit)),
-      breaker ? row("Breaker",
-        h("b", { class: breakerIsOpen(target) ? "bad" : "" }, String(breaker.state).replace(/_/g, " ")),
-        breaker.failures ? h("span", { class: "quiet" }, ` · ${plural(breaker.failures, "failure")} in a row`) : null,
-        breaker.until ?? breaker.probe_at ? h("span", { class: "quiet" }, ` · tries ${until(breaker.until ?? breaker.probe_at).replace(/^until /, "at ")}`) : null) : null));
+    held ? h("p", { class: "note" }, `${percent(held.share)} of the last ${duration(held.over_seconds)} held back by ${held.hint}.`) : null,
+    h("ul", { class: "limits" }, ownLimit(target), target.share.map(sharedLimit)));
 }
 
-// Minutes since midnight: of "08:30", or of a time of today in the schedule's own zone.
-function minutes(text) {
-  const plain = /^(\d{1,2}):(\d{2})$/.exec(text) ?? /T(\d{2}):(\d{2})/.exec(text);
-  return plain ? Number(plain[1]) * 60 + Number(plain[2]) : null;
-}
-
-// Today as a strip from midnight to midnight: what may be sent when.
-export function scheduleStrip(target, now = new Date()) {
-  const schedule = target.schedule;
-  const parts = Array.isArray(schedule) ? schedule : schedule?.today;
-  if (!parts?.length) return null;
-  const zone = schedule.timezone ?? parts.find((part) => part.timezone)?.timezone;
-  let here;
-  try {
-    here = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(now);
-  } catch {
-    here = null;
-  }
-  const spans = parts.map((part) => ({ ...part, start: minutes(part.from) ?? 0, end: minutes(part.to) || 1440 }));
-  const word = (part) => (part.closed ? "closed" : part.rate);
+// Today as a strip from midnight to midnight, drawn to scale: what may be sent when.
+export function scheduleStrip({ schedule }, now = Date.now()) {
+  if (!schedule?.today.length) return null;
+  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: schedule.timezone });
+  const parts = schedule.today.map((part) => ({ ...part, begin: Date.parse(part.from), end: Date.parse(part.to) }));
+  const midnight = parts[0].begin;
+  const length = parts[parts.length - 1].end - midnight;
+  const place = (moment) => (100 * (moment - midnight)) / length;
+  const told = (moment) => (moment === midnight + length ? "24:00" : clock.format(moment));
+  const word = (part) => part.rate ?? "closed";
+  const words = (part) => `${told(part.begin)} to ${told(part.end)}: ${word(part)}`;
+  const current = parts.find((part) => now >= part.begin && now < part.end);
   return h("section", { class: "panel", "aria-labelledby": "schedule-title" },
-    h("h2", { id: "schedule-title" }, "Today's schedule", zone ? h("span", { class: "quiet" }, ` · ${zone}`) : null),
-    h("div", { class: "strip", role: "img", "aria-label": spans.map((part) => `${part.from} to ${part.to}: ${word(part)}`).join("; ") },
-      spans.map((part) => h("span", { class: part.closed ? "closed" : "open", css: { "--from": `${part.start / 14.4}%`, "--for": `${(part.end - part.start) / 14.4}%` } }, h("span", null, word(part)))),
-      here ? h("span", { class: "now", css: { "--from": `${minutes(here) / 14.4}%` } }) : null),
-    h("div", { class: "axis", "aria-hidden": "true" }, ["00", "06", "12", "18", "24"].map((hour) => h("span", null, `${hour}:00`))));
+    h("h2", { id: "schedule-title" }, "Today's schedule", h("span", { class: "quiet" }, ` · ${schedule.timezone}`)),
+    h("div", { class: "strip", role: "img", "aria-label": parts.map(words).join("; ") },
+      parts.map((part) => h("span", { class: part.rate ? "open" : "closed", title: words(part), css: { "--from": `${place(part.begin)}%`, "--for": `${place(part.end) - place(part.begin)}%` } }, h("span", null, word(part)))),
+      current ? h("span", { class: "now", css: { "--from": `${place(now)}%` } }) : null),
+    h("div", { class: "axis", "aria-hidden": "true" }, [0, 6, 12, 18, 24].map((hour) => h("span", null, hour === 24 ? "24:00" : clock.format(midnight + (length * hour) / 24)))),
+    current ? h("p", { class: "small quiet" }, `Now, ${clock.format(now)}: ${word(current)}, until ${told(current.end)}.`) : null);
 }

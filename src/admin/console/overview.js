@@ -3,7 +3,7 @@
 import { sparkline } from "./chart.js";
 import { h, joined } from "./dom.js";
 import { brief, count, duration, plural, rate } from "./format.js";
-import { breakerIsOpen, needs, pill, standing } from "./limits.js";
+import { needs, pill, standing } from "./limits.js";
 import { live, sorted, waiting } from "./live.js";
 
 const PRIORITIES = ["HIGH", "NORMAL", "BATCH"];
@@ -37,7 +37,7 @@ function card(target) {
   const state = standing(target);
   const series = live.series.get(target.name) ?? { sent: [] };
   const id = `target-${target.name}`;
-  const limit = target.limit?.rate_in_force_per_second ?? target.limit?.rate_per_second;
+  const limit = target.rate_in_force_per_second ?? target.limit?.rate_per_second;
   return h("article", { class: "card", key: target.name, "aria-labelledby": id },
     h("div", { class: "who" },
       h("h2", { id }, h("a", { href: targetLink(target.name) }, target.name)),
@@ -54,7 +54,7 @@ function card(target) {
       fact("To be retried", target.waiting, `#/jobs?target=${encodeURIComponent(target.name)}&state=waiting`),
       target.verifying ? fact("Verifying", target.verifying, `#/jobs?target=${encodeURIComponent(target.name)}&state=verifying`) : null,
       fact("Dead", target.dead, targetLink(target.name, "/dead"), "bad"),
-      breakerIsOpen(target) ? h("div", null, h("dt", null, "Breaker"), h("dd", { class: "bad" }, "open")) : null));
+      target.breaker_open ? h("div", null, h("dt", null, "Breaker"), h("dd", { class: "bad" }, "open")) : null));
 }
 
 function fact(name, number, href, look = "") {

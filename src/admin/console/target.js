@@ -60,7 +60,7 @@ export function targetPage(name) {
       }
       const state = standing(target);
       const series = live.series.get(name) ?? { sent: [], failed: [], HIGH: [], NORMAL: [], BATCH: [] };
-      const limit = target.limit?.rate_in_force_per_second ?? target.limit?.rate_per_second;
+      const limit = target.rate_in_force_per_second ?? target.limit?.rate_per_second;
       return [
         h("div", { class: "head" },
           h("div", null, head, h("p", { class: "quiet url" }, target.url ?? "not configured any more")),

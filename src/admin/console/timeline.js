@@ -169,7 +169,7 @@ export function history(job) {
   const lines = events.flatMap((event, index) => {
     // Told with what it follows, or what follows it.
     if (CALLED_BACK[events[index + 1]?.event] && (event.event === "sent" || event.event === "asked")) return [];
-    if (event.event === "waiting" && ["refused", "unknown"].includes(events[index - 1]?.event)) return [];
+    if (event.event === "waiting" && ["refused", "unknown", "answered"].includes(events[index - 1]?.event)) return [];
     const moment = at(event);
     const gap = (moment - before) / 1000;
     before = moment;

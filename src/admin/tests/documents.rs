@@ -6,7 +6,7 @@ use super::world::{World, failed, id, record};
 use crate::admin::openapi;
 
 /// CONTRACT §6.
-const CONTRACT: [&str; 21] = [
+const CONTRACT: [&str; 22] = [
     "GET /",
     "GET /metrics",
     "GET /healthz",
@@ -25,7 +25,8 @@ const CONTRACT: [&str; 21] = [
     "POST /v1/targets/{target}/dead/redrive",
     "POST /v1/reload",
     "GET /v1/events",
-    // Beyond it: what the commands `jobs show` and `dead purge` ask for.
+    // Beyond it: what the commands `plan`, `jobs show` and `dead purge` ask for.
+    "GET /v1/targets/{target}/plan",
     "GET /v1/jobs/{id}",
     "DELETE /v1/jobs/{id}",
     // For the console.

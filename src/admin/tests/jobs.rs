@@ -108,7 +108,7 @@ async fn commands_reach_the_loop_and_answer_with_the_job() {
         commands(&world),
         [
             JobCommand::Reprioritize { job: id(1), priority: Priority::High },
-            JobCommand::Redrive { job: id(1) },
+            JobCommand::Redrive { job: id(1), edit: None },
             JobCommand::Cancel {
                 job: id(2),
                 even_if_tried: true,

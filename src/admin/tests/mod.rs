@@ -7,6 +7,8 @@ mod health;
 mod jobs;
 mod on_disk;
 mod pages;
+mod plan;
+mod redrive;
 mod step_functions;
 mod targets;
 mod world;

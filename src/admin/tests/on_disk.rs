@@ -99,11 +99,11 @@ async fn dead_jobs_are_filtered_and_counted_by_what_they_died_of() {
     });
     let list =
         async |query: &str| ids(&world.get(&format!("/v1/targets/erp/dead?{query}")).await.json());
-    assert_eq!(list("code=Tollgate.Http.404").await, names([9, 8, 7]));
-    assert_eq!(list("code=Tollgate.DeadlineExceeded").await, names([10]));
+    assert_eq!(list("error=Tollgate.Http.404").await, names([9, 8, 7]));
+    assert_eq!(list("error=Tollgate.DeadlineExceeded").await, names([10]));
     assert_eq!(list("priority=high").await, names([10]));
-    assert_eq!(list("priority=HIGH&code=Tollgate.Http.404").await, names([]));
-    assert_eq!(list("code=nonsense").await, names([]));
+    assert_eq!(list("priority=HIGH&error=Tollgate.Http.404").await, names([]));
+    assert_eq!(list("error=nonsense").await, names([]));
 
     let counted = world.get("/v1/targets/erp/dead/errors").await.json();
     assert_eq!((&counted["looked_at"], &counted["next"]), (&4.into(), &Value::Null));
@@ -113,6 +113,10 @@ async fn dead_jobs_are_filtered_and_counted_by_what_they_died_of() {
     assert_eq!(rejected, (&"Tollgate.Http.404".into(), &3.into(), &"failed".into()));
     assert_eq!(late, (&"Tollgate.DeadlineExceeded".into(), &1.into(), &"expired".into()));
     assert_eq!(all[0]["example"], id(9).to_string());
+    let few = "/v1/targets/erp/dead/errors?priority=high&older_than=0s&newer_than=36500d";
+    let few = world.get(few).await.json();
+    assert_eq!((&few["looked_at"], few["errors"].as_array().unwrap().len()), (&4.into(), 1));
+    assert_eq!(few["errors"][0]["code"], "Tollgate.DeadlineExceeded");
     world.get("/v1/targets/erp/dead/errors?after=x").await.problem(400);
     let none = world.get("/v1/targets/shop/dead/errors").await.json();
     assert_eq!((&none["looked_at"], &none["next"]), (&0.into(), &Value::Null));

@@ -20,23 +20,26 @@ use crate::admin::held_back::Recent;
 use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
 use crate::auth::Access;
+use crate::broker::calendar::Schedule;
 use crate::broker::change::Counts;
+use crate::broker::forecast::{self, Gate, Hold};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
-    BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
+    BlockedOn, CommandError, DeadFilter, Input, JobCommand, Reply, ReplyTo, TargetView,
+    UnknownTarget,
 };
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
 use crate::broker::payload::{self, Answer};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::step_functions::Health;
-use crate::store::{DeadFilter, DeathTally, Filter, JobRecord, Options, Space, Store};
+use crate::store::{DeathTally, Filter, JobRecord, Options, Space, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -50,11 +53,9 @@ pub(super) fn now() -> Now {
 fn policy() -> Policy {
     let few = |n| NonZeroU32::new(n).unwrap();
     Policy {
-        limit: Limit {
-            rate: Rate::new(few(10), Duration::from_secs(1)).unwrap(),
-            burst: few(2),
-            max_concurrent: few(4),
-        },
+        limit: Limit::plain(Rate::new(few(10), Duration::from_secs(1)).unwrap(), few(2), few(4)),
+        share: Vec::new(),
+        tempo: Tempo::default(),
         retry: Retry {
             max_attempts: few(5),
             min_backoff: Duration::from_secs(1),
@@ -63,8 +64,25 @@ fn policy() -> Policy {
         },
         max_deferrals: few(20),
         max_queued: 1_000,
+        outcomes: Default::default(),
         on_group_failure: Default::default(),
         weights: Default::default(),
+    }
+}
+
+fn forecast(gate: Gate) -> forecast::Limits {
+    let Policy { limit, max_deferrals, .. } = policy();
+    forecast::Limits {
+        now: now().wall,
+        gate,
+        bucket: forecast::Bucket { rate: limit.rate, burst: limit.burst, tokens: 0.0 },
+        shared: Vec::new(),
+        windows: Vec::new(),
+        quotas: Vec::new(),
+        concurrency: forecast::Concurrency { max: limit.max_concurrent, in_flight: 4, mean: None },
+        schedule: Schedule::default(),
+        lasting: Duration::ZERO,
+        max_deferrals,
     }
 }
 
@@ -88,11 +106,17 @@ pub(in crate::admin) fn target_view() -> TargetView {
         id: ERP,
         name: "erp".into(),
         policy: Some(policy()),
+        dead_fill: None,
         counts,
         oldest: [ago(1), ago(30), ago(3_600)],
         in_flight: 4,
         paused: false,
         blocked: Some((BlockedOn::Rate, Some(now().mono + Duration::from_millis(100)))),
+        rate: Some(policy().limit.rate),
+        breaker_open: false,
+        forecast: Arc::new(forecast(Gate::Open)),
+        blocked_by: None,
+        blocked_window: None,
         blocked_for,
     }
 }
@@ -109,6 +133,7 @@ pub(super) fn view() -> View {
         in_flight: 0,
         paused: true,
         blocked: Some((BlockedOn::Paused, None)),
+        forecast: Arc::new(forecast(Gate::Shut(Hold::Paused))),
         blocked_for: [Duration::ZERO; BlockedOn::ALL.len()],
         ..target_view()
     };
@@ -116,11 +141,12 @@ pub(super) fn view() -> View {
         id: GONE,
         name: "gone".into(),
         policy: None,
+        forecast: Arc::new(forecast(Gate::Shut(Hold::NotConfigured))),
         paused: false,
         blocked: None,
         ..shop.clone()
     };
-    View { now: now(), targets: vec![shop, gone, target_view()] }
+    View { now: now(), targets: vec![shop, gone, target_view()], limits: Vec::new() }
 }
 
 fn directory() -> Directory {
@@ -132,6 +158,7 @@ fn directory() -> Directory {
             headers: HeaderMap::new(),
             listen: None,
             policy: policy(),
+            asking: Default::default(),
         }))
     };
     Directory::new([
@@ -161,6 +188,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         first_sent_at: None,
         max_attempts: None,
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
         group: None,
         flow: None,
         tag: Default::default(),
@@ -264,10 +292,18 @@ impl Records for Shelf {
         Ok(self.requests.lock().unwrap().get(&id).cloned())
     }
 
+    fn original(&self, _: JobId) -> Result<Option<payload::Request>, ReadError> {
+        Ok(None)
+    }
+
+    fn attempts(&self, _: JobId) -> Result<Vec<crate::store::Attempt>, ReadError> {
+        Ok(Vec::new())
+    }
+
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
         self.walk(false, after, limit, |job| {
             filter.target.is_none_or(|target| target == job.header.target)
-                && filter.state.is_none_or(|state| state == job.place.state())
+                && filter.state.is_none_or(|state| state == job.header.state_in(&job.place))
                 && filter.priority.is_none_or(|priority| priority == job.header.priority)
         })
     }
@@ -280,12 +316,18 @@ impl Records for Shelf {
         limit: usize,
     ) -> Result<Part, ReadError> {
         self.walk(true, after, limit, |job| {
-            let Place::Ended { end, .. } = job.place else { return false };
-            end.is_dead() && job.header.target == target && filter.allows(&job.header, end)
+            matches!(job.place, Place::Ended { end, .. } if end.is_dead())
+                && job.header.target == target
+                && filter.fits(&job.header, &job.place)
         })
     }
 
-    fn deaths(&self, _: TargetId, _: Option<&str>) -> Result<DeathTally, ReadError> {
+    fn deaths(
+        &self,
+        _: TargetId,
+        _: &DeadFilter,
+        _: Option<&str>,
+    ) -> Result<DeathTally, ReadError> {
         self.sound().map(|()| DeathTally::default())
     }
 

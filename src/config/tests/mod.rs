@@ -1,6 +1,8 @@
 //! The configuration from outside: text in, configuration or errors out.
 
 mod access;
+mod calendar;
+mod feedback;
 mod hostile;
 mod messages;
 mod secrets;

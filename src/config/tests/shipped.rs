@@ -65,10 +65,16 @@ fn the_defaults_are_those_that_users_were_promised() {
          max_body: 262144, drain_timeout: 30s, tls: None } Store { path: \"data/tollgate.redb\", cache: 67108864, \
          retention: 86400s, min_free_disk: 268435456 } Telemetry { log: \"info\", \
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
-         burst: 1, max_concurrent: 10 }, retry: Retry { max_attempts: 5, min_backoff: 1s, \
+         burst: 1, max_concurrent: 10, hold_after_timeout: 30s, \
+         ceilings: Ceilings { windows: [], quota: None, reserve_high: Reserve(0) } }, share: [], \
+         tempo: Tempo { schedule: Schedule { entries: [] }, lasting: 30s, \
+         breaker: Settings { failures: 10, probe_every: 10s }, adaptive: None }, \
+         retry: Retry { max_attempts: 5, min_backoff: 1s, \
          max_backoff: 300s, max_retry_duration: 86400s }, max_deferrals: 20, \
-         max_queued: 1000000, \
-         on_group_failure: Continue, weights: Weights({}) }"
+         max_queued: 1000000, on_group_failure: Continue, weights: Weights({}), \
+         outcomes: Outcomes { delivery: AtLeastOnce, \
+         completion: Completion { every: 10s, timeout: 3600s }, \
+         dead_retention: DeadRetention { age: None, count: None, size: None } } }"
     );
 }
 
@@ -79,8 +85,12 @@ fn the_shipped_configuration_shows_every_key() {
     let mut in_table = String::new();
     let mut shown: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
-        if let Some(header) = line.trim_start_matches("# ").strip_prefix('[') {
-            in_table = header.trim_end_matches(']').replace("erp", "NAME");
+        if let Some(header) = line.trim_start_matches(['#', ' ', '[']).strip_suffix(']')
+            && !header.contains('=')
+            && !header.is_empty()
+        {
+            in_table =
+                header.trim_end_matches(']').replace("erp", "NAME").replace("mainframe", "NAME");
         }
         if let Some((key, _)) = line.trim_start_matches(['#', ' ']).split_once(" = ") {
             shown.push((in_table.clone(), key.to_owned()));
@@ -90,9 +100,13 @@ fn the_shipped_configuration_shows_every_key() {
         "auth",
         "tls",
         "targets",
+        "limits",
         "limit",
         "priority",
         "retry",
+        "verify",
+        "response",
+        "completion",
         "fairness",
         "server",
         "step_functions",
@@ -101,6 +115,10 @@ fn the_shipped_configuration_shows_every_key() {
         "sources",
         "sqs",
         "activity",
+        "quota",
+        "adaptive",
+        "breaker",
+        "schedule",
     ];
     for words in vocabulary::ALL {
         for key in words.known.iter().filter(|key| !tables.contains(key)) {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
+use crate::broker::policy::LimitName;
 use crate::config::{Listen, LogFormat};
 
 #[test]
@@ -79,6 +80,8 @@ fn both_ends_of_every_range_are_in_it_and_the_next_is_not() {
         ("max_queued", "1", "0", "1_000_000_000", "1_000_000_001"),
         ("limit.burst", "1", "0", "1_000_000", "1_000_001"),
         ("limit.max_concurrent", "1", "0", "65_536", "65_537"),
+        ("limit.hold_after_timeout", "\"0s\"", "\"-1s\"", "\"1d\"", "\"25h\""),
+        ("limit.reserve_high", "0", "-0.01", "0.99", "1"),
         ("priority.max_deferrals", "1", "0", "1_000_000", "1_000_001"),
         ("retry.max_attempts", "1", "0", "1_000_000", "1_000_001"),
         ("retry.max_retry_duration", "\"1s\"", "\"999ms\"", "\"366d\"", "\"366d 1ns\""),
@@ -303,5 +306,53 @@ fn the_store_is_a_file() {
         ("a\\u0000b", "holds a NUL character"),
     ] {
         assert!(fault(&with(path)).contains(expected), "{path}: {}", fault(&with(path)));
+    }
+}
+
+#[test]
+fn windows_are_hard_ceilings_and_no_two_are_alike() {
+    let erp = erp("limit.windows = [\"100/min\", \"5000/d\"]\nlimit.reserve_high = 0.25\n");
+    let ceilings = &erp.policy.limit.ceilings;
+    let windows = ceilings.windows.iter().map(|rate| (rate.count().get(), rate.per().as_secs()));
+    assert!(windows.eq([(100, 60), (5_000, 86_400)]));
+    assert_eq!(ceilings.reserve_high.of(100), 25);
+    for (windows, expected) in [
+        ("[\"100/min\", \"50/60s\"]", "two windows of 1m; only the smaller would count"),
+        ("[\"1/1ms\"]", "a window can be \"10ms\" wide at least"),
+        ("[\"a\"]", "is not a rate"),
+    ] {
+        let fault = erp_fault(&format!("limit.windows = {windows}\n"));
+        assert!(fault.contains(expected), "{fault}");
+    }
+}
+
+#[test]
+fn a_shared_limit_needs_only_one_of_its_keys() {
+    let config = good(&format!(
+        "{ERP}share = [\"big\", \"small\"]\n[limits.big]\nmax_concurrent = 8\n\
+         [limits.small]\nrate = \"12/s\"\nburst = 3\n"
+    ));
+    let names = config.targets["erp"].policy.share.iter().map(LimitName::as_str);
+    assert!(names.eq(["big", "small"]));
+    let big = &config.limits[&LimitName::new("big")];
+    assert_eq!((big.pace, big.max_concurrent), (None, Some(number(8))));
+    let small = &config.limits[&LimitName::new("small")];
+    assert_eq!(small.pace.unwrap().burst, number(3));
+    assert_eq!(small.max_concurrent, None);
+}
+
+#[test]
+fn a_shared_limit_that_cannot_work_is_an_error() {
+    for (more, expected) in [
+        ("[limits.big]\n", "limits.big: limits nothing; add rate, max_concurrent, windows"),
+        ("[limits.big]\nburst = 3\nmax_concurrent = 1\n", "says nothing without a rate"),
+        ("[limits.erp]\nmax_concurrent = 3\n", "limits.erp: a target has this name already"),
+        ("[limits.\"a b\"]\nmax_concurrent = 3\n", "not a limit's name"),
+        ("share = [\"bgi\"]\n[limits.big]\nrate = \"1/s\"\n", "did you mean \"big\"?"),
+        ("share = [\"x\"]\n", "there is no limit of the name \"x\""),
+        ("share = [\"b\", \"b\"]\n[limits.b]\nrate = \"1/s\"\n", "\"b\" is here twice"),
+    ] {
+        let fault = fault(&format!("{ERP}{more}"));
+        assert!(fault.contains(expected), "{more}: {fault}");
     }
 }

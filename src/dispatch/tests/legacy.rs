@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Report, Request};
-use crate::broker::policy::{Limit, Policy, Rate, Retry};
+use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::config::Target;
 use crate::dispatch::{Dispatcher, Outgoing};
 
@@ -194,11 +195,9 @@ pub(super) fn target(url: &str) -> Target {
         headers: HeaderMap::new(),
         listen: None,
         policy: Policy {
-            limit: Limit {
-                rate: Rate::new(one, Duration::from_secs(1)).unwrap(),
-                burst: one,
-                max_concurrent: one,
-            },
+            limit: Limit::plain(Rate::new(one, Duration::from_secs(1)).unwrap(), one, one),
+            share: Vec::new(),
+            tempo: Tempo::default(),
             retry: Retry {
                 max_attempts: one,
                 min_backoff: Duration::ZERO,
@@ -207,9 +206,11 @@ pub(super) fn target(url: &str) -> Target {
             },
             max_deferrals: one,
             max_queued: 1,
+            outcomes: Default::default(),
             on_group_failure: Default::default(),
             weights: Default::default(),
         },
+        asking: Default::default(),
     }
 }
 
@@ -224,7 +225,11 @@ pub(super) fn post(path: &str, body: impl Into<Bytes>) -> Request {
 pub(super) const JOB: JobId = JobId(0x0197_a3b0_6d1e_7c55_b1b2_6f5a_4f0c_9e11);
 
 pub(super) fn outgoing(request: &Request) -> Outgoing<'_> {
-    Outgoing { id: JOB, attempt: 1, priority: Priority::High, request }
+    outgoing_for(request, &Aim::Work)
+}
+
+pub(super) fn outgoing_for<'a>(request: &'a Request, aim: &'a Aim) -> Outgoing<'a> {
+    Outgoing { id: JOB, attempt: 1, priority: Priority::High, request, aim, number: 1 }
 }
 
 /// One that trusts the certificate of these tests, and no other.

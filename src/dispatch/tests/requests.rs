@@ -181,7 +181,9 @@ async fn attempts_of_a_job_share_its_key_and_its_trace() {
     let legacy = Legacy::answering(OK).await;
     let (dispatcher, target, request) = (dispatcher(), legacy.target(), get("/"));
     for (attempt, priority) in [(1, Priority::High), (2, Priority::Normal), (7, Priority::Batch)] {
-        dispatcher.attempt(&target, Outgoing { attempt, priority, ..outgoing(&request) }).await;
+        dispatcher
+            .attempt(&target, Outgoing { attempt, number: attempt, priority, ..outgoing(&request) })
+            .await;
     }
     let requests = legacy.seen().requests;
     let all = |name| requests.iter().map(|(_, got)| header(got, name).unwrap()).collect::<Vec<_>>();

@@ -22,6 +22,7 @@ fn record(place: Place, what: Vec<Happening>) -> JobRecord {
             first_sent_at: None,
             max_attempts: None,
             owed: crate::broker::job::Owed::Nothing,
+            course: Default::default(),
             group: None,
             flow: None,
             tag: Default::default(),
@@ -45,6 +46,7 @@ fn answer(content_type: Option<&str>, body: &'static [u8]) -> Answer {
             .collect(),
         body: Bytes::from_static(body),
         truncated: false,
+        ..Answer::default()
     }
 }
 

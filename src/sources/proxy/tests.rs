@@ -66,6 +66,7 @@ fn answer(status: u16, headers: &[(&str, &[u8])], body: &'static [u8]) -> Answer
         headers: headers.iter().map(line).collect(),
         body: Bytes::from_static(body),
         truncated: false,
+        ..Answer::default()
     }
 }
 

@@ -22,6 +22,7 @@ fn answer(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         headers: vec![("content-type".into(), Bytes::from(content_type.to_owned()))],
         body: Bytes::from(body.into()),
         truncated: false,
+        ..Answer::default()
     }
 }
 

@@ -7,34 +7,23 @@ use std::collections::BTreeMap;
 use redb::ReadTransaction;
 
 use super::{Found, LOOKED_AT, Walk, graves};
-use crate::broker::job::{End, Header, JobId, Place, Priority, TargetId};
+use crate::broker::io::DeadFilter;
+use crate::broker::job::{End, JobId, Place, TargetId};
 use crate::broker::time::Wall;
 use crate::store::codec::decode;
 use crate::store::cursor::{Cursor, Index};
 use crate::store::error::Result;
+use crate::store::load::Grave;
 use crate::store::record::{Filter, Page};
 use crate::store::tables::DEAD;
-
-/// Which dead jobs; `None` means any.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadFilter {
-    /// As callers see it, e.g. `Tollgate.Http.404`.
-    pub code: Option<String>,
-    pub priority: Option<Priority>,
-}
-
-impl DeadFilter {
-    pub fn allows(&self, header: &Header, end: End) -> bool {
-        self.priority.is_none_or(|wanted| wanted == header.priority)
-            && self.code.as_ref().is_none_or(|wanted| end.code().as_ref() == Some(wanted))
-    }
-}
 
 /// What one stretch of the dead died of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeathTally {
     /// Most frequent first.
     pub deaths: Vec<Deaths>,
+    /// How many dead jobs it has, be they counted or not.
+    pub looked_at: u64,
     /// Where the next stretch begins; `None` at the end.
     pub next: Option<Cursor>,
 }
@@ -61,26 +50,30 @@ pub(in crate::store) fn dead(
     let any = Filter::default();
     let mut walk = Walk::new(txn, &any, after, limit, LOOKED_AT)?;
     walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
-        let (header, place): (Header, Place) = decode("dead", value)?;
-        let Place::Ended { end, .. } = place else { return Ok(Found::Nothing) };
-        Ok(if filter.allows(&header, end) { Found::Job(header.id) } else { Found::Nothing })
+        let (header, place, _): Grave = decode("dead", value)?;
+        Ok(if filter.fits(&header, &place) { Found::Job(header.id) } else { Found::Nothing })
     })?;
     Ok(walk.page)
 }
 
-/// What the next `looked_at` dead jobs of a target died of, from the newest back.
+/// What those of the next `looked_at` dead jobs of a target that fit died of, from the newest back.
 pub(in crate::store) fn tally(
     txn: &ReadTransaction,
     target: TargetId,
+    filter: &DeadFilter,
     after: Option<&Cursor>,
     looked_at: usize,
 ) -> Result<DeathTally> {
     let any = Filter::default();
     let mut walk = Walk::new(txn, &any, after, 1, looked_at)?;
     let mut deaths: BTreeMap<End, Deaths> = BTreeMap::new();
+    let mut looked_at = 0;
     walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
-        let (header, place): (Header, Place) = decode("dead", value)?;
-        if let Place::Ended { end, at } = place {
+        let (header, place, _): Grave = decode("dead", value)?;
+        looked_at += 1;
+        if let Place::Ended { end, at } = place
+            && filter.fits(&header, &place)
+        {
             let first = Deaths { end, count: 0, oldest: at, newest: at, example: header.id };
             let deaths = deaths.entry(end).or_insert(first);
             deaths.count += 1;
@@ -90,5 +83,5 @@ pub(in crate::store) fn tally(
     })?;
     let mut deaths: Vec<Deaths> = deaths.into_values().collect();
     deaths.sort_by_key(|deaths| std::cmp::Reverse(deaths.count));
-    Ok(DeathTally { deaths, next: walk.page.next })
+    Ok(DeathTally { deaths, looked_at, next: walk.page.next })
 }

@@ -10,6 +10,7 @@ use crate::broker::fair::{FlowId, FlowKey};
 use crate::broker::group::{GroupKey, GroupName};
 use crate::broker::job::{JobId, JobState, Owed, Priority, TargetId};
 use crate::broker::payload::Request;
+use crate::broker::policy::DeadRetention;
 use crate::broker::time::Wall;
 use crate::store::keys;
 use crate::store::model::Model;
@@ -80,10 +81,14 @@ fn same_after_opening(path: &Path, model: &Model) -> Recovered {
         assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
         assert_eq!(request(&reader, id).as_ref(), Some(&*job.request));
         assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
+        assert_eq!(reader.original(id).unwrap().as_ref(), job.original.as_deref());
+        let attempts: Vec<_> = job.attempts.values().cloned().collect();
+        assert_eq!(reader.attempts(id).unwrap(), attempts);
     }
     same_lists(&reader, model);
     same_tokens(&reader, model);
-    recovered
+    // What time it is the model does not know.
+    Recovered { lived: Default::default(), ..recovered }
 }
 
 /// With its token, as a start finds it.
@@ -130,6 +135,8 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
         Load::Deadlines { after, limit },
         Load::Dead { target, after, limit, ticket },
         Load::Finished { before: weather.time(), limit },
+        Load::Graves { target, keep: keep(weather), now: weather.time(), limit },
+        Load::Graves { target, keep: keep(weather), now: Wall::NEVER, limit: 1_000 },
         Load::Job { id, ticket },
         Load::Candidates { ids: ids.clone(), ticket },
         Load::Job { id: JobId(u128::MAX), ticket },
@@ -164,6 +171,16 @@ fn same_answers(store: &Store, model: &Model, weather: &mut Weather) {
     assert_eq!(reader.answer(id).unwrap().as_ref(), job.and_then(|job| job.answer.as_deref()));
 }
 
+fn keep(weather: &mut Weather) -> DeadRetention {
+    let dice = &mut weather.dice;
+    let days = |days| std::time::Duration::from_secs(days * 86_400);
+    DeadRetention {
+        age: dice.one_in(2).then(|| days(dice.roll(40_000))),
+        count: dice.one_in(2).then(|| dice.roll(20)),
+        size: dice.one_in(2).then(|| dice.roll(40_000)),
+    }
+}
+
 /// Every filter lists exactly the jobs that it allows.
 fn same_lists(reader: &Reader, model: &Model) {
     let some = |of: &[JobState]| -> Vec<Option<JobState>> {
@@ -177,7 +194,7 @@ fn same_lists(reader: &Reader, model: &Model) {
                 listed.sort_by_key(|job| job.header.id);
                 let fits = |job: &&JobRecord| {
                     target.is_none_or(|target| target == job.header.target)
-                        && state.is_none_or(|state| state == job.place.state())
+                        && state.is_none_or(|state| state == job.header.state_in(&job.place))
                         && priority.is_none_or(|priority| priority == job.header.priority)
                 };
                 let records = model.jobs().map(|(_, job)| &job.record).filter(fits);

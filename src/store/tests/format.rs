@@ -1,20 +1,26 @@
 //! The bytes on disk. Where one of these fails, files that are out there cannot be read any more:
 //! `codec.rs` has the recipe.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::change::Account;
+use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{Clock, FlowKey, Tag};
 use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Place, Priority, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
-use crate::broker::time::Wall;
+use crate::broker::policy::{LimitId, LimitName};
+use crate::broker::time::{Lived, Wall};
 use crate::store::codec::{decode, encode};
-use crate::store::{JobRecord, jobs};
+use crate::store::life::Run;
+use crate::store::{Attempt, JobRecord, jobs, spent};
 
 #[track_caller]
 fn is<T>(value: &T, hex: &str)
@@ -46,6 +52,7 @@ fn full() -> Header {
         first_sent_at: Some(at(9)),
         max_attempts: Some(10),
         owed: crate::broker::job::Owed::Nothing,
+        course: Default::default(),
         group: Some(Membership {
             name: GroupName::new("g").unwrap(),
             order: Seat(11),
@@ -58,8 +65,19 @@ fn full() -> Header {
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a000101670b020101660c");
-    is(&header(1), "0101000101e807e80700000000000000000000");
+    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c");
+    let poll = Poll { path: "/s".into(), until: at(5) };
+    let course = Course {
+        wanted: Some(Delivery::AtMostOnce),
+        sent_under: Delivery::Verify,
+        doubt: true,
+        runs_until: None,
+        phase: Phase::Poll(Box::new(poll)),
+        questions: 2,
+        in_vain: 3,
+    };
+    is(&course, "01010102010002022f73050203");
+    is(&header(1), "0101000101e807e8070000000000000000000000000000000000");
 }
 
 #[test]
@@ -72,9 +90,11 @@ fn places() {
     is(&ended(End::Succeeded), "01040001");
     is(&ended(End::Failed(Failure::Rejected { status: 404 })), "01040100940301");
     is(&ended(End::Failed(Failure::RetriesExhausted)), "0104010101");
+    is(&ended(End::Failed(Failure::OutcomeUnknown)), "0104010301");
+    is(&Place::Verifying { due: at(1) }, "010501");
     is(&ended(End::Expired), "01040201");
     is(&ended(End::Cancelled), "01040301");
-    is(&Place::Behind { due: Some(at(1)) }, "01050101");
+    is(&Place::Behind { due: Some(at(1)) }, "01060101");
 }
 
 #[test]
@@ -101,8 +121,22 @@ fn histories() {
         (Happening::Expired, "0c"),
         (Happening::Failed { code: "b".into() }, "0d0162"),
         (Happening::Redriven, "0e"),
-        (Happening::Behind, "12"),
-        (Happening::Headed, "13"),
+        (Happening::Asked { question: 2, passed_over: 3 }, "120203"),
+        (Happening::NotAsked { question: 2 }, "1302"),
+        (
+            Happening::Answered {
+                question: 2,
+                says: Says::Pending,
+                status: None,
+                reason: reason(),
+            },
+            "14020300010161",
+        ),
+        (Happening::Verifying { until }, "1505"),
+        (Happening::Accepted { attempt, status: 202, path: "/".into() }, "1601ca01012f"),
+        (Happening::Edited { parts: "b".into() }, "170162"),
+        (Happening::Behind, "18"),
+        (Happening::Headed, "19"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }
@@ -122,17 +156,32 @@ fn bodies() {
     };
     is(&request, "0103474554012f01016101ff0378797a01016b01");
     is(&TaskToken::new("tok").unwrap(), "0103746f6b");
-    let answer =
-        Answer { status: 200, headers: headers(), body: Bytes::from_static(b"z"), truncated: true };
+    let answer = Answer {
+        status: 200,
+        headers: headers(),
+        body: Bytes::from_static(b"z"),
+        truncated: true,
+        ..Answer::default()
+    };
     is(&answer, "01c80101016101ff017a01");
 }
 
 #[test]
 fn rows() {
-    is(&(full(), Place::Queued), "01ac02020203040401050607080109010a000101670b020101660c01");
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a000101670b020101660c03");
+    is(
+        &(full(), Place::Queued),
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01",
+    );
+    is(&(full(), at(3)), "01ac02020203040401050607080109010a00000000000000000101670b020101660c03");
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
+    is(
+        &(full(), Place::Queued, 300_u64),
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01ac02",
+    );
+    let answer = Answer { status: 200, ..Answer::default() };
+    let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
+    is(&attempt, "0103020101c801000000");
     is(&("erp".to_owned(), true, Some(at(3))), "0103657270010103");
     is(&(JobId(1), [9_u8; 32], at(3)), &format!("0101{}03", "09".repeat(32)));
 }
@@ -144,7 +193,7 @@ fn records() {
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
     assert_eq!(
         in_hex(&bytes),
-        "0101ac02020203040401050607080109010a000101670b020101660c010164010702"
+        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c010164010702"
     );
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
@@ -153,4 +202,22 @@ fn records() {
     }
     bytes.push(0);
     assert!(jobs::read(&bytes).is_err(), "one too many");
+}
+
+#[test]
+fn what_limits_have_spent() {
+    let mut key = Vec::new();
+    let (per, end) = (Duration::from_micros(0x0102), Lived::from_micros(0x0304));
+    spent::write_key(&mut key, &LimitId::Target(TargetId(5)), Account::Window { per, end });
+    assert_eq!(in_hex(&key), "00000000050000000000000001020000000000000304");
+    let shared = LimitId::Shared(LimitName::new("ab"));
+    spent::write_key(&mut key, &shared, Account::Place { until: end });
+    assert_eq!(in_hex(&key), "01616200010000000000000304");
+}
+
+#[test]
+fn clocks() {
+    let run = Run { boot: 300, uptime: Duration::new(2, 3) };
+    is(&(run, Lived::from_micros(4)), "01ac02020304");
+    is(&(Lived::from_micros(4), at(5)), "010405");
 }

@@ -1,17 +1,22 @@
 //! Seeded turns of valid changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::broker::change::{Change, Claim, DedupKey, Insert, Load, Loaded, Move, Ticket, Turn};
+use crate::broker::change::{
+    Account, Change, Claim, DedupKey, Insert, Load, Loaded, Move, Spent, Ticket, Turn,
+};
+use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{FlowId, FlowKey, Tag};
 use crate::broker::group::{GroupKey, GroupName, Membership, Stand};
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, Owed, Place, Priority, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
-use crate::broker::time::Wall;
+use crate::broker::policy::{LimitId, LimitName};
+use crate::broker::time::{Lived, Wall};
 use crate::store::model::{Model, ModelJob};
 
 /// splitmix64.
@@ -94,10 +99,32 @@ impl Weather {
             }
             0 => Change::Paused { target: self.target(), paused: self.dice.one_in(2) },
             1 => Change::Held { target: self.target(), until: self.time() },
-            2..=7 => self.insert(model),
-            8 | 9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
+            2 => self.spent(),
+            3 => Change::Lived { lived: self.lived(), wall: self.time() },
+            4..=7 => self.insert(model),
+            8 => self.rewrite(&jobs).unwrap_or_else(|| self.insert(model)),
+            9 => self.delete(&jobs).unwrap_or_else(|| self.insert(model)),
             _ => self.step(&jobs, model).unwrap_or_else(|| self.insert(model)),
         }
+    }
+
+    fn lived(&mut self) -> Lived {
+        Lived::from_micros(self.dice.roll(6))
+    }
+
+    fn spent(&mut self) -> Change {
+        let limit = match self.dice.roll(3) {
+            0 => LimitId::Shared(LimitName::new(["a", "mainframe"][self.dice.roll(2) as usize])),
+            _ => LimitId::Target(self.target()),
+        };
+        let account = match self.dice.roll(3) {
+            0 => Account::Place { until: self.lived() },
+            _ => {
+                let per = Duration::from_secs(self.dice.roll(3) + 1);
+                Account::Window { per, end: self.lived() }
+            }
+        };
+        Change::Spent(Spent { limit, account, count: self.dice.roll(3) })
     }
 
     fn seat(&mut self) -> Seat {
@@ -132,6 +159,7 @@ impl Weather {
             first_sent_at: None,
             max_attempts: self.dice.one_in(3).then_some(3),
             owed: if self.dice.one_in(3) { Owed::TaskToken } else { Owed::Nothing },
+            course: Course::new(self.dice.one_in(2).then_some(Delivery::Verify)),
             group: None,
             flow: self.dice.one_in(3).then(|| self.flow()),
             tag: Tag(self.dice.roll(50)),
@@ -188,6 +216,7 @@ impl Weather {
             Place::Behind { due: None },
             Place::Running { started: self.time() },
             Place::Waiting { due: self.time() },
+            Place::Verifying { due: self.time() },
             Place::Ended { end: End::Succeeded, at: self.time() },
             Place::Ended { end: End::Cancelled, at: self.time() },
             Place::Ended { end: End::Expired, at: self.time() },
@@ -200,6 +229,15 @@ impl Weather {
         let mut header = old.clone();
         header.attempts += u32::from(matches!(to, Place::Running { .. }));
         header.refusals += u32::from(self.dice.one_in(5));
+        header.course.phase = match (to, self.dice.roll(3)) {
+            (Place::Verifying { .. }, 0) => Phase::Verify,
+            (Place::Verifying { .. }, _) => {
+                let poll = Poll { path: "/status/7".into(), until: self.time() };
+                Phase::Poll(Box::new(poll))
+            }
+            (Place::Queued | Place::Running { .. }, _) => header.course.phase,
+            _ => Phase::Work,
+        };
         if to.is_ended() && (from.is_ended() || self.dice.one_in(3)) {
             header.owed = Owed::Nothing;
         }
@@ -276,6 +314,17 @@ impl Weather {
         })
     }
 
+    fn rewrite(&mut self, jobs: &[&ModelJob]) -> Option<Change> {
+        let dead = jobs
+            .iter()
+            .copied()
+            .filter(|job| matches!(job.record.place, Place::Ended { end, .. } if end.is_dead()));
+        let header = &self.any(&dead.collect::<Vec<_>>())?.record.header;
+        let (id, target) = (header.id, header.target);
+        let request = Request { method: "PATCH".into(), body: self.body(), ..Request::default() };
+        Some(Change::Rewrite { id, target, request: Arc::new(request) })
+    }
+
     fn any<'a>(&mut self, jobs: &[&'a ModelJob]) -> Option<&'a ModelJob> {
         jobs.get(self.dice.roll(jobs.len().max(1) as u64) as usize).copied()
     }
@@ -302,7 +351,8 @@ impl Weather {
             self.body()
         };
         let status = 200 + self.dice.roll(300) as u16;
-        Answer { status, headers: vec![("y".into(), body.slice(..1))], body, truncated: false }
+        let headers = vec![("y".into(), body.slice(..1))];
+        Answer { status, headers, body, ..Answer::default() }
     }
 
     /// From one byte to more than a page.

@@ -1,4 +1,4 @@
-//! The token bucket of a target: governor's GCRA on a clock that the core steps.
+//! A token bucket: governor's GCRA on a clock that the core steps.
 //!
 //! Two things are added to the plain algorithm, both so that the limit holds where it is counted,
 //! at the target, and hardly a token is wasted:
@@ -18,8 +18,8 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
-use super::policy::Limit;
-use super::time::Mono;
+use crate::broker::policy::Pace;
+use crate::broker::time::Mono;
 
 const CELLS: u32 = 32;
 const STRETCH: u32 = 250;
@@ -41,6 +41,8 @@ impl Clock for Stepped {
 #[derive(Debug, Default)]
 struct Arrival {
     at: AtomicU64,
+    /// The same, by when requests left and not by when their tokens were taken.
+    left: AtomicU64,
     dry: AtomicBool,
 }
 
@@ -65,7 +67,8 @@ impl StateStore for SharedArrival {
 type Limiter = RateLimiter<NotKeyed, SharedArrival, Stepped, NoOpMiddleware<Duration>>;
 
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(in crate::broker) struct Bucket {
+    pace: Pace,
     limiter: Limiter,
     arrival: SharedArrival,
     /// Of one cell.
@@ -77,13 +80,13 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Empty: whatever came before is assumed to have spent every token.
-    pub(super) fn empty(limit: &Limit, now: Mono) -> Bucket {
-        let stretched = limit.rate.interval() + limit.rate.interval() / STRETCH;
+    pub(super) fn empty(pace: Pace, now: Mono) -> Bucket {
+        let stretched = pace.rate.interval() + pace.rate.interval() / STRETCH;
         let cell_nanos = stretched.as_nanos().div_ceil(u128::from(CELLS));
         let cell = Duration::from_nanos(u64::try_from(cell_nanos).unwrap_or(u64::MAX));
         // The whole bucket must fit into governor's 584 years; 50 are plenty.
         let fits = Duration::from_secs(50 * 365 * 86_400).as_nanos() / stretched.as_nanos().max(1);
-        let burst = limit.burst.get().min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1);
+        let burst = pace.burst.get().min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1);
         let forgiven = TOLERANCE.as_nanos() / cell.as_nanos().max(1);
         let forgiven = u32::try_from(forgiven).unwrap_or(0);
         let cells = burst.saturating_mul(CELLS).saturating_add(forgiven);
@@ -93,22 +96,40 @@ impl Bucket {
         // The limiter's time counts from its construction: it is built at zero.
         let limiter =
             RateLimiter::new(quota.allow_burst(cells), arrival.clone(), Stepped::default());
-        let bucket = Bucket { limiter, arrival, cell, burst, cells };
+        let bucket = Bucket { pace, limiter, arrival, cell, burst, cells };
         bucket.set_tokens(now, 0.0);
         bucket
     }
 
     /// Another limit in place of this one. No token is gained by the change.
-    pub(super) fn reconfigured(&self, limit: &Limit, now: Mono) -> Bucket {
-        let bucket = Bucket::empty(limit, now);
+    pub(super) fn reconfigured(&self, pace: Pace, now: Mono) -> Bucket {
+        let bucket = Bucket::empty(pace, now);
         bucket.set_tokens(now, self.tokens(now).min(f64::from(bucket.burst)));
+        let ahead = Mono::from_nanos(self.arrival.0.left.load(Relaxed)).since(now);
+        let ahead = ahead.as_secs_f64() / (self.cell * CELLS).as_secs_f64();
+        let left = now + (bucket.cell * CELLS).mul_f64(ahead);
+        bucket.arrival.0.left.store(left.as_nanos(), Relaxed);
         bucket
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Takes a token if there is one.
     pub(super) fn take(&self, now: Mono) -> bool {
         self.limiter.clock().0.store(now.as_nanos(), Relaxed);
         matches!(self.limiter.check_n(weight(1)), Ok(Ok(())))
+    }
+
+    /// A request for which a token was taken before has left only now: the next is spaced from
+    /// here, as if its token had been taken now from a full bucket.
+    pub(super) fn left(&self, at: Mono) {
+        // The same algorithm over what has left: those that leave together count as many.
+        let left = Mono::from_nanos(self.arrival.0.left.load(Relaxed)).max(at);
+        let left = (left + self.cell * CELLS).as_nanos();
+        self.arrival.0.left.store(left, Relaxed);
+        self.arrival.0.at.fetch_max(left, Relaxed);
     }
 
     /// When the `nth` token from now on will be there (1 is the next), if none is taken before.
@@ -133,17 +154,23 @@ impl Bucket {
         self.earliest(now, self.burst) <= now
     }
 
-    /// The tokens in the bucket, with fractions.
+    /// The tokens in the bucket, with fractions; less than none where some that were taken are
+    /// still to come.
     pub(super) fn tokens(&self, now: Mono) -> f64 {
         let debt = Mono::from_nanos(self.arrival.0.at.load(Relaxed)).since(now);
         let room = self.cell * self.cells.get();
-        room.saturating_sub(debt).as_secs_f64() / (self.cell * CELLS).as_secs_f64()
+        (room.as_secs_f64() - debt.as_secs_f64()) / (self.cell * CELLS).as_secs_f64()
     }
 
     fn set_tokens(&self, now: Mono, tokens: f64) {
         let room = self.cell * self.cells.get();
-        let credit = (self.cell * CELLS).mul_f64(tokens.max(0.0)).min(room);
-        self.arrival.0.at.store((now + (room - credit)).as_nanos(), Relaxed);
+        let a_token = self.cell * CELLS;
+        let debt = if tokens < 0.0 {
+            room + a_token.mul_f64(-tokens)
+        } else {
+            room - a_token.mul_f64(tokens).min(room)
+        };
+        self.arrival.0.at.store((now + debt).as_nanos(), Relaxed);
     }
 }
 
@@ -156,18 +183,17 @@ mod tests {
     use super::*;
     use crate::broker::policy::Rate;
 
-    fn limit(count: u32, per: Duration, burst: u32) -> Limit {
-        Limit {
+    fn limit(count: u32, per: Duration, burst: u32) -> Pace {
+        Pace {
             rate: Rate::new(NonZeroU32::new(count).unwrap(), per).unwrap(),
             burst: NonZeroU32::new(burst).unwrap(),
-            max_concurrent: NonZeroU32::MIN,
         }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Takes whatever can be taken when woken `late` after each token, for ten seconds.
-    fn arrivals(limit: &Limit, mut late: impl FnMut() -> Duration) -> Vec<Mono> {
+    fn arrivals(limit: Pace, mut late: impl FnMut() -> Duration) -> Vec<Mono> {
         let bucket = Bucket::empty(limit, Mono::ZERO);
         let mut now = Mono::ZERO;
         let mut taken = Vec::new();
@@ -197,7 +223,7 @@ mod tests {
         for rate in [1_u32, 7, 50, 200, 500, 1_000, 20_000] {
             for lateness in [0_u64, 100, 900] {
                 let mut wake = 0_u64;
-                let sent = arrivals(&limit(rate, SECOND, 1), || {
+                let sent = arrivals(limit(rate, SECOND, 1), || {
                     wake = wake.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     Duration::from_micros((wake >> 33) % (lateness + 1))
                 });
@@ -211,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_restart_starts_with_nothing_and_a_burst_builds_up() {
-        let bucket = Bucket::empty(&limit(10, SECOND, 5), Mono::ZERO);
+        let bucket = Bucket::empty(limit(10, SECOND, 5), Mono::ZERO);
         assert!(!bucket.take(Mono::ZERO));
         let later = Mono::ZERO + 100 * SECOND;
         assert_eq!((0..10).filter(|_| bucket.take(later)).count(), 5);
@@ -219,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_nth_token_comes_when_it_was_said_to_come() {
-        let bucket = Bucket::empty(&limit(10, SECOND, 3), Mono::ZERO);
+        let bucket = Bucket::empty(limit(10, SECOND, 3), Mono::ZERO);
         let third = bucket.earliest(Mono::ZERO, 3);
         let fifth = bucket.earliest(Mono::ZERO, 5);
         assert!(third < fifth);
@@ -230,19 +256,47 @@ mod tests {
 
     #[test]
     fn a_reload_frees_no_token() {
-        let slow = Bucket::empty(&limit(1, Duration::from_secs(60), 1), Mono::ZERO);
-        let fast = slow.reconfigured(&limit(10, SECOND, 100), Mono::ZERO);
+        let slow = Bucket::empty(limit(1, Duration::from_secs(60), 1), Mono::ZERO);
+        let fast = slow.reconfigured(limit(10, SECOND, 100), Mono::ZERO);
         assert!(!fast.take(Mono::ZERO));
         assert!(fast.take(Mono::ZERO + Duration::from_millis(101)));
         let full = Mono::ZERO + 100 * SECOND;
-        let wide = slow.reconfigured(&limit(1, SECOND, 50), full);
+        let wide = slow.reconfigured(limit(1, SECOND, 50), full);
         assert_eq!((0..60).filter(|_| wide.take(full)).count(), 1);
+    }
+
+    #[test]
+    fn a_rate_that_changes_all_the_time_gains_no_token() {
+        let paces = [limit(10, SECOND, 1), limit(7, SECOND, 1), limit(1_000, 100 * SECOND, 1)];
+        let mut bucket = Bucket::empty(paces[0], Mono::ZERO);
+        let (mut now, mut taken) = (Mono::ZERO, 0);
+        for step in 0..100_000 {
+            now = now + Duration::from_millis(1);
+            bucket = bucket.reconfigured(paces[step % 3], now);
+            if bucket.take(now) {
+                bucket.left(now);
+                taken += 1;
+            }
+        }
+        // A hundred seconds at nine a second, by and large.
+        assert!((880..=900).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn what_left_late_at_a_slow_rate_holds_up_a_fast_one_no_longer() {
+        let slow = Bucket::empty(limit(1, Duration::from_secs(60), 1), Mono::ZERO);
+        let now = Mono::ZERO + Duration::from_secs(61);
+        assert!(slow.take(now));
+        slow.left(now + Duration::from_secs(1));
+        let fast = slow.reconfigured(limit(10, SECOND, 1), now + Duration::from_secs(1));
+        let next = fast.earliest(now + Duration::from_secs(1), 1);
+        assert!(next <= now + Duration::from_millis(1_101));
     }
 
     #[test]
     fn a_rate_of_years_does_not_overflow() {
         let rare = limit(1, Duration::from_secs(10 * 365 * 86_400), 1_000_000);
-        let bucket = Bucket::empty(&rare, Mono::ZERO);
+        let bucket = Bucket::empty(rare, Mono::ZERO);
         assert!(!bucket.take(Mono::ZERO));
         assert!(bucket.earliest(Mono::ZERO, u32::MAX) > Mono::ZERO);
     }
