@@ -21,6 +21,7 @@ use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
 use crate::metrics::Books;
+use crate::pulse::Pulse;
 use crate::step_functions::{StepFunctions, Wanted};
 use crate::store::{Done, StoreError, Work};
 
@@ -83,6 +84,7 @@ pub(crate) struct Driver {
     runtime: tokio::runtime::Handle,
     targets: HashMap<TargetId, Arc<Target>>,
     books: Books,
+    pulse: Arc<Pulse>,
     health: watch::Sender<Health>,
     step_functions: Option<StepFunctions>,
     gathered: Gathered,
@@ -115,6 +117,7 @@ impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
         Driver {
             broker: parts.broker,
+            pulse: parts.handle.pulse().clone(),
             handle: parts.handle,
             inbox: parts.inbox,
             outbox: parts.outbox,
@@ -158,7 +161,9 @@ impl Driver {
 
     /// Waits for something to happen, handles it, and takes what it changed to the store.
     fn turn(&mut self) -> Result<(), StoreError> {
-        match self.next_message() {
+        let next = self.next_message();
+        self.pulse.turn.begin(self.handle.mono_now());
+        match next {
             Some(first) => {
                 self.receive(first)?;
                 for _ in 1..AT_ONCE {
@@ -171,6 +176,7 @@ impl Driver {
             None => self.feed(Input::Tick),
         }
         self.commit();
+        self.pulse.turn.end();
         Ok(())
     }
 
@@ -197,6 +203,7 @@ impl Driver {
             }
             Message::Tell(input) => self.feed(input),
             Message::Attempted { job, target, priority, number, report } => {
+                self.pulse.totals(target).attempted(report.outcome);
                 let name = self.handle.directory();
                 let target = (target, name.name(target));
                 self.books.attempt(target, priority, report.outcome, report.took);
@@ -293,6 +300,7 @@ impl Driver {
             taken: changes.iter().filter_map(taken).collect(),
             ended: changes.iter().filter_map(ended).collect(),
         });
+        self.pulse.commit.begin(self.handle.mono_now());
         // A store whose thread is gone has said so before it went.
         let _ = self.store.send(Work::Commit { turn, changes });
         for load in loads {
@@ -305,6 +313,7 @@ impl Driver {
         let Some(writing) = self.writing.take() else {
             unreachable!("the store commits what it was given")
         };
+        self.pulse.commit.end();
         assert_eq!(writing.turn, turn, "the store commits turns in order");
         if writing.changes > 0 {
             self.books.committed(writing.since.elapsed(), writing.changes);
@@ -319,6 +328,7 @@ impl Driver {
         let directory = self.handle.directory();
         let watchers = self.handle.watchers();
         for (id, priority, source) in writing.taken {
+            self.pulse.totals(id).enqueued();
             self.books.enqueued((id, directory.name(id)), priority, source);
         }
         let is_owed = |ended: &Ended| ended.header.owed == Owed::TaskToken;
@@ -330,6 +340,7 @@ impl Driver {
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
             self.requests.remove(&ended.header.id);
+            self.pulse.totals(id).ended(ended.place.state());
             self.books.finished((id, directory.name(id)), priority, ended.place.state());
             watchers.tell(&ended);
         }
@@ -365,6 +376,7 @@ impl Driver {
             let _ = self.outbox.send(message);
             return;
         };
+        self.pulse.totals(target).sent(self.handle.mono_now());
         debug!(%job, attempt, number, ?aim, target = config.name, "sending");
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();

@@ -15,6 +15,7 @@ use crate::broker::payload::{Answer, Report};
 use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
+use crate::pulse::Pulse;
 use crate::store::Reader;
 
 /// The loop has stopped, because the daemon is going down or its store failed a write. Whether
@@ -207,6 +208,7 @@ pub struct Handle {
     reader: Reader,
     watchers: Arc<Watchers>,
     directory: Arc<RwLock<Arc<Directory>>>,
+    pulse: Arc<Pulse>,
     started: std::time::Instant,
 }
 
@@ -222,6 +224,7 @@ impl Handle {
             reader,
             watchers: Arc::default(),
             directory: Arc::new(RwLock::new(Arc::new(directory))),
+            pulse: Arc::default(),
             started,
         }
     }
@@ -252,6 +255,11 @@ impl Handle {
 
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// How the loop does, without asking it.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     pub(crate) fn watchers(&self) -> Arc<Watchers> {

@@ -34,6 +34,7 @@ mod driver;
 pub mod handle;
 pub mod http_api;
 pub mod metrics;
+pub mod pulse;
 pub mod reload;
 pub mod serve;
 #[cfg(test)]

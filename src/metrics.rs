@@ -19,6 +19,7 @@ use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
 use crate::broker::policy::LimitId;
 use crate::handle::View;
+use crate::store::Space;
 
 const ENQUEUED: &str = "tollgate_jobs_enqueued_total";
 const ATTEMPTS: &str = "tollgate_attempts_total";
@@ -192,10 +193,10 @@ impl Metrics {
     }
 
     /// The Prometheus text format, version 0.0.4.
-    pub fn render(&self, view: &View, store_bytes: u64) -> String {
+    pub fn render(&self, view: &View, space: &Space) -> String {
         let mut text = self.0.handle.render();
         // What cannot be written to a `String` does not exist: the results mean nothing.
-        let _ = write_view(&mut text, view, store_bytes);
+        let _ = write_view(&mut text, view, space);
         if let Some(pending) = self.0.pending.get().and_then(|pending| pending()) {
             let _ = write_pending(&mut text, pending);
         }
@@ -330,7 +331,7 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Re
     write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
 }
 
-fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Result {
+fn write_view(text: &mut String, view: &View, space: &Space) -> std::fmt::Result {
     family(text, "tollgate_queue_depth", "gauge", "Jobs in line.")?;
     for target in &view.targets {
         for priority in Priority::ALL {
@@ -406,8 +407,23 @@ fn write_view(text: &mut String, view: &View, store_bytes: u64) -> std::fmt::Res
         }
     }
     write_limits(text, view)?;
-    family(text, "tollgate_store_bytes", "gauge", "Size of the store's file.")?;
-    writeln!(text, "tollgate_store_bytes {store_bytes}")
+    write_space(text, space)
+}
+
+fn write_space(text: &mut String, space: &Space) -> std::fmt::Result {
+    let free = "Room left on the disk of the store.";
+    let min_free = "Below so much room new jobs get 507 (store.min_free_disk).";
+    for (name, help, bytes) in [
+        ("tollgate_store_bytes", "Size of the store's file.", Some(space.bytes)),
+        ("tollgate_disk_free_bytes", free, space.free),
+        ("tollgate_disk_min_free_bytes", min_free, Some(space.min_free)),
+    ] {
+        if let Some(bytes) = bytes {
+            family(text, name, "gauge", help)?;
+            writeln!(text, "{name} {bytes}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_limits(text: &mut String, view: &View) -> std::fmt::Result {
@@ -455,7 +471,8 @@ mod tests {
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
         let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
-        let text = metrics.render(&view, 4_096);
+        let space = Space { bytes: 4_096, ..Space::default() };
+        let text = metrics.render(&view, &space);
         for line in [
             r#"tollgate_attempts_total{target="erp",priority="HIGH",outcome="done"} 1"#,
             r#"tollgate_jobs_finished_total{target="erp",priority="HIGH",state="succeeded"} 1"#,

@@ -53,6 +53,13 @@ pub(super) enum AdminError {
     StoreFailed(String),
     #[error("the store's disk has less room than `store.min_free_disk`: new jobs get 507")]
     DiskLow,
+    #[error(
+        "the store has been writing one commit for {} s: the disk is slow or hangs, and nothing is \
+         acknowledged meanwhile", .0.as_secs()
+    )]
+    SlowCommit(Duration),
+    #[error("{what} for {} s, and does not move: only a restart helps", .since.as_secs())]
+    Stuck { what: &'static str, since: Duration },
     #[error("the broker has not answered for {} s; its disk may hang", .0.as_secs())]
     NoAnswer(Duration),
     #[error(transparent)]
@@ -96,9 +103,11 @@ impl AdminError {
             AdminError::Senseless(_) | AdminError::Reload(_) => Kind::Invalid,
             AdminError::Unfit(problem) => problem.kind(),
             AdminError::Draining => Kind::Draining,
-            AdminError::StoreFailed(_) | AdminError::DiskLow | AdminError::NoAnswer(_) => {
-                Kind::NotReady
-            }
+            AdminError::StoreFailed(_)
+            | AdminError::DiskLow
+            | AdminError::SlowCommit(_)
+            | AdminError::Stuck { .. }
+            | AdminError::NoAnswer(_) => Kind::NotReady,
             AdminError::Stopped(_) => Kind::Stopped,
             AdminError::Read(_) => Kind::Internal,
         }

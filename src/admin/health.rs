@@ -14,13 +14,55 @@ use super::params::{Nothing, Strict};
 use super::readiness::Readiness;
 use super::step_functions_json::StepFunctionsJson;
 
+/// A turn of the loop takes some milliseconds at most: one that lasts so long never ends.
+const LOOP_STUCK: Duration = Duration::from_secs(10);
+/// A commit takes some milliseconds, on a disk that has much to do some seconds.
+const STORE_STUCK: Duration = Duration::from_secs(60);
+/// What looks stuck may be a process that was stopped, and goes on now: it has so long to move.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
 #[utoipa::path(
     get, path = "/healthz", tag = "health", operation_id = "healthz",
-    summary = "Whether the process is alive",
+    summary = "Whether the process is alive: 503 where only a restart helps",
+    description = "Says no where the loop has been at one turn for 10 s, or the store at one \
+        commit for a minute. A daemon that drains, or whose disk is full, is alive.",
     responses((status = 200, content_type = "text/plain", body = String)),
 )]
-pub(super) async fn healthz(_: Strict<Nothing>) -> &'static str {
-    "ok\n"
+pub(super) async fn healthz(
+    State(state): State<AdminState>,
+    _: Strict<Nothing>,
+) -> Result<&'static str, AdminError> {
+    let Some(first) = stuck(&state) else { return Ok("ok\n") };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether time passes without it is the question"
+    )]
+    tokio::time::sleep(SECOND_LOOK).await;
+    match stuck(&state) {
+        Some(still) if still.work == first.work => {
+            Err(AdminError::Stuck { what: still.what, since: still.since })
+        }
+        _ => Ok("ok\n"),
+    }
+}
+
+struct StuckAt {
+    what: &'static str,
+    since: Duration,
+    /// Which piece of work.
+    work: u64,
+}
+
+fn stuck(state: &AdminState) -> Option<StuckAt> {
+    let (pulse, now) = (state.handle.pulse(), state.handle.mono_now());
+    let parts = [
+        ("the loop is at one turn", &pulse.turn, LOOP_STUCK),
+        ("the store is at one commit", &pulse.commit, STORE_STUCK),
+    ];
+    parts.into_iter().find_map(|(what, beat, patience)| {
+        let (since, work) = beat.at_work(now)?;
+        (since >= patience).then_some(StuckAt { what, since, work })
+    })
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +75,8 @@ pub(super) struct Ready {
 
 /// A loop that does not answer for so long takes no jobs either.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Nor does a store that has been writing one commit for so long: nothing is acknowledged.
+const SLOW_COMMIT: Duration = Duration::from_secs(5);
 
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
@@ -49,6 +93,10 @@ pub(super) async fn readyz(
         Readiness::Ready => {}
         Readiness::Draining => return Err(AdminError::Draining),
         Readiness::StoreFailed(reason) => return Err(AdminError::StoreFailed(reason)),
+    }
+    match state.handle.pulse().commit.at_work(state.handle.mono_now()) {
+        Some((since, _)) if since >= SLOW_COMMIT => return Err(AdminError::SlowCommit(since)),
+        _ => {}
     }
     let asked = async {
         state.handle.view().await?;
@@ -74,7 +122,7 @@ pub(super) async fn metrics(
 ) -> Result<([(http::HeaderName, &'static str); 1], String), AdminError> {
     let view = state.handle.view().await?;
     state.recent.observe(&view);
-    let bytes = state.look(|records| Ok(records.bytes())).await?;
-    let text = state.metrics.render(&view, bytes);
+    let space = state.look(|records| Ok(records.space())).await?;
+    let text = state.metrics.render(&view, &space);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

@@ -19,6 +19,7 @@ use super::pages::{self, JobPage};
 use super::params::{FromParams, JobSegment, Nothing, Paging, Params, Strict};
 use super::redrive;
 use super::request_json::RequestJson;
+use super::who::Who;
 
 /// Which jobs to list.
 #[derive(Debug, IntoParams)]
@@ -223,10 +224,11 @@ pub(super) async fn patch(
     State(state): State<AdminState>,
     JobSegment(job): JobSegment,
     _: Strict<Nothing>,
+    who: Who,
     body: Body,
 ) -> Result<Json<JobJson>, AdminError> {
     let priority = JobPatch::read(body).await?;
-    state.change(JobCommand::Reprioritize { job, priority }).await
+    state.change(JobCommand::Reprioritize { job, priority }, &who).await
 }
 
 #[utoipa::path(
@@ -239,9 +241,11 @@ pub(super) async fn cancel(
     State(state): State<AdminState>,
     JobSegment(job): JobSegment,
     _: Strict<Nothing>,
+    who: Who,
 ) -> Result<Json<JobJson>, AdminError> {
-    let reason = Some("cancelled over the admin address".to_owned());
-    state.change(JobCommand::Cancel { job, even_if_tried: true, reason }).await
+    let by = who.name().map_or_else(String::new, |name| format!(" by {name}"));
+    let reason = Some(format!("cancelled{by} over the admin address"));
+    state.change(JobCommand::Cancel { job, even_if_tried: true, reason }, &who).await
 }
 
 /// How many dead jobs were forgotten.
@@ -262,32 +266,50 @@ pub(super) async fn purge(
     State(state): State<AdminState>,
     JobSegment(job): JobSegment,
     _: Strict<Nothing>,
+    who: Who,
 ) -> Result<Json<Purged>, AdminError> {
-    state.command(JobCommand::Purge { job }).await?;
+    state.command(JobCommand::Purge { job }, &who).await?;
     Ok(Json(Purged { purged: 1 }))
 }
 
 impl AdminState {
-    async fn command(&self, command: JobCommand) -> Result<(Header, Place), AdminError> {
+    async fn command(&self, command: JobCommand, who: &Who) -> Result<(Header, Place), AdminError> {
         let id = command.job();
-        let rule = rule(&command);
-        self.handle.command(command).await?.map_err(|error| match error {
+        let (rule, what) = (rule(&command), told(&command));
+        let done = self.handle.command(command).await?.map_err(|error| match error {
             CommandError::NoSuchJob => AdminError::NoSuchJob(id),
             CommandError::Conflict { state } => AdminError::Conflict { id, state, rule },
             CommandError::Draining => AdminError::Draining,
             CommandError::Overtaken { by } => AdminError::Overtaken { id, by },
-        })
+        })?;
+        let directory = self.handle.directory();
+        tracing::info!(by = %who, job = %id, target = directory.name(done.0.target), "{what}");
+        Ok(done)
     }
 
     /// Answers with the job as it is once the change is durable.
-    pub(super) async fn change(&self, command: JobCommand) -> Result<Json<JobJson>, AdminError> {
+    pub(super) async fn change(
+        &self,
+        command: JobCommand,
+        who: &Who,
+    ) -> Result<Json<JobJson>, AdminError> {
         let id: JobId = command.job();
-        let (header, place) = self.command(command).await?;
+        let (header, place) = self.command(command, who).await?;
         // It is changed: that its history cannot be read must not look like a failure.
         let read = self.look(move |records| Ok((records.job(id)?, records.answer(id)?))).await;
         let (record, answer) = read.unwrap_or_default();
         let record = record.unwrap_or(JobRecord { header, place, history: Vec::new() });
         Ok(Json(JobJson::new(&record, &self.handle.directory(), answer.as_ref())))
+    }
+}
+
+/// For the log.
+fn told(command: &JobCommand) -> &'static str {
+    match command {
+        JobCommand::Cancel { .. } => "job cancelled",
+        JobCommand::Reprioritize { .. } => "priority of a job changed",
+        JobCommand::Redrive { .. } => "dead job redriven",
+        JobCommand::Purge { .. } => "dead job purged",
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod console;
 mod dead;
 mod error;
+mod events;
 mod guard;
 mod health;
 mod held_back;
@@ -22,11 +23,13 @@ mod records;
 mod redrive;
 mod reload;
 mod request_json;
+mod schedule_json;
 mod step_functions_json;
 mod target_json;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod who;
 
 use std::sync::Arc;
 
@@ -42,6 +45,7 @@ use crate::http_api::problem;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::step_functions::Health;
+use events::Events;
 use held_back::Recent;
 use records::Records;
 
@@ -54,6 +58,7 @@ pub struct AdminState {
     readiness: SharedReadiness,
     records: Arc<dyn Records>,
     recent: Recent,
+    events: Events,
     /// `None`: the configuration has no `[step_functions]`.
     step_functions: Option<Health>,
 }
@@ -69,8 +74,8 @@ impl AdminState {
         step_functions: Option<Health>,
     ) -> AdminState {
         let records = Arc::new(handle.reader().clone());
-        let recent = Recent::default();
-        AdminState { handle, metrics, reloader, readiness, records, recent, step_functions }
+        let (recent, events) = (Recent::default(), Events::default());
+        AdminState { handle, metrics, reloader, readiness, records, recent, events, step_functions }
     }
 }
 
@@ -80,9 +85,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
     let gate = Gate { access, place: Place::Admin };
     Router::new()
         .route("/", get(console::page))
-        .route("/console/console.css", get(console::style))
-        .route("/console/console.js", get(console::script))
-        .route("/console/icon.svg", get(console::icon))
+        .route("/console/{file}", get(console::file))
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -93,11 +96,13 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/targets/{target}/pause", post(targets::pause))
         .route("/v1/targets/{target}/resume", post(targets::resume))
         .route("/v1/targets/{target}/dead", get(dead::list).delete(dead::purge))
+        .route("/v1/targets/{target}/dead/errors", get(dead::errors))
         .route("/v1/targets/{target}/dead/redrive", post(dead::redrive))
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
         .route("/v1/jobs/{id}/redrive", post(redrive::one))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/events", get(events::stream))
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -1,9 +1,12 @@
 //! Looking things up in the store without holding up the other requests.
 
 use crate::broker::group::GroupKey;
+use crate::broker::io::DeadFilter;
 use crate::broker::job::{JobId, TargetId};
 use crate::broker::payload::{Answer, Request};
-use crate::store::{Attempt, Cursor, Filter, JobRecord, NotACursor, Page, Reader, StoreError};
+use crate::store::{
+    Attempt, Cursor, DeathTally, Filter, JobRecord, NotACursor, Page, Reader, Space, StoreError,
+};
 
 use super::AdminState;
 use super::error::AdminError;
@@ -25,6 +28,9 @@ pub(super) struct Part {
     pub(super) next: Option<String>,
 }
 
+/// How many dead jobs one look counts: some tens of milliseconds.
+pub(super) const TALLIED: usize = 10_000;
+
 /// What the admin address wants to know of the store. Every call may block on the disk.
 pub(super) trait Records: Send + Sync {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, ReadError>;
@@ -36,11 +42,23 @@ pub(super) trait Records: Send + Sync {
     /// A part can be short, even empty, and still have a `next`.
     fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
     /// The dead jobs of a target, newest first.
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError>;
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError>;
+    /// What those of the next [`TALLIED`] dead jobs of a target that fit died of.
+    fn deaths(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+    ) -> Result<DeathTally, ReadError>;
     /// Whose turn it is in a group.
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError>;
-    /// The size of the store, in bytes.
-    fn bytes(&self) -> u64;
+    fn space(&self) -> Space;
     fn has_room(&self) -> bool;
     fn owed(&self) -> Result<OwedTokens, ReadError>;
 }
@@ -98,16 +116,31 @@ impl Records for Reader {
         Ok(Reader::list(self, filter, cursor(after)?.as_ref(), limit)?.into())
     }
 
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
-        Ok(Reader::dead(self, target, cursor(after)?.as_ref(), limit)?.into())
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError> {
+        Ok(Reader::dead(self, target, filter, cursor(after)?.as_ref(), limit)?.into())
+    }
+
+    fn deaths(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+    ) -> Result<DeathTally, ReadError> {
+        Ok(Reader::deaths(self, target, filter, cursor(after)?.as_ref(), TALLIED)?)
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
         Ok(Reader::head_of(self, group)?)
     }
 
-    fn bytes(&self) -> u64 {
-        Reader::bytes(self)
+    fn space(&self) -> Space {
+        Reader::space(self)
     }
 
     fn has_room(&self) -> bool {

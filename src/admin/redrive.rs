@@ -21,6 +21,7 @@ use super::AdminState;
 use super::answer::Json;
 use super::error::AdminError;
 use super::params::{FromParams, JobSegment, Nothing, Params, Strict};
+use super::who::Who;
 
 /// Of the body of an edit, in bytes: as much as a job's body can have, in base64, and a little.
 const MOST: usize = 88 * 1024 * 1024;
@@ -55,11 +56,12 @@ pub(super) async fn one(
     State(state): State<AdminState>,
     JobSegment(job): JobSegment,
     _: Strict<Nothing>,
+    who: Who,
     body: Body,
 ) -> Result<Json<JobJson>, AdminError> {
     let body = read(body, MOST).await?;
     let edit = if body.is_empty() { None } else { state.edit(job, &body).await? };
-    state.change(JobCommand::Redrive { job, edit: edit.map(Box::new) }).await
+    state.change(JobCommand::Redrive { job, edit: edit.map(Box::new) }, &who).await
 }
 
 impl AdminState {
@@ -122,7 +124,7 @@ pub(super) struct PaceParams {
 
 pub(super) struct Which(pub(super) DeadFilter);
 
-fn filter(params: &Params) -> Result<DeadFilter, AdminError> {
+pub(super) fn filter(params: &Params) -> Result<DeadFilter, AdminError> {
     const A_DURATION: &str = "a duration such as 30s, 2h or 1d";
     let now = Handle::wall_now();
     let ago = |text: &str| {

@@ -10,6 +10,7 @@ use super::AdminState;
 use super::answer::Json;
 use super::error::AdminError;
 use super::params::{Nothing, Strict};
+use super::who::Who;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reloaded {
@@ -30,7 +31,9 @@ pub(super) struct Reloaded {
 pub(super) async fn reload(
     State(state): State<AdminState>,
     _: Strict<Nothing>,
+    who: Who,
 ) -> Result<Json<Reloaded>, AdminError> {
+    tracing::info!(by = %who, "reload asked for");
     answer(state.reloader.reload().await)
 }
 

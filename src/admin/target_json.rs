@@ -10,11 +10,13 @@ use crate::broker::forecast;
 use crate::broker::io::{LimitView, TargetView, WindowView};
 use crate::broker::job::{JobState, Priority};
 use crate::broker::policy::{Limit, LimitId, Rate};
-use crate::broker::time::Now;
+use crate::broker::time::{Now, Wall};
 use crate::config::Target;
+use crate::pulse::Sum;
 
 use super::held_back::{HeldBackBy, Since};
 use super::rate::rate_text;
+use super::schedule_json::ScheduleJson;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TargetJson {
@@ -30,6 +32,8 @@ pub(super) struct TargetJson {
     scheduled: u64,
     /// Jobs that wait for a retry.
     waiting: u64,
+    /// Jobs that wait for the next question about what became of them.
+    verifying: u64,
     /// Jobs of which an attempt is on record.
     running: u64,
     /// Requests under way: those that take one of `max_concurrent` places.
@@ -50,6 +54,23 @@ pub(super) struct TargetJson {
     /// What may be sent in a second as things stand, by the rate that is configured or scheduled,
     /// and by what the target's answers say; null where nothing may.
     rate_in_force_per_second: Option<f64>,
+    /// What may be sent when today; null where it has no schedule.
+    schedule: Option<ScheduleJson>,
+    totals: TotalsJson,
+}
+
+/// What became of its jobs and requests since the daemon started.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct TotalsJson {
+    enqueued: u64,
+    sent: u64,
+    done: u64,
+    refused: u64,
+    rejected: u64,
+    unknown: u64,
+    succeeded: u64,
+    /// Jobs that failed or expired, sent again since or not.
+    died: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -133,6 +154,12 @@ struct WindowJson {
     window: String,
     /// How many may still start now, if HIGH.
     left: u64,
+    /// Of the window, so many are for HIGH alone.
+    #[serde(skip_serializing_if = "is_nought")]
+    reserved_high: u64,
+    /// Where none is left: when the next one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_again_at: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -144,6 +171,11 @@ struct QuotaJson {
     timezone: String,
     /// How many may still start in this period, if HIGH.
     left: u64,
+    /// Of the quota, so many are for HIGH alone.
+    #[serde(skip_serializing_if = "is_nought")]
+    reserved_high: u64,
+    /// When the next period begins, by the wall clock.
+    resets_at: String,
 }
 
 fn is_nought(count: &u64) -> bool {
@@ -166,7 +198,8 @@ impl TargetJson {
         let drained = forecast::drained(&view.forecast, &queued);
         let of = |id: &LimitId| limits.iter().find(|limit| limit.id == *id);
         let share = view.policy.iter().flat_map(|policy| &policy.share);
-        let share = share.filter_map(|name| SharedJson::new(of(&LimitId::Shared(name.clone()))?));
+        let share =
+            share.filter_map(|name| SharedJson::new(of(&LimitId::Shared(name.clone()))?, now.wall));
         let [high, normal, batch] = Priority::ALL.map(|priority| {
             let depth = queued[priority.index()];
             QueueJson {
@@ -184,6 +217,7 @@ impl TargetJson {
             priorities: Priorities { high, normal, batch },
             scheduled: view.counts.in_state(JobState::Scheduled),
             waiting: view.counts.in_state(JobState::Waiting),
+            verifying: view.counts.in_state(JobState::Verifying),
             running: view.counts.in_state(JobState::Running),
             in_flight: view.in_flight,
             dead: view.counts.dead(),
@@ -196,33 +230,47 @@ impl TargetJson {
                 window: view.blocked_window.map(rate_text),
             }),
             held_back_by: since.held_back_by(view),
-            limit: view
-                .policy
-                .as_ref()
-                .map(|policy| LimitJson::new(&policy.limit, of(&LimitId::Target(view.id)))),
+            limit: view.policy.as_ref().map(|policy| {
+                LimitJson::new(&policy.limit, of(&LimitId::Target(view.id)), now.wall)
+            }),
             share: share.collect(),
             breaker_open: view.breaker_open,
             rate_in_force_per_second: view.rate.map(per_second),
+            schedule: view.policy.as_ref().and_then(|policy| {
+                ScheduleJson::today(&view.forecast, policy.limit.rate, now.wall)
+            }),
+            totals: TotalsJson::default(),
         }
+    }
+
+    pub(super) fn with_totals(mut self, sum: Sum) -> TargetJson {
+        let Sum { enqueued, sent, done, refused, rejected, unknown, succeeded, died } = sum;
+        self.totals =
+            TotalsJson { enqueued, sent, done, refused, rejected, unknown, succeeded, died };
+        self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 
 impl LimitJson {
-    fn new(limit: &Limit, view: Option<&LimitView>) -> LimitJson {
+    fn new(limit: &Limit, view: Option<&LimitView>, now: Wall) -> LimitJson {
         LimitJson {
             rate: rate_text(limit.rate),
             rate_per_second: per_second(limit.rate),
             burst: limit.burst.get(),
             max_concurrent: limit.max_concurrent.get(),
             held_places: view.map_or(0, |view| view.held),
-            windows: view.map(windows).unwrap_or_default(),
-            quota: view.and_then(quota),
+            windows: view.map(|view| windows(view, now)).unwrap_or_default(),
+            quota: view.and_then(|view| quota(view, now)),
         }
     }
 }
 
 impl SharedJson {
-    fn new(view: &LimitView) -> Option<SharedJson> {
+    fn new(view: &LimitView, now: Wall) -> Option<SharedJson> {
         let LimitId::Shared(name) = &view.id else { return None };
         Some(SharedJson {
             name: name.as_str().to_owned(),
@@ -230,29 +278,39 @@ impl SharedJson {
             max_concurrent: view.bounds.max_concurrent.map(NonZeroU32::get),
             in_flight: view.under_way,
             held_places: view.held,
-            windows: windows(view),
-            quota: quota(view),
+            windows: windows(view, now),
+            quota: quota(view, now),
         })
     }
 }
 
-fn windows(view: &LimitView) -> Vec<WindowJson> {
-    let json =
-        |window: &WindowView| WindowJson { window: rate_text(window.rate), left: window.left };
+fn windows(view: &LimitView, now: Wall) -> Vec<WindowJson> {
+    let reserve = view.bounds.ceilings.reserve_high;
+    let json = |window: &WindowView| {
+        let next = window.taken.first().filter(|_| window.left == 0);
+        WindowJson {
+            window: rate_text(window.rate),
+            left: window.left,
+            reserved_high: reserve.of(u64::from(window.rate.count().get())),
+            free_again_at: next.map(|(after, _)| (now + *after).to_string()),
+        }
+    };
     view.windows.iter().map(json).collect()
 }
 
-fn quota(view: &LimitView) -> Option<QuotaJson> {
+fn quota(view: &LimitView, now: Wall) -> Option<QuotaJson> {
     let (quota, left) = view.quota.as_ref()?;
     Some(QuotaJson {
         count: quota.count.get(),
         per: quota.per.as_str(),
         timezone: quota.zone.name().to_owned(),
         left: *left,
+        reserved_high: view.bounds.ceilings.reserve_high.of(u64::from(quota.count.get())),
+        resets_at: quota.period(now).end.to_string(),
     })
 }
 
-fn per_second(rate: Rate) -> f64 {
+pub(super) fn per_second(rate: Rate) -> f64 {
     (rate.per_second() * 1e6).round() / 1e6
 }
 

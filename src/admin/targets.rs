@@ -14,6 +14,7 @@ use super::error::AdminError;
 use super::params::{Nothing, Segment, Strict};
 use super::step_functions_json::StepFunctionsJson;
 use super::target_json::TargetJson;
+use super::who::Who;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Targets {
@@ -31,14 +32,17 @@ pub(super) struct Paused {
 }
 
 impl AdminState {
-    async fn targets(&self) -> Result<Vec<TargetJson>, AdminError> {
+    pub(super) async fn targets(&self) -> Result<Vec<TargetJson>, AdminError> {
         let view = self.handle.view().await?;
         let since = self.recent.observe(&view);
         let directory = self.handle.directory();
         let mut all: Vec<_> = view.targets.iter().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
+        let pulse = self.handle.pulse();
         let shown = all.into_iter().map(|target| {
+            let sum = pulse.look(target.id).map(|totals| totals.sum()).unwrap_or_default();
             TargetJson::new(target, view.now, &since, &view.limits, directory.target(target.id))
+                .with_totals(sum)
         });
         Ok(shown.collect())
     }
@@ -49,10 +53,19 @@ impl AdminState {
         directory.known(name).ok_or_else(|| no_such_target(name, &directory))
     }
 
-    async fn set_paused(&self, name: String, paused: bool) -> Result<Json<Paused>, AdminError> {
+    async fn set_paused(
+        &self,
+        name: String,
+        paused: bool,
+        who: &Who,
+    ) -> Result<Json<Paused>, AdminError> {
         let id = self.target_id(&name)?;
         match self.handle.pause(id, paused).await? {
-            Ok(()) => Ok(Json(Paused { target: name, paused })),
+            Ok(()) => {
+                let what = if paused { "target paused" } else { "target resumed" };
+                tracing::info!(by = %who, target = name, "{what}");
+                Ok(Json(Paused { target: name, paused }))
+            }
             Err(UnknownTarget) => Err(no_such_target(&name, &self.handle.directory())),
         }
     }
@@ -103,8 +116,9 @@ pub(super) async fn pause(
     State(state): State<AdminState>,
     Segment(name): Segment,
     _: Strict<Nothing>,
+    who: Who,
 ) -> Result<Json<Paused>, AdminError> {
-    state.set_paused(name, true).await
+    state.set_paused(name, true, &who).await
 }
 
 #[utoipa::path(
@@ -117,6 +131,7 @@ pub(super) async fn resume(
     State(state): State<AdminState>,
     Segment(name): Segment,
     _: Strict<Nothing>,
+    who: Who,
 ) -> Result<Json<Paused>, AdminError> {
-    state.set_paused(name, false).await
+    state.set_paused(name, false, &who).await
 }

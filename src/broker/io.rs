@@ -210,7 +210,7 @@ pub struct DeadFilter {
 }
 
 impl DeadFilter {
-    pub(crate) fn fits(&self, header: &Header, place: &Place) -> bool {
+    pub fn fits(&self, header: &Header, place: &Place) -> bool {
         let Place::Ended { end, at } = place else { return false };
         self.code.as_ref().is_none_or(|code| end.code().as_ref() == Some(code))
             && self.priority.is_none_or(|priority| header.priority == priority)

@@ -186,7 +186,7 @@ impl World {
             targets: Vec::new(),
             limits: Vec::new(),
         };
-        self.metrics.render(&view, 0).lines().any(|other| other == line)
+        self.metrics.render(&view, &Default::default()).lines().any(|other| other == line)
     }
 }
 

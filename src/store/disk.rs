@@ -7,6 +7,16 @@ use std::time::{Duration, Instant};
 /// How long an answer about the room on the disk is believed.
 const STALE: Duration = Duration::from_secs(1);
 
+/// What the store takes and what is left around it, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    pub bytes: u64,
+    /// `None` where the disk does not say.
+    pub free: Option<u64>,
+    /// Below it new jobs get 507.
+    pub min_free: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
@@ -35,12 +45,19 @@ impl Disk {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
+    pub(super) fn space(&self) -> Space {
+        Space { bytes: self.bytes(), free: self.free(), min_free: self.min_free }
+    }
+
+    /// What is left for this process, in bytes; `None` where the disk does not say.
+    fn free(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Looks at the disk at most once in [`STALE`], whoever asks how often.
     pub(super) fn has_room(&self) -> bool {
-        self.has_room_at(self.started.elapsed(), || {
-            let disk = rustix::fs::statvfs(&self.path).ok()?;
-            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-        })
+        self.has_room_at(self.started.elapsed(), || self.free())
     }
 
     /// `free` is asked for the bytes that are free; where it does not know, the last answer holds.

@@ -1,6 +1,8 @@
 //! Listings: which index answers a filter, and a walk along it that looks at a bounded number of
 //! rows.
 
+mod dead;
+
 use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
@@ -17,6 +19,8 @@ use super::{groups, jobs, keys};
 use crate::broker::fair::Rank;
 use crate::broker::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::time::Wall;
+pub use dead::{DeathTally, Deaths};
+pub(super) use dead::{dead, tally};
 
 /// How many rows one call looks at, be they listed or not.
 pub(super) const LOOKED_AT: usize = 10_000;
@@ -118,22 +122,6 @@ fn queued(walk: &mut Walk<'_>, txn: &ReadTransaction, filter: &Filter) -> Result
         let (head, _) = jobs::read_head(row.value())?;
         Ok(filter.find_at(head.header.as_ref(), head.place))
     })
-}
-
-/// The dead jobs of a target, newest first.
-pub(super) fn dead(
-    txn: &ReadTransaction,
-    target: TargetId,
-    after: Option<&Cursor>,
-    limit: usize,
-) -> Result<Page> {
-    let filter = Filter::default();
-    let mut walk = Walk::new(txn, &filter, after, limit, LOOKED_AT)?;
-    walk.along(Index::DeadNewest, DEAD, &[graves(target)], |_, value| {
-        let (header, _, _): Grave = decode("dead", value)?;
-        Ok(Found::Job(header.id))
-    })?;
-    Ok(walk.page)
 }
 
 impl Filter {

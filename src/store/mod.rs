@@ -40,7 +40,9 @@ use std::sync::Arc;
 use redb::{Database, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
+pub use disk::Space;
 pub use error::StoreError;
+pub use list::{DeathTally, Deaths};
 pub use reader::Reader;
 pub use record::{Attempt, Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
 pub use worker::{AnswerTargets, Work, spawn};

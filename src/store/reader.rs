@@ -6,13 +6,15 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::cursor::Cursor;
-use super::disk::Disk;
+use super::disk::{Disk, Space};
 use super::error::StoreError;
 use super::file::File;
+use super::list::DeathTally;
 use super::record::{Attempt, Filter, JobRecord, Page};
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
 use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
+use crate::broker::io::DeadFilter;
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::{Answer, Request, TaskToken};
 
@@ -40,7 +42,6 @@ impl Reader {
         self.read(|txn| bodies::answer(txn, id))
     }
 
-    /// Less its task token.
     /// The request that a job came with, where it was given another.
     pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::original(txn, id))
@@ -51,6 +52,7 @@ impl Reader {
         self.read(|txn| bodies::attempts(txn, id))
     }
 
+    /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
         self.read(|txn| bodies::request(txn, id))
     }
@@ -104,10 +106,25 @@ impl Reader {
     pub fn dead(
         &self,
         target: TargetId,
+        filter: &DeadFilter,
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.read(|txn| list::dead(txn, target, after, limit))
+        self.read(|txn| list::dead(txn, target, filter, after, limit))
+    }
+
+    /// What the next `looked_at` dead jobs of a target died of, from the newest back.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] for a cursor that came of another listing.
+    pub fn deaths(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&Cursor>,
+        looked_at: usize,
+    ) -> Result<DeathTally, StoreError> {
+        self.read(|txn| list::tally(txn, target, filter, after, looked_at))
     }
 
     /// Jobs that ended and whose task token is to be answered, by id.
@@ -149,9 +166,9 @@ impl Reader {
         self.read(|txn| groups::held(txn, target, limit))
     }
 
-    /// The size of the file, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.disk.bytes()
+    /// How large the file is and what is left around it. Asks the disk.
+    pub fn space(&self) -> Space {
+        self.disk.space()
     }
 
     /// Whether new jobs may come in: the disk has room (`min_free_disk`). The disk is asked once a

@@ -18,5 +18,6 @@ mod metronome;
 mod orders;
 mod outcomes;
 mod priority;
+mod prometheus;
 mod reload;
 mod support;

@@ -1,8 +1,10 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::world::World;
 use crate::admin::error::AdminError;
 use crate::admin::{Readiness, reload};
+use crate::broker::time::Mono;
 use crate::http_api::problem::Problem;
 use crate::reload::ReloadError;
 
@@ -42,6 +44,52 @@ async fn a_full_disk_is_not_ready() {
 async fn a_loop_that_hangs_is_not_ready() {
     let (world, _messages) = World::hanging();
     assert!(world.get("/readyz").await.detail(503).contains("has not answered"));
+}
+
+/// The loop's clock so long ago. The daemon that is made up here started an hour ago.
+fn ago(world: &World, seconds: u64) -> Mono {
+    world.handle.mono_now().before(Duration::from_secs(seconds))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_does_not_end_is_not_alive() {
+    let world = World::new();
+    let pulse = world.handle.pulse();
+    pulse.turn.begin(ago(&world, 3));
+    assert_eq!(world.get("/healthz").await.status, 200, "a slow turn is no stuck one");
+    pulse.turn.begin(ago(&world, 11));
+    assert!(world.get("/healthz").await.detail(503).contains("the loop is at one turn for 1"));
+    pulse.turn.end();
+    assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_stopped_and_goes_on_is_alive() {
+    let world = World::new();
+    let pulse = world.handle.pulse().clone();
+    pulse.turn.begin(ago(&world, 300));
+    let (answer, ()) = tokio::join!(world.get("/healthz"), async {
+        // It was about to end, and the next one has begun by the second look.
+        tokio::time::advance(Duration::from_millis(500)).await;
+        pulse.turn.end();
+        pulse.turn.begin(ago(&world, 20));
+    });
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_does_not_end_takes_no_jobs_and_in_the_end_is_not_alive() {
+    let world = World::new();
+    let pulse = world.handle.pulse();
+    pulse.commit.begin(ago(&world, 6));
+    assert!(world.get("/readyz").await.detail(503).contains("one commit for 6 s"));
+    assert_eq!(world.get("/healthz").await.status, 200, "a slow disk is not mended by a restart");
+    pulse.commit.begin(ago(&world, 61));
+    assert!(world.get("/healthz").await.detail(503).contains("the store is at one commit"));
+    pulse.commit.end();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(world.get(path).await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The router called as a service, with a loop and a store that are made up.
 
 mod documents;
+mod events;
 mod guard;
 mod health;
 mod jobs;

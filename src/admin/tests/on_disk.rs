@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::world::{World, failed, id, now, record};
+use super::world::{World, expired, failed, id, now, record};
 use crate::broker::change::{Change, Insert, Move, Turn};
-use crate::broker::job::Place;
+use crate::broker::job::{Place, Priority, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::store::{JobRecord, Store};
 
 fn insert(record: &JobRecord) -> Change {
     Change::Insert(Box::new(Insert {
-        source: crate::broker::job::Source::Api,
+        source: Source::Api,
         header: record.header.clone(),
         place: Place::Queued,
         request: Arc::new(Request {
@@ -85,6 +85,41 @@ async fn jobs_and_dead_jobs_are_read_page_by_page() {
     let detail = world.get(&format!("/v1/jobs?after={next}")).await.detail(400);
     assert!(detail.contains("`after`"), "{detail}");
     assert_eq!(world.get("/v1/jobs?after=x").await.detail(400), detail);
+}
+
+#[tokio::test]
+async fn dead_jobs_are_filtered_and_counted_by_what_they_died_of() {
+    let world = World::on_disk(|store| {
+        fill(store);
+        let mut job = record(10, Place::Queued);
+        job.header.priority = Priority::High;
+        let turn = |step: u64| Turn(job.header.seat.0 * 10 + step);
+        store.commit(turn(1), &[insert(&job)]).unwrap();
+        store.commit(turn(2), &[go(&job, Place::Queued, expired(), None)]).unwrap();
+    });
+    let list =
+        async |query: &str| ids(&world.get(&format!("/v1/targets/erp/dead?{query}")).await.json());
+    assert_eq!(list("error=Tollgate.Http.404").await, names([9, 8, 7]));
+    assert_eq!(list("error=Tollgate.DeadlineExceeded").await, names([10]));
+    assert_eq!(list("priority=high").await, names([10]));
+    assert_eq!(list("priority=HIGH&error=Tollgate.Http.404").await, names([]));
+    assert_eq!(list("error=nonsense").await, names([]));
+
+    let counted = world.get("/v1/targets/erp/dead/errors").await.json();
+    assert_eq!((&counted["looked_at"], &counted["next"]), (&4.into(), &Value::Null));
+    let all = counted["errors"].as_array().unwrap();
+    let said: Vec<_> = all.iter().map(|one| (&one["code"], &one["count"], &one["state"])).collect();
+    let [rejected, late] = said[..] else { panic!("{counted}") };
+    assert_eq!(rejected, (&"Tollgate.Http.404".into(), &3.into(), &"failed".into()));
+    assert_eq!(late, (&"Tollgate.DeadlineExceeded".into(), &1.into(), &"expired".into()));
+    assert_eq!(all[0]["example"], id(9).to_string());
+    let few = "/v1/targets/erp/dead/errors?priority=high&older_than=0s&newer_than=36500d";
+    let few = world.get(few).await.json();
+    assert_eq!((&few["looked_at"], few["errors"].as_array().unwrap().len()), (&4.into(), 1));
+    assert_eq!(few["errors"][0]["code"], "Tollgate.DeadlineExceeded");
+    world.get("/v1/targets/erp/dead/errors?after=x").await.problem(400);
+    let none = world.get("/v1/targets/shop/dead/errors").await.json();
+    assert_eq!((&none["looked_at"], &none["next"]), (&0.into(), &Value::Null));
 }
 
 #[tokio::test]

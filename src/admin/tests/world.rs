@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower_service::Service;
 
+use crate::admin::events::Events;
 use crate::admin::held_back::Recent;
 use crate::admin::records::{OwedTokens, Part, ReadError, Records};
 use crate::admin::{AdminState, SharedReadiness, router};
@@ -24,7 +25,8 @@ use crate::broker::change::Counts;
 use crate::broker::forecast::{self, Gate, Hold};
 use crate::broker::group::{GroupKey, Stand};
 use crate::broker::io::{
-    BlockedOn, CommandError, Input, JobCommand, Reply, ReplyTo, TargetView, UnknownTarget,
+    BlockedOn, CommandError, DeadFilter, Input, JobCommand, Reply, ReplyTo, TargetView,
+    UnknownTarget,
 };
 use crate::broker::job::{
     End, Event, Failure, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
@@ -37,7 +39,7 @@ use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::step_functions::Health;
-use crate::store::{Filter, JobRecord, Options, Store};
+use crate::store::{DeathTally, Filter, JobRecord, Options, Space, Store};
 
 pub(super) const ERP: TargetId = TargetId(1);
 const SHOP: TargetId = TargetId(2);
@@ -120,7 +122,7 @@ pub(in crate::admin) fn target_view() -> TargetView {
 }
 
 /// `shop`: paused, with one job. `gone`: not configured any more, with one job.
-fn view() -> View {
+pub(super) fn view() -> View {
     let mut counts = Counts::default();
     counts.set(Priority::Normal, JobState::Queued, 1);
     let shop = TargetView {
@@ -306,15 +308,31 @@ impl Records for Shelf {
         })
     }
 
-    fn dead(&self, target: TargetId, after: Option<&str>, limit: usize) -> Result<Part, ReadError> {
+    fn dead(
+        &self,
+        target: TargetId,
+        filter: &DeadFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Part, ReadError> {
         self.walk(true, after, limit, |job| {
-            let is_dead = matches!(job.place, Place::Ended { end, .. } if end.is_dead());
-            is_dead && job.header.target == target
+            matches!(job.place, Place::Ended { end, .. } if end.is_dead())
+                && job.header.target == target
+                && filter.fits(&job.header, &job.place)
         })
     }
 
-    fn bytes(&self) -> u64 {
-        4_096
+    fn deaths(
+        &self,
+        _: TargetId,
+        _: &DeadFilter,
+        _: Option<&str>,
+    ) -> Result<DeathTally, ReadError> {
+        self.sound().map(|()| DeathTally::default())
+    }
+
+    fn space(&self) -> Space {
+        Space { bytes: 4_096, free: Some(1 << 30), min_free: 1 << 20 }
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, ReadError> {
@@ -346,6 +364,8 @@ type Script = dyn FnMut(&Input) -> Reply + Send;
 
 pub(super) struct World {
     router: Router,
+    pub(super) handle: Handle,
+    pub(super) events: Events,
     state: AdminState,
     pub(super) shelf: Arc<Shelf>,
     pub(super) readiness: SharedReadiness,
@@ -443,26 +463,25 @@ impl World {
 
     fn on(loop_: mpsc::Sender<Message>, asked: Arc<Mutex<Vec<Input>>>) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let handle = Handle::new(loop_, store(&dir).reader(), directory(), Instant::now());
+        // So that something can have lasted for long.
+        let started = Instant::now().checked_sub(Duration::from_secs(3_600));
+        let started = started.unwrap_or_else(Instant::now);
+        let handle = Handle::new(loop_, store(&dir).reader(), directory(), started);
         let shelf = Arc::new(Shelf::default());
         let readiness = SharedReadiness::default();
+        let events = Events::default();
         let state = AdminState {
             handle: handle.clone(),
             metrics: Metrics::new(),
-            reloader: Reloader::without_a_file(handle),
+            reloader: Reloader::without_a_file(handle.clone()),
             readiness: readiness.clone(),
             records: shelf.clone(),
             recent: Recent::default(),
+            events: events.clone(),
             step_functions: None,
         };
-        World {
-            router: router(state.clone(), Access::default()),
-            state,
-            shelf,
-            readiness,
-            asked,
-            dir,
-        }
+        let router = router(state.clone(), Access::default());
+        World { router, handle, events, state, shelf, readiness, asked, dir }
     }
 
     /// With `[step_functions]` in the configuration.
@@ -484,6 +503,12 @@ impl World {
     pub(super) async fn send(&self, method: &str, path: &str, body: &'static str) -> Answered {
         let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:7071");
         self.call(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// An answer whose body is still to come.
+    pub(super) async fn open(&self, path: &str) -> http::Response<Body> {
+        let request = Request::get(path).header("host", "127.0.0.1:7071");
+        self.router.clone().call(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answered {

@@ -233,7 +233,8 @@ fn same_lists(reader: &Reader, model: &Model) {
     held.sort_unstable();
     listed.sort_unstable();
     assert_eq!(listed, held);
-    let newest_first = walk(|after| reader.dead(TargetId(0), after, 2).unwrap());
+    let newest_first =
+        walk(|after| reader.dead(TargetId(0), &Default::default(), after, 2).unwrap());
     let load =
         Load::Dead { target: TargetId(0), after: None, limit: usize::MAX, ticket: Ticket(0) };
     let crate::broker::change::Loaded::Dead { rows, .. } = model.load(&load) else {

@@ -74,7 +74,7 @@ fn life_of_jobs(batch: u64, jobs: u64) {
         commits as f64 / took,
         per_job(written.load(Ordering::Relaxed)),
         synced.load(Ordering::Relaxed) as f64 / commits as f64,
-        per_job(store.reader().bytes()),
+        per_job(store.reader().space().bytes),
     );
     print_stats(&store);
     let began = Instant::now();
@@ -124,7 +124,7 @@ fn backlog(jobs: u64) {
     let began = Instant::now();
     store.load(&load).unwrap();
     println!("backlog of {jobs}: a window of 1000 in {:?}", began.elapsed());
-    println!("  {} bytes of file a job", store.reader().bytes() / jobs);
+    println!("  {} bytes of file a job", store.reader().space().bytes / jobs);
     print_stats(&store);
     let copy = directory.path().join("copy");
     std::fs::copy(&path, &copy).unwrap();
