@@ -225,7 +225,7 @@ impl Driver {
                 self.feed(Input::Configure { targets, limits });
             }
             Message::Store(Done::Committed { turn, requests }) => self.committed(turn, requests),
-            Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(loaded)),
+            Message::Store(Done::Loaded(loaded)) => self.feed(Input::Loaded(*loaded)),
             Message::Store(Done::Failed(failure)) => return Err(failure),
             Message::Drain(done) => {
                 self.draining.push(done);

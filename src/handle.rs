@@ -280,7 +280,7 @@ impl Handle {
         command: JobCommand,
     ) -> Result<Result<(Header, Place), CommandError>, Stopped> {
         match self.ask(|to| Input::Command { to, command }).await? {
-            Reply::Job(result) => Ok(result),
+            Reply::Job(result) => Ok(result.map(|job| *job)),
             other => unreachable!("a command is answered with {other:?}"),
         }
     }

@@ -42,6 +42,7 @@ impl Broker {
         // A target that left the configuration keeps its jobs; they wait as long as it is away.
         let live = self.targets.get(&header.target).and_then(|t| t.live.as_ref());
         let rules = live.map_or(Rules::WHILE_AWAY, |live| Rules::of(&live.policy));
+        header.course.bring_near(now.wall, rules.hold);
         let verdict = retry::verdict(&report, &header, &rules, now.wall);
         let held = self.hold_target(now, &header, began, &report);
         let event = ending::note(&mut header, &report, now.wall + held, rules.hold, now.wall);

@@ -464,7 +464,7 @@ impl Broker {
     }
 
     pub(super) fn answer(&mut self, to: ReplyTo, result: Result<(Header, Place), CommandError>) {
-        self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result) });
+        self.outputs.push_back(Output::Reply { to, reply: Reply::Job(result.map(Box::new)) });
     }
 
     pub(super) fn known(&self, id: JobId) -> Option<(Header, Place)> {

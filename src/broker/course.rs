@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,11 @@ pub struct Course {
 impl Course {
     pub fn new(wanted: Option<Delivery>) -> Course {
         Course { wanted, ..Course::default() }
+    }
+
+    /// Where the wall clock was set back, what may run on does so for `hold` at most.
+    pub(super) fn bring_near(&mut self, now: Wall, hold: Duration) {
+        self.runs_until = self.runs_until.map(|until| until.min(now + hold));
     }
 
     pub fn may_run_on(&self, now: Wall) -> bool {

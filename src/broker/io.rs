@@ -261,7 +261,7 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Submitted(Vec<Submitted>),
-    Job(Result<(Header, Place), CommandError>),
+    Job(Result<Box<(Header, Place)>, CommandError>),
     /// How many dead jobs were redriven or purged.
     Swept(u64),
     Target(Result<(), UnknownTarget>),
@@ -292,6 +292,10 @@ pub enum Refusal {
         id: JobId,
     },
     DeadlinePassed,
+    /// With `reject_if_late`: by the limits in force it would start then, after its deadline.
+    TooLate {
+        estimated_start: Wall,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

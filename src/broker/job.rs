@@ -455,6 +455,10 @@ pub enum Happening {
     Behind,
     /// Its turn in its group came.
     Headed,
+    /// By the limits in force it would start then, after its deadline.
+    Hopeless {
+        estimated_start: Wall,
+    },
 }
 
 /// What an answer to a question says of the work.

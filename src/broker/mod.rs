@@ -47,6 +47,7 @@ pub mod policy;
 pub mod pressure;
 mod retry;
 mod rivals;
+mod set_back;
 mod start;
 mod submit;
 mod target;
@@ -88,6 +89,7 @@ pub struct Broker {
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
     retention: clock::Retention,
+    lookout: set_back::Lookout,
     graves: graves::Graves,
     lead: flight::Lead,
     limits: Limits,
@@ -123,6 +125,7 @@ impl Broker {
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
             retention: clock::Retention::new(retention),
+            lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),
             lead: flight::Lead::default(),
             limits: Limits::new(recovered.lived, recovered.spent, now.mono),
@@ -290,6 +293,7 @@ impl Broker {
                     .filter_map(|(row, place)| Some(((due(place)?, row.id), row.id)))
                     .collect();
                 fill(&mut self.timers, &mut self.jobs, self.turn, keys, rows, exhausted);
+                self.lookout.look_again();
             }
             Loaded::Deadlines { rows, exhausted } => {
                 let rows = rows.into_iter().map(|(at, id)| ((at, id), id));
@@ -313,6 +317,7 @@ impl Broker {
     /// What follows from what was just handled: timers that are due, jobs that can be started,
     /// windows that run low.
     fn settle(&mut self, now: Now) {
+        self.bring_near(now);
         self.fire(now);
         while let Some((at, target)) = self.wakes.first().copied()
             && at <= now.mono

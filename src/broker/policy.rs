@@ -218,6 +218,8 @@ pub struct Outcomes {
     pub completion: Completion,
     /// How many dead jobs are kept; all of them by default.
     pub dead_retention: DeadRetention,
+    /// A job that cannot make its deadline by its estimate is refused at once.
+    pub reject_if_late: bool,
 }
 
 /// How work that the target took on is asked after.

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Broker;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
 use super::course::Course;
 use super::fair::{FlowId, Tag};
+use super::forecast;
 use super::group::{GroupKey, Membership, Stand};
 use super::io::{Output, Refusal, Reply, ReplyTo, Submission, Submitted};
-use super::job::{End, Event, Failure, Happening, Header, JobId, Owed, Place};
+use super::job::{
+    End, Event, Failure, Happening, Header, JobId, JobState, Owed, Place, Priority, Source,
+};
 use super::time::{Now, Wall};
+use super::{Broker, Story};
 
 /// Submissions that wait to hear who holds their `dedup_id` and whether their group is taken, and
 /// claims too new to be in the store's answers.
@@ -175,6 +178,12 @@ impl Broker {
         if let Err(refusal) = self.admit(now, &job) {
             return Submitted::Refused(refusal);
         }
+        let hopeless = self.hopeless(now, &job);
+        if let Some(estimated_start) = hopeless
+            && matches!(job.source, Source::Api | Source::Proxy)
+        {
+            return Submitted::Refused(Refusal::TooLate { estimated_start });
+        }
         let claim = job.dedup.map(|dedup| {
             let key = DedupKey { target: job.target, name: dedup.name };
             self.lookups.fresh.insert(key.clone(), (job.id, dedup.digest, self.turn));
@@ -237,7 +246,20 @@ impl Broker {
         };
         let Some(reason) = job.unfit else {
             self.insert(insert(place));
-            return Submitted::Accepted { header, place };
+            let Some(estimated_start) = hopeless else {
+                return Submitted::Accepted { header, place };
+            };
+            // A message cannot be refused. Its workflow is told at once.
+            let end = Place::Ended { end: End::Expired, at: now.wall };
+            let events = vec![Happening::Hopeless { estimated_start }, Happening::Expired];
+            let header = self.shift(
+                now,
+                (header.clone(), place),
+                header,
+                end,
+                Story { events, answer: None },
+            );
+            return Submitted::Accepted { header, place: end };
         };
         self.insert(insert(Place::Queued));
         let end = End::Failed(Failure::BadMessage);
@@ -268,6 +290,25 @@ impl Broker {
         } else {
             Submitted::Refused(Refusal::DedupMismatch { id })
         })
+    }
+
+    /// With `reject_if_late`, when a job would start that cannot make its deadline by the limits in
+    /// force. Of one with a `fairness_key`, or in a group, only what stands in higher queues counts:
+    /// how many go before it in its own is not known here.
+    fn hopeless(&self, now: Now, job: &Submission) -> Option<Wall> {
+        let deadline = job.deadline?;
+        let target = self.targets.get(&job.target)?;
+        if job.unfit.is_some() || !target.live.as_ref()?.policy.outcomes.reject_if_late {
+            return None;
+        }
+        let queued = Priority::ALL.map(|priority| target.counts.get(priority, JobState::Queued));
+        let alone = job.flow.is_none() && job.group.is_none();
+        let before = if alone { queued[job.priority.index()] } else { 0 };
+        let limits = self.forecast(target, now);
+        // One that is never sent as things stand, to a target that is paused, may be yet.
+        let start = forecast::start(&limits, &queued, job.priority, before.saturating_add(1))?;
+        let start = start.max(job.not_before.unwrap_or(Wall::EPOCH));
+        (start >= deadline).then_some(start)
     }
 
     fn admit(&self, now: Now, job: &Submission) -> Result<(), Refusal> {

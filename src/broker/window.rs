@@ -56,6 +56,10 @@ impl<K: Copy + Ord, V: Copy> Window<K, V> {
         self.rows.first_key_value().map(|(key, value)| (*key, *value))
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = V> {
+        self.rows.values().copied()
+    }
+
     /// A row was added to the index. Returns a row that memory lets go for it, perhaps this one.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if !self.covers(key) {

@@ -83,7 +83,13 @@ pub(super) fn read(table: &Table<'_>) -> (Outcomes, Asking) {
     });
     response.finish(vocabulary::RESPONSE.later);
     let (polling, timing) = completion(&table.table("completion"), table.is_set("completion"));
-    let outcomes = Outcomes { delivery, completion: timing, dead_retention: dead_retention(table) };
+    let reject_if_late = table.get_or("reject_if_late", false, super::auth::truth);
+    let outcomes = Outcomes {
+        delivery,
+        completion: timing,
+        dead_retention: dead_retention(table),
+        reject_if_late,
+    };
     let asking = Asking {
         rules,
         max_body,

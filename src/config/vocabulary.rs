@@ -68,6 +68,7 @@ pub(super) const TARGET: Words = Words {
         "response",
         "completion",
         "dead_retention",
+        "reject_if_late",
         "request_schema",
         "max_queued",
         "on_group_failure",
@@ -77,7 +78,7 @@ pub(super) const TARGET: Words = Words {
         "breaker",
         "fairness",
     ],
-    later: &["pull", "reject_if_late"],
+    later: &["pull"],
 };
 
 pub(super) const LIMIT: Words = Words {

@@ -8,6 +8,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -169,6 +171,7 @@ impl Failures {
 pub struct FragileApi {
     address: SocketAddr,
     auditor: Arc<Auditor>,
+    service: Arc<Service>,
     task: JoinHandle<()>,
 }
 
@@ -187,9 +190,10 @@ impl FragileApi {
     ) -> io::Result<FragileApi> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let service = Arc::new(Service { fragility, auditor: auditor.clone() });
-        let task = tokio::spawn(accept(listener, service));
-        Ok(FragileApi { address, auditor, task })
+        let limit = AtomicUsize::new(fragility.limit.unwrap_or(usize::MAX));
+        let service = Arc::new(Service { fragility, limit, auditor: auditor.clone() });
+        let task = tokio::spawn(accept(listener, service.clone()));
+        Ok(FragileApi { address, auditor, service, task })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -198,6 +202,11 @@ impl FragileApi {
 
     pub fn auditor(&self) -> &Arc<Auditor> {
         &self.auditor
+    }
+
+    /// From now on the most arrivals in any sliding second: what it can bear has changed.
+    pub fn set_limit(&self, limit: Option<usize>) {
+        self.service.limit.store(limit.unwrap_or(usize::MAX), Relaxed);
     }
 
     /// Closes the port and every connection; returns once they are closed.
@@ -254,8 +263,11 @@ async fn pause(time: Duration) {
 #[error("the connection is broken on purpose")]
 struct Broken;
 
+#[derive(Debug)]
 struct Service {
     fragility: Fragility,
+    /// In force; `usize::MAX` where there is none.
+    limit: AtomicUsize,
     auditor: Arc<Auditor>,
 }
 
@@ -263,7 +275,7 @@ impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Broken> {
         let nowhere = request.uri().path().starts_with(NOWHERE);
         let receipt = self.auditor.arrive(Caller::read(request.headers()), |number, load| {
-            if self.fragility.limit.is_some_and(|limit| load > limit) {
+            if load > self.limit.load(Relaxed) {
                 Fate::Limited
             } else if nowhere {
                 Fate::Missing

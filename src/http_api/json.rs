@@ -14,6 +14,7 @@ use crate::broker::course::Delivery;
 use crate::broker::forecast::Position;
 use crate::broker::job::{End, Event, Failure, Happening, Place, Says};
 use crate::broker::payload::Answer;
+use crate::broker::time::Wall;
 use crate::handle::Directory;
 use crate::store::JobRecord;
 
@@ -249,6 +250,11 @@ pub(crate) fn message(end: End, record: &JobRecord) -> String {
             });
             reason.unwrap_or("it cannot be understood").to_owned()
         }
+        End::Expired if let Some(start) = hopeless(record) => {
+            format!(
+                "by its limits the target would get it at {start}, after its deadline; {attempts}"
+            )
+        }
         End::Expired => match record.header.deadline {
             Some(deadline) => format!("its deadline {deadline} passed; {attempts}"),
             None => format!("its deadline passed; {attempts}"),
@@ -261,6 +267,13 @@ pub(crate) fn message(end: End, record: &JobRecord) -> String {
             reason.unwrap_or("cancelled on request").to_owned()
         }
     }
+}
+
+fn hopeless(record: &JobRecord) -> Option<Wall> {
+    record.history.iter().rev().find_map(|event| match &event.what {
+        Happening::Hopeless { estimated_start } => Some(*estimated_start),
+        _ => None,
+    })
 }
 
 fn last_setback(record: &JobRecord) -> Option<String> {
@@ -384,6 +397,9 @@ impl EventJson {
                 EventJson { reason: reason.clone(), ..line("cancelled") }
             }
             Happening::Expired => line("expired"),
+            Happening::Hopeless { estimated_start } => {
+                EventJson { until: Some(estimated_start.to_string()), ..line("too_late") }
+            }
             Happening::Failed { code } => EventJson { code: Some(code.clone()), ..line("failed") },
             Happening::Redriven { by } => EventJson { by: by.clone(), ..line("redriven") },
             Happening::Unfit { reason } => {

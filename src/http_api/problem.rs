@@ -234,6 +234,14 @@ impl Problem {
             Refusal::DeadlinePassed => {
                 Problem::invalid("deadline", "has passed, so the job would never be sent")
             }
+            Refusal::TooLate { estimated_start } => Problem::invalid(
+                "deadline",
+                format_args!(
+                    "cannot be met: by its limits `{target}` would get this job at \
+                     {estimated_start}, and it has `reject_if_late`; a later deadline, or a higher \
+                     priority, may do"
+                ),
+            ),
         }
     }
 

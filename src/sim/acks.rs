@@ -8,7 +8,7 @@ use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted,
 };
-use crate::broker::job::{End, JobId, Owed, Place, TargetId};
+use crate::broker::job::{End, Header, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
@@ -260,6 +260,12 @@ impl Acks {
             Submitted::Refused(Refusal::Draining) => {
                 ensure!(self.draining, "{} is refused: not draining", job.id);
             }
+            Submitted::Refused(Refusal::TooLate { estimated_start }) => ensure!(
+                job.deadline
+                    .is_some_and(|deadline| deadline <= *estimated_start && deadline > wall),
+                "{} is refused: it would start in time, at {estimated_start}",
+                job.id
+            ),
             Submitted::Refused(Refusal::DeadlinePassed) => ensure!(
                 job.deadline.is_some_and(|deadline| deadline <= wall),
                 "{} is refused: its deadline is not over",
@@ -272,7 +278,7 @@ impl Acks {
     fn commanded(
         &self,
         command: &JobCommand,
-        result: &Result<(crate::broker::job::Header, Place), CommandError>,
+        result: &Result<Box<(Header, Place)>, CommandError>,
         book: &Book,
     ) -> Checked {
         let entry = book.get(command.job());
@@ -294,7 +300,8 @@ impl Acks {
                 ensure!(fits, "{command:?}: overtaken by {by}, and {holder:?} has its name");
             }
             Err(CommandError::Draining) => ensure!(self.draining, "{command:?}: not draining"),
-            Ok((header, place)) => {
+            Ok(job) => {
+                let (header, place) = &**job;
                 if matches!(command, JobCommand::Purge { .. }) {
                     ensure!(entry.is_none(), "{command:?}: it is still there");
                     return Ok(());
@@ -327,7 +334,8 @@ impl Acks {
                     }
                 }
             }
-            Reply::Job(Ok((header, Place::Ended { end: End::Cancelled, .. }))) => {
+            Reply::Job(Ok(job)) if matches!(job.1, Place::Ended { end: End::Cancelled, .. }) => {
+                let header = &job.0;
                 self.cancelled.insert(header.id);
                 let place = model.job(header.id).map(|job| job.record.place);
                 let cancelled = matches!(place, Some(Place::Ended { end: End::Cancelled, .. }));

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load};
 use crate::broker::io::{
-    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Reply, ReplyTo, Start, Submission,
-    Submitted, Sweep, Windows,
+    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Refusal, Reply, ReplyTo, Start,
+    Submission, Submitted, Sweep, Windows,
 };
-use crate::broker::job::{JobId, JobState, Priority, Source, TargetId};
+use crate::broker::job::{End, JobId, JobState, Place, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
@@ -27,37 +27,47 @@ struct Bench {
     sent: Vec<(JobId, u32)>,
 }
 
+/// A life of the core with what is on this disk.
+fn start(disk: &Model) -> Start {
+    let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
+    let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
+    let retry = Retry {
+        max_attempts: NonZeroU32::MIN,
+        min_backoff: SECOND,
+        max_backoff: SECOND,
+        max_retry_duration: SECOND,
+    };
+    let policy = Policy {
+        limit,
+        share: Vec::new(),
+        tempo: Tempo::default(),
+        retry,
+        max_deferrals: NonZeroU32::MIN,
+        max_queued: 1_000_000,
+        on_group_failure: Default::default(),
+        weights: Default::default(),
+        outcomes: Default::default(),
+    };
+    Start {
+        recovered: disk.recover(),
+        targets: vec![(ERP, "erp".into(), policy)],
+        limits: Vec::new(),
+        retention: 3_600 * SECOND,
+        windows: Windows::default(),
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
+        Bench::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Policy)) -> Bench {
         let mut disk = Model::default();
         disk.add_targets(&["erp".to_owned()]);
-        let rate = Rate::new(NonZeroU32::new(1_000).unwrap(), SECOND).unwrap();
-        let limit = Limit::plain(rate, NonZeroU32::MIN, NonZeroU32::MIN);
-        let retry = Retry {
-            max_attempts: NonZeroU32::MIN,
-            min_backoff: SECOND,
-            max_backoff: SECOND,
-            max_retry_duration: SECOND,
-        };
-        let policy = Policy {
-            limit,
-            share: Vec::new(),
-            tempo: Tempo::default(),
-            retry,
-            max_deferrals: NonZeroU32::MIN,
-            max_queued: 1_000_000,
-            on_group_failure: Default::default(),
-            weights: Default::default(),
-            outcomes: Default::default(),
-        };
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
-        let start = Start {
-            recovered: disk.recover(),
-            targets: vec![(ERP, "erp".into(), policy)],
-            limits: Vec::new(),
-            retention: 3_600 * SECOND,
-            windows: Windows::default(),
-        };
+        let mut start = start(&disk);
+        change(&mut start.targets[0].2);
         let broker = Broker::new(start, now);
         Bench { broker, disk, now, replies: Vec::new(), sent: Vec::new() }
     }
@@ -112,23 +122,16 @@ impl Bench {
     }
 
     fn submit(&mut self, id: u128, dedup: Option<&str>) -> Submitted {
+        self.submit_at(id, dedup, None)
+    }
+
+    fn submit_at(&mut self, id: u128, dedup: Option<&str>, not_before: Option<Wall>) -> Submitted {
         let dedup =
             dedup.map(|name| Dedup { name: name.into(), digest: [7; 32], keep: 10 * SECOND });
-        let job = Submission {
-            source: Source::Api,
-            id: JobId(id),
-            target: ERP,
-            priority: Priority::Normal,
-            request: Default::default(),
-            not_before: None,
-            deadline: None,
-            max_attempts: None,
-            dedup,
-            group: None,
-            flow: None,
-            unfit: None,
-            delivery: None,
-        };
+        self.hand_in(Submission { dedup, not_before, ..job(id) })
+    }
+
+    fn hand_in(&mut self, job: Submission) -> Submitted {
         self.feed(Input::Submit { to: ReplyTo(1), jobs: vec![job] });
         match self.replies.pop() {
             Some(Reply::Submitted(mut results)) => results.remove(0),
@@ -139,7 +142,7 @@ impl Bench {
     fn command(&mut self, command: JobCommand) -> Result<JobState, CommandError> {
         self.feed(Input::Command { to: ReplyTo(2), command });
         match self.replies.pop() {
-            Some(Reply::Job(result)) => result.map(|(_, place)| place.state()),
+            Some(Reply::Job(result)) => result.map(|job| job.1.state()),
             other => panic!("{other:?}"),
         }
     }
@@ -151,6 +154,24 @@ impl Bench {
             Some(Reply::Swept(count)) => count,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn job(id: u128) -> Submission {
+    Submission {
+        source: Source::Api,
+        id: JobId(id),
+        target: ERP,
+        priority: Priority::Normal,
+        request: Default::default(),
+        not_before: None,
+        deadline: None,
+        max_attempts: None,
+        dedup: None,
+        group: None,
+        flow: None,
+        unfit: None,
+        delivery: None,
     }
 }
 
@@ -179,4 +200,69 @@ fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let purge = JobCommand::Purge { job: second };
     assert!(bench.command(purge).is_ok());
     assert_eq!(bench.command(redrive(first)), Ok(JobState::Queued));
+}
+
+#[test]
+fn a_job_that_cannot_make_its_deadline_is_refused_at_once() {
+    let mut bench = Bench::with(|policy| {
+        policy.limit.rate = Rate::new(NonZeroU32::MIN, SECOND).unwrap();
+        policy.limit.max_concurrent = NonZeroU32::new(100).unwrap();
+        policy.outcomes.reject_if_late = true;
+    });
+    for id in 1..=10 {
+        assert!(matches!(bench.submit(id, None), Submitted::Accepted { .. }));
+    }
+    let deadline = Some(bench.now.wall + 5 * SECOND);
+    let refused = bench.hand_in(Submission { deadline, ..job(11) });
+    let Submitted::Refused(Refusal::TooLate { estimated_start }) = refused else {
+        panic!("{refused:?}");
+    };
+    let after = estimated_start.since(bench.now.wall);
+    assert!(after > 8 * SECOND && after < 12 * SECOND, "{after:?}");
+    // What goes before the others makes it, and so does what may wait longer.
+    let high = Submission { deadline, priority: Priority::High, ..job(12) };
+    assert!(matches!(bench.hand_in(high), Submitted::Accepted { .. }));
+    let later = Some(bench.now.wall + 20 * SECOND);
+    let patient = Submission { deadline: later, ..job(13) };
+    assert!(matches!(bench.hand_in(patient), Submitted::Accepted { .. }));
+    // A message cannot be refused: it ends at once, and its workflow is told.
+    let message = Submission { deadline, source: Source::Sqs, ..job(14) };
+    let Submitted::Accepted { place, .. } = bench.hand_in(message) else { panic!("refused") };
+    assert!(matches!(place, Place::Ended { end: End::Expired, .. }), "{place:?}");
+}
+
+/// Were it left where it stands in the calendar, it would wait until the clock is there again.
+#[test]
+fn a_retry_comes_though_the_clock_was_set_back() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new();
+        bench.submit(1, None);
+        bench.pass(SECOND);
+        assert_eq!(bench.report(Outcome::Refused), JobId(1));
+        assert!(bench.sent.is_empty());
+        bench.now.wall = Wall::from_millis(7);
+        if restarted {
+            bench.broker = Broker::new(start(&bench.disk), bench.now);
+        }
+        bench.feed(Input::Tick);
+        assert!(bench.sent.is_empty(), "not sooner than it may");
+        // Back into line, and then off.
+        bench.pass(SECOND);
+        bench.pass(SECOND);
+        assert_eq!(bench.sent, [(JobId(1), 2)], "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn what_is_in_the_calendar_waits_for_it() {
+    let mut bench = Bench::new();
+    let due = bench.now.wall + 2 * SECOND;
+    bench.submit_at(1, None, Some(due));
+    bench.now.wall = Wall::from_millis(7);
+    bench.pass(10 * SECOND);
+    assert!(bench.sent.is_empty());
+    bench.now.wall = due;
+    bench.pass(Duration::ZERO);
+    bench.pass(SECOND);
+    assert_eq!(bench.sent, [(JobId(1), 1)]);
 }

@@ -14,7 +14,7 @@ pub(super) struct Census(BTreeMap<&'static str, u64>);
 
 impl Census {
     /// What a few hundred worlds must have seen.
-    const EXPECTED: [&'static str; 90] = [
+    const EXPECTED: [&'static str; 91] = [
         "a flow asked for",
         "a flow goes on",
         "a flow that is known to the store alone",
@@ -45,6 +45,7 @@ impl Census {
         "a dedup_id with another payload",
         "a delete",
         "a deadline that is over",
+        "a deadline out of reach",
         "a dedup_id that is taken over",
         "a duplicate",
         "a full queue",
@@ -240,6 +241,7 @@ impl Census {
                 Happening::Behind => "one behind its group",
                 Happening::Headed => "one whose turn in its group came",
                 Happening::Unfit { .. } => "an unfit message",
+                Happening::Hopeless { .. } => "a message out of reach",
                 Happening::TokenAnswered => "a token answered",
                 Happening::TokenLate { .. } => "a token too late",
                 Happening::Asked { .. } => "a question",
@@ -277,6 +279,7 @@ impl Census {
                         Submitted::Refused(Refusal::UnknownTarget) => "an unknown target",
                         Submitted::Refused(Refusal::Draining) => "a refusal while draining",
                         Submitted::Refused(Refusal::DeadlinePassed) => "a deadline that is over",
+                        Submitted::Refused(Refusal::TooLate { .. }) => "a deadline out of reach",
                     };
                     self.count(what);
                 }

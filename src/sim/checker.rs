@@ -22,7 +22,7 @@ use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
-use crate::broker::job::{End, Failure, Header, JobId, Place, TargetId};
+use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
 use crate::broker::policy::{Bounds, Completion, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
@@ -43,7 +43,7 @@ const WHILE_AWAY: Retry = Retry {
 #[derive(Clone, Debug)]
 enum Cause {
     Start,
-    Report { job: JobId, number: u32, report: Report },
+    Report { job: JobId, number: u32, report: Box<Report> },
     Other,
 }
 
@@ -192,7 +192,7 @@ impl Checker {
         if !current || self.order.has(target, job) {
             return;
         }
-        self.cause = Cause::Report { job, number, report: report.clone() };
+        self.cause = Cause::Report { job, number, report: Box::new(report.clone()) };
         self.doubts.told(now, &entry.header, report);
         self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
@@ -338,6 +338,15 @@ impl Checker {
                     let asking = self.book.get(step.header.id);
                     let asking = asking.is_some_and(|entry| entry.header.course.is_asking());
                     ensure!(!asking, "{} is being asked for, and ends", step.header.id);
+                    let hopeless = step.events.iter().any(|event| match event.what {
+                        Happening::Hopeless { estimated_start } => {
+                            step.header.deadline.is_some_and(|deadline| deadline <= estimated_start)
+                        }
+                        _ => false,
+                    });
+                    if hopeless {
+                        return Ok(());
+                    }
                     let over = step.header.deadline.is_some_and(|deadline| deadline <= now.wall);
                     ensure!(over, "{:?} expires at {}", step.header, now.wall);
                     Ok(())
@@ -393,7 +402,7 @@ impl Checker {
         let (outcome, status) = match &self.cause {
             Cause::Start => (Outcome::Unknown, None),
             Cause::Report { job, number, report } if *job == id && *number == header.number() => {
-                told = Some(report);
+                told = Some(&**report);
                 (report.outcome, report.answer.as_ref().map(|answer| answer.status))
             }
             cause => {

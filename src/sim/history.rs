@@ -73,9 +73,10 @@ impl Told {
                 self.spent += 1;
                 (&[Running], Running)
             }
-            Happening::Verifying { .. } => (&[Running], Verifying),
-            Happening::Edited { .. } => return Ok(()),
-            Happening::Waiting { .. } => (&[Running], Waiting),
+            // Again, where the wall clock was set back.
+            Happening::Verifying { .. } => (&[Running, Verifying], Verifying),
+            Happening::Edited { .. } | Happening::Hopeless { .. } => return Ok(()),
+            Happening::Waiting { .. } => (&[Running, Waiting], Waiting),
             Happening::PriorityChanged { .. } => match self.state {
                 Some(state @ (Scheduled | Queued | Waiting | Verifying)) => {
                     (&[Scheduled, Queued, Waiting, Verifying], state)

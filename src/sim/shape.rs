@@ -313,6 +313,7 @@ impl Shape {
                     count: rng.one_in(6).then(|| rng.pick(&[1, 5, 50])),
                     size: rng.one_in(6).then(|| rng.pick(&[10, 200])),
                 },
+                reject_if_late: rng.one_in(3),
             },
             on_group_failure: rng.pick(&[OnGroupFailure::Continue, OnGroupFailure::Hold]),
             weights: Weights::new(weight),

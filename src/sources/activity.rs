@@ -162,7 +162,9 @@ impl Activity {
                     continue;
                 }
                 // Read again it is late, and expires.
-                Submitted::Refused(Refusal::DeadlinePassed) => Duration::from_millis(1),
+                Submitted::Refused(Refusal::DeadlinePassed | Refusal::TooLate { .. }) => {
+                    Duration::from_millis(1)
+                }
                 Submitted::Refused(Refusal::QueueFull { retry_after }) => retry_after,
                 Submitted::Refused(Refusal::UnknownTarget) => Duration::from_secs(1),
                 Submitted::Refused(Refusal::Draining) => {

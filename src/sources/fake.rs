@@ -270,7 +270,7 @@ fn reply(input: &Input, shelf: &Shelf, script: &Script) -> Reply {
                     let at = Wall::from_millis(3);
                     let cancelled = record(*job, Place::Ended { end: End::Cancelled, at });
                     shelf.put(cancelled.clone(), None);
-                    Ok((cancelled.header, cancelled.place))
+                    Ok(Box::new((cancelled.header, cancelled.place)))
                 }
                 Ok(Some(found)) => Err(CommandError::Conflict { state: found.place.state() }),
                 _ => Err(CommandError::NoSuchJob),

@@ -181,7 +181,9 @@ impl Queue {
                     }
                 }
                 // Its time ran out between reading it and handing it in: next time it is late.
-                Submitted::Refused(Refusal::DeadlinePassed) => Fate::Release,
+                Submitted::Refused(Refusal::DeadlinePassed | Refusal::TooLate { .. }) => {
+                    Fate::Release
+                }
                 // The target was taken out of the configuration just now.
                 Submitted::Refused(Refusal::UnknownTarget | Refusal::Draining) => Fate::Release,
             };

@@ -77,7 +77,7 @@ pub enum Done {
         turn: Turn,
         requests: Vec<(JobId, Arc<Request>)>,
     },
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     /// Nothing can be promised any more.
     Failed(StoreError),
 }

@@ -3,7 +3,9 @@
 mod against_model;
 mod figures;
 mod file;
+mod fixture;
 mod format;
+mod power;
 mod refusals;
 mod weather;
 mod worker;

@@ -72,7 +72,7 @@ fn attend(store: &mut Store, work: Work) -> Result<Option<Done>, StoreError> {
             let requests = store.commit(turn, &changes)?;
             Ok(Some(Done::Committed { turn, requests }))
         }
-        Work::Load(load) => Ok(Some(Done::Loaded(store.load(&load)?))),
+        Work::Load(load) => Ok(Some(Done::Loaded(Box::new(store.load(&load)?)))),
         Work::AddTargets { names, answer } => {
             let added = store.add_targets(&names);
             let failed = added.as_ref().err().cloned();

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate::demo::auditor::{Arrival, Books, most_within};
+use tollgate::demo::auditor::{Arrival, Books, Fate, most_within};
 use tollgate::demo::fragile_api::{FragileApi, Fragility, Latency};
 
 use crate::support::{Client, Daemon, erp};
@@ -177,4 +177,38 @@ async fn two_targets_share_a_limit_and_neither_starves() {
         assert!(most <= 12, "{most} in a second");
     });
     assert!(daemon.terminate().success());
+}
+
+/// An API whose limit nobody told the broker, and which changes under way: 20/s, 8/s, 15/s.
+/// The first minute after each change is for settling, as in docs/adaptive.md.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nine minutes"]
+async fn the_rate_settles_under_a_limit_that_nobody_told() {
+    let api = answers_after(20 * MS).await;
+    let more = "max_concurrent = 20\nadaptive = { min_rate = \"1/s\" }\n";
+    let daemon = Daemon::start(&erp(api.address(), "50/s", more));
+    let client = Client::new();
+    let (settling, phase) = (60 * SECOND, 180 * SECOND);
+    submit(&client, &daemon, "erp", "NORMAL", 12_000).await;
+    let (mut all, mut allowed, mut refused) = (0, 0.0, 0);
+    for limit in [20_usize, 8, 15] {
+        api.set_limit(Some(limit));
+        tokio::time::sleep_until(tokio::time::Instant::now() + settling).await;
+        let count = |books: &Books| (books.total(), books.count(Fate::Limited));
+        let before = api.auditor().read(count);
+        tokio::time::sleep_until(tokio::time::Instant::now() + (phase - settling)).await;
+        let after = api.auditor().read(count);
+        let (came, turned_away) = (after.0 - before.0, after.1 - before.1);
+        let most = limit as f64 * (phase - settling).as_secs_f64();
+        println!(
+            "{limit}/s: {came} came, {:.2} % refused, {:.1} % of the limit used",
+            turned_away as f64 / came as f64 * 100.0,
+            (came - turned_away) as f64 / most * 100.0
+        );
+        (all, refused, allowed) = (all + came, refused + turned_away, allowed + most);
+    }
+    let (refusals, used) = (refused as f64 / all as f64, (all - refused) as f64 / allowed);
+    println!("in all: {:.2} % refused, {:.1} % used", refusals * 100.0, used * 100.0);
+    assert!(refusals < 0.01, "{refusals}");
+    assert!(used >= 0.9, "{used}");
 }

@@ -5,6 +5,8 @@
 //! ones and prints what they measured.
 
 mod access;
+mod broken_disk;
+mod clocks;
 mod crash;
 mod dedup;
 mod deliveries;

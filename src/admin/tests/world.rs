@@ -389,7 +389,7 @@ impl World {
                 if let JobCommand::Reprioritize { priority, .. } = command {
                     header.priority = *priority;
                 }
-                Reply::Job(Ok((header, place)))
+                Reply::Job(Ok(Box::new((header, place))))
             }
             Input::Sweep { .. } => Reply::Swept(3),
             Input::Pause { .. } => Reply::Target(Ok(())),

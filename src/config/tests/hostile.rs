@@ -125,7 +125,12 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
     ];
     let lists = ["share", "windows", "schedule", "allowed_hosts"];
     let shares = ["reserve_high"];
-    let truths = ["check_before_dispatch", "finish_before_close", "insecure_allow_anonymous"];
+    let truths = [
+        "check_before_dispatch",
+        "finish_before_close",
+        "insecure_allow_anonymous",
+        "reject_if_late",
+    ];
     let numbers =
         ["max_queued", "burst", "max_concurrent", "max_deferrals", "max_attempts", "failures"];
     for words in vocabulary::ALL {

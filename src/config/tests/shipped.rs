@@ -74,7 +74,8 @@ fn the_defaults_are_those_that_users_were_promised() {
          max_queued: 1000000, on_group_failure: Continue, weights: Weights({}), \
          outcomes: Outcomes { delivery: AtLeastOnce, \
          completion: Completion { every: 10s, timeout: 3600s }, \
-         dead_retention: DeadRetention { age: None, count: None, size: None } } }"
+         dead_retention: DeadRetention { age: None, count: None, size: None }, \
+         reject_if_late: false } }"
     );
 }
 

@@ -79,6 +79,7 @@ async fn what_the_broker_refuses_has_its_status() {
         (Refusal::Draining, 503, Some("1")),
         (Refusal::DedupMismatch { id: JobId(5) }, 422, None),
         (Refusal::DeadlinePassed, 422, None),
+        (Refusal::TooLate { estimated_start: Wall::EPOCH }, 422, None),
     ] {
         let fake = Fake::start();
         fake.will_say([Submitted::Refused(refusal.clone())]);

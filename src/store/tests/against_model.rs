@@ -76,19 +76,23 @@ fn run(seed: u64, turns: u64) {
 
 fn same_after_opening(path: &Path, model: &Model) -> Recovered {
     let (store, recovered) = Store::open(&options(path), &[]).unwrap();
-    let reader = store.reader();
+    same(&store.reader(), model);
+    // What time it is the model does not know.
+    Recovered { lived: Default::default(), ..recovered }
+}
+
+/// Every job, list and token is as it should be, and there is nothing else.
+pub(super) fn same(reader: &Reader, model: &Model) {
     for (id, job) in model.jobs() {
         assert_eq!(reader.job(id).unwrap().as_ref(), Some(&job.record));
-        assert_eq!(request(&reader, id).as_ref(), Some(&*job.request));
+        assert_eq!(request(reader, id).as_ref(), Some(&*job.request));
         assert_eq!(reader.answer(id).unwrap().as_ref(), job.answer.as_deref());
         assert_eq!(reader.original(id).unwrap().as_ref(), job.original.as_deref());
         let attempts: Vec<_> = job.attempts.values().cloned().collect();
         assert_eq!(reader.attempts(id).unwrap(), attempts);
     }
-    same_lists(&reader, model);
-    same_tokens(&reader, model);
-    // What time it is the model does not know.
-    Recovered { lived: Default::default(), ..recovered }
+    same_lists(reader, model);
+    same_tokens(reader, model);
 }
 
 /// With its token, as a start finds it.
@@ -214,7 +218,7 @@ fn same_lists(reader: &Reader, model: &Model) {
         listed.sort_by_key(|job| job.header.id);
         let fits = |job: &&JobRecord| {
             target.is_none_or(|target| target == job.header.target)
-                && state.is_none_or(|state| state == job.place.state())
+                && state.is_none_or(|state| state == job.header.state_in(&job.place))
                 && job.header.group.as_ref().map(|group| &group.name) == group.as_ref()
         };
         let records = model.jobs().map(|(_, job)| &job.record).filter(fits);

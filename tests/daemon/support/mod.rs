@@ -1,5 +1,6 @@
 //! A daemon as a process of its own, and a client that trusts nothing but what it was told.
 
+pub(crate) mod broken_disk;
 mod client;
 
 use std::io::{BufRead, BufReader};
