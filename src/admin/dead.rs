@@ -182,7 +182,7 @@ pub(super) async fn redrive(
 ) -> Result<Json<Redriven>, AdminError> {
     let target = state.target_id(&name)?;
     let told = which.clone();
-    let redriven = state.handle.sweep(target, Sweep::Redrive { pace }, which).await?;
+    let redriven = state.handle.sweep(target, Sweep::Redrive { pace, by: who.by() }, which).await?;
     tracing::info!(
         by = %who, target = name, jobs = redriven, which = ?told, ?pace, "dead jobs redriven"
     );

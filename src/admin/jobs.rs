@@ -228,7 +228,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Json<JobJson>, AdminError> {
     let priority = JobPatch::read(body).await?;
-    state.change(JobCommand::Reprioritize { job, priority }, &who).await
+    state.change(JobCommand::Reprioritize { job, priority, by: who.by() }, &who).await
 }
 
 #[utoipa::path(

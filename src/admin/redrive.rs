@@ -61,7 +61,8 @@ pub(super) async fn one(
 ) -> Result<Json<JobJson>, AdminError> {
     let body = read(body, MOST).await?;
     let edit = if body.is_empty() { None } else { state.edit(job, &body).await? };
-    state.change(JobCommand::Redrive { job, edit: edit.map(Box::new) }, &who).await
+    let (edit, by) = (edit.map(Box::new), who.by());
+    state.change(JobCommand::Redrive { job, edit, by }, &who).await
 }
 
 impl AdminState {

@@ -1,4 +1,5 @@
-//! Who asked for a change: every one is in the log under the name of the token that asked for it.
+//! Who asked for a change: every one is in the log, and what is done to a job is in its history,
+//! under the name of the token that asked for it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,6 +9,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::auth::Caller;
+use crate::broker::io;
 
 /// The name of a request's token. Displays as that name, or `-` where the token has none or none
 /// is asked for.
@@ -17,6 +19,11 @@ pub(super) struct Who(Option<Arc<str>>);
 impl Who {
     pub(super) fn name(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+
+    /// For the history of a job.
+    pub(super) fn by(&self) -> Option<io::Who> {
+        self.0.clone()
     }
 }
 

@@ -9,7 +9,7 @@ use super::flows::Then;
 use super::group::Stand;
 use super::io::{
     CommandError, DeadFilter, Edit, JobCommand, Output, Reply, ReplyTo, Settlement, Sweep,
-    UnknownTarget,
+    UnknownTarget, Who,
 };
 use super::job::{End, Happening, Header, JobId, Owed, Place, TargetId};
 use super::time::{Now, Wall};
@@ -172,7 +172,7 @@ impl Broker {
                     conflict
                 }
             }
-            JobCommand::Reprioritize { priority, .. } if is_pending(&job.1) => {
+            JobCommand::Reprioritize { priority, by, .. } if is_pending(&job.1) => {
                 let mut header = job.0.clone();
                 header.priority = *priority;
                 if header.priority == job.0.priority {
@@ -187,7 +187,11 @@ impl Broker {
                         }
                         self.tag(&mut header, Tag::default());
                     }
-                    let event = Happening::PriorityChanged { from: job.0.priority, to: *priority };
+                    let event = Happening::PriorityChanged {
+                        from: job.0.priority,
+                        to: *priority,
+                        by: by.as_deref().map(str::to_owned),
+                    };
                     let place = job.1;
                     self.shift(now, job, header.clone(), place, event.into());
                     Ok((header, place))
@@ -277,6 +281,7 @@ impl Broker {
         now: Now,
         job: (Header, Place),
         edit: Option<&Edit>,
+        by: Option<&Who>,
         not_before: Option<Wall>,
     ) -> (Header, Place) {
         let before = &job.0.course;
@@ -303,7 +308,7 @@ impl Broker {
             let (id, target) = (header.id, header.target);
             self.change(Change::Rewrite { id, target, request: request.clone() });
         }
-        events.push(Happening::Redriven);
+        events.push(Happening::Redriven { by: by.map(ToString::to_string) });
         let to = if self.rejoin(&mut header) {
             events.push(Happening::Behind);
             // Those before it in its group pace it.
@@ -344,24 +349,22 @@ impl Broker {
             _ => None,
         };
         *next = rows.last().and_then(died_at).filter(|_| !exhausted);
-        let (sweep, which) = (*sweep, which.clone());
+        let (purge, which) = (*sweep == Sweep::Purge, which.clone());
         let meant = rows.into_iter().filter(|(header, _)| !since.contains(&header.id));
         let meant: Vec<(Header, Place)> = meant.collect();
-        match sweep {
-            Sweep::Purge => {
-                let purged = self.still_dead(meant, &which);
-                for job in &purged {
-                    self.purge(job);
-                }
-                self.page_done(ticket, purged.len());
+        if purge {
+            let purged = self.still_dead(meant, &which);
+            for job in &purged {
+                self.purge(job);
             }
-            Sweep::Redrive { .. } if meant.is_empty() => self.page_done(ticket, 0),
+            self.page_done(ticket, purged.len());
+        } else if meant.is_empty() {
+            self.page_done(ticket, 0);
+        } else {
             // Only once it is known that nobody else has their names.
-            Sweep::Redrive { .. } => {
-                let ids = meant.iter().map(|(header, _)| header.id).collect();
-                let load = Load::Candidates { ids, ticket };
-                self.outputs.push_back(Output::Load(load));
-            }
+            let ids = meant.iter().map(|(header, _)| header.id).collect();
+            let load = Load::Candidates { ids, ticket };
+            self.outputs.push_back(Output::Load(load));
         }
     }
 
@@ -391,13 +394,15 @@ impl Broker {
                 continue;
             }
             let nth = u32::try_from(*count).unwrap_or(u32::MAX).saturating_add(redriven);
-            let not_before = match sweep {
-                Sweep::Redrive { pace } => pace.map(|pace| *began + pace.saturating_mul(nth)),
-                Sweep::Purge => None,
+            let (not_before, by) = match sweep {
+                Sweep::Redrive { pace, by } => {
+                    (pace.map(|pace| *began + pace.saturating_mul(nth)), by.clone())
+                }
+                Sweep::Purge => (None, None),
             };
             let job = self.newest(id, Some(row)).filter(is_laid_down);
             if let Some(job) = job.filter(|job| which.fits(&job.0, &job.1)) {
-                self.redrive(now, job, None, not_before);
+                self.redrive(now, job, None, by.as_ref(), not_before);
                 redriven += 1;
             }
         }

@@ -156,11 +156,13 @@ pub enum JobCommand {
     Reprioritize {
         job: JobId,
         priority: Priority,
+        by: Option<Who>,
     },
     /// A dead one goes to the end of its queue, with all its attempts before it.
     Redrive {
         job: JobId,
         edit: Option<Box<Edit>>,
+        by: Option<Who>,
     },
     /// A dead one is forgotten.
     Purge {
@@ -188,12 +190,16 @@ pub struct Edit {
     pub parts: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who asked for it, by the name of a token; for the history of a job.
+pub type Who = Arc<str>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sweep {
     /// `pace`: so long from one job to the next. They are scheduled all at once, so that a restart
     /// changes nothing about it.
     Redrive {
         pace: Option<Duration>,
+        by: Option<Who>,
     },
     Purge,
 }

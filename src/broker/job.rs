@@ -398,6 +398,8 @@ pub enum Happening {
     PriorityChanged {
         from: Priority,
         to: Priority,
+        /// The name of the token, where it has one.
+        by: Option<String>,
     },
     Cancelled {
         reason: Option<String>,
@@ -406,7 +408,9 @@ pub enum Happening {
     Failed {
         code: String,
     },
-    Redriven,
+    Redriven {
+        by: Option<String>,
+    },
     /// It cannot be sent, ever.
     Unfit {
         reason: String,

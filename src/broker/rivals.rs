@@ -44,9 +44,9 @@ impl Broker {
         found: Option<Candidate>,
     ) -> Option<Result<(Header, Place), CommandError>> {
         let id = command.job();
-        let edit = match &command {
-            JobCommand::Redrive { edit, .. } => edit.clone(),
-            _ => None,
+        let (edit, by) = match &command {
+            JobCommand::Redrive { edit, by, .. } => (edit.clone(), by.clone()),
+            _ => (None, None),
         };
         let rival = found.as_ref().and_then(|found| self.rival(id, found));
         let Some(job) = self.newest(id, found) else { return Some(Err(CommandError::NoSuchJob)) };
@@ -64,7 +64,7 @@ impl Broker {
         if self.ask_flow(&header, Then::Command { to, command }) {
             return None;
         }
-        Some(Ok(self.redrive(now, job, edit.as_deref(), None)))
+        Some(Ok(self.redrive(now, job, edit.as_deref(), by.as_ref(), None)))
     }
 
     /// What memory has learned meanwhile is newer than what the store said.

@@ -140,6 +140,9 @@ pub struct EventJson {
     /// How often higher jobs were sent while this one was next in its queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<u32>,
+    /// Who asked for it: the name of the token, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,7 +387,8 @@ impl EventJson {
             Happening::Waiting { until } => {
                 EventJson { until: Some(until.to_string()), ..line("waiting") }
             }
-            Happening::PriorityChanged { from, to } => EventJson {
+            Happening::PriorityChanged { from, to, by } => EventJson {
+                by: by.clone(),
                 from: Some(from.as_str()),
                 to: Some(to.as_str()),
                 ..line("priority_changed")
@@ -397,7 +401,7 @@ impl EventJson {
                 EventJson { until: Some(estimated_start.to_string()), ..line("too_late") }
             }
             Happening::Failed { code } => EventJson { code: Some(code.clone()), ..line("failed") },
-            Happening::Redriven => line("redriven"),
+            Happening::Redriven { by } => EventJson { by: by.clone(), ..line("redriven") },
             Happening::Unfit { reason } => {
                 EventJson { reason: Some(reason.clone()), ..line("bad_message") }
             }

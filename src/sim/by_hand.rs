@@ -148,7 +148,7 @@ impl Bench {
     }
 
     fn redrive_all(&mut self) -> u64 {
-        let (sweep, which) = (Sweep::Redrive { pace: None }, DeadFilter::default());
+        let (sweep, which) = (Sweep::Redrive { pace: None, by: None }, DeadFilter::default());
         self.feed(Input::Sweep { to: ReplyTo(3), target: ERP, sweep, which });
         match self.replies.pop() {
             Some(Reply::Swept(count)) => count,
@@ -179,7 +179,7 @@ fn job(id: u128) -> Submission {
 fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let mut bench = Bench::new();
     let (first, second) = (JobId(1), JobId(2));
-    let redrive = |job| JobCommand::Redrive { job, edit: None };
+    let redrive = |job| JobCommand::Redrive { job, edit: None, by: None };
     assert!(matches!(bench.submit(1, Some("d")), Submitted::Accepted { .. }));
     bench.pass(SECOND);
     assert_eq!(bench.report(Outcome::Rejected), first);

@@ -65,16 +65,16 @@ impl Callers {
                     target,
                     sweep: match rng.below(4) {
                         0 => Sweep::Purge,
-                        1 => Sweep::Redrive { pace: Some(Duration::from_millis(300)) },
-                        _ => Sweep::Redrive { pace: None },
+                        1 => Sweep::Redrive { pace: Some(Duration::from_millis(300)), by: None },
+                        _ => Sweep::Redrive { pace: None, by: Some("ops".into()) },
                     },
                     which: self.which(rng, wall),
                 };
             }
             2 | 3 => return Input::Abandoned { job },
             4 | 5 => JobCommand::Cancel { job, even_if_tried: rng.one_in(2), reason: None },
-            6..=8 => JobCommand::Reprioritize { job, priority: rng.pick(&Priority::ALL) },
-            9 | 10 => JobCommand::Redrive { job, edit: self.edit(rng) },
+            6..=8 => JobCommand::Reprioritize { job, priority: rng.pick(&Priority::ALL), by: None },
+            9 | 10 => JobCommand::Redrive { job, edit: self.edit(rng), by: None },
             _ => JobCommand::Purge { job },
         };
         Input::Command { to, command }

@@ -237,7 +237,7 @@ impl Census {
                 Happening::PriorityChanged { .. } => "a new priority",
                 Happening::Cancelled { .. } => "a cancel",
                 Happening::Expired => "expired",
-                Happening::Redriven => "a redrive",
+                Happening::Redriven { .. } => "a redrive",
                 Happening::Behind => "one behind its group",
                 Happening::Headed => "one whose turn in its group came",
                 Happening::Unfit { .. } => "an unfit message",

@@ -91,7 +91,7 @@ impl Told {
                 ensure!(self.state.is_some(), "{what:?} happens to a job that is not there");
                 return Ok(());
             }
-            Happening::Redriven => {
+            Happening::Redriven { .. } => {
                 self.spent = 0;
                 self.refusals = 0;
                 self.rejected = None;

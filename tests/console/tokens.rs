@@ -1,6 +1,7 @@
 //! Where the admin address asks for a token: the page asks for it once, and keeps it to itself.
 
 use serde_json::json;
+use tollgate::demo::fragile_api::NOWHERE;
 
 use crate::Browser;
 use crate::scene::Scene;
@@ -39,6 +40,9 @@ async fn the_token_is_asked_for_once_and_named_in_the_log() {
     assert!(!places.to_string().contains("a-333"), "{places}");
     assert_eq!((&places[1], &places[2]), (&json!(""), &json!(0)));
 
+    let dead = crate::scene::job("erp", "HIGH", NOWHERE);
+    let dead = scene.client.submit(scene.daemon.data, &dead).await;
+    scene.client.ended(scene.daemon.data, &dead).await;
     browser.click("#pause").await;
     browser.click("dialog [type=submit]").await;
     browser.until_said(".pill", "Paused").await;
@@ -49,10 +53,18 @@ async fn the_token_is_asked_for_once_and_named_in_the_log() {
     // And in the job's own history.
     let id = scene.client.submit(scene.daemon.data, &crate::scene::job("erp", "BATCH", "/")).await;
     browser.go(&format!("#/jobs/{id}")).await;
+    browser.choose("#priority", "NORMAL").await;
+    browser.until_said(".history", "Priority changed from BATCH to NORMAL by ops").await;
     browser.click("#cancel").await;
     browser.click("dialog [type=submit]").await;
     browser.until_said(".history", "cancelled by ops over the admin address").await;
     let log = scene.daemon.log();
     assert!(log.contains(&format!("job cancelled by=ops job={id} target=\"erp\"")), "{log}");
+    browser.go(&format!("#/jobs/{dead}")).await;
+    browser.click("#redrive").await;
+    browser.click("dialog [type=submit]").await;
+    browser.until_said(".history", "Redriven: to the end of its queue by ops").await;
+    let log = scene.daemon.log();
+    assert!(log.contains(&format!("dead job redriven by=ops job={dead} target=\"erp\"")), "{log}");
     browser.is_clean().await;
 }

@@ -107,8 +107,8 @@ async fn commands_reach_the_loop_and_answer_with_the_job() {
     assert_eq!(
         commands(&world),
         [
-            JobCommand::Reprioritize { job: id(1), priority: Priority::High },
-            JobCommand::Redrive { job: id(1), edit: None },
+            JobCommand::Reprioritize { job: id(1), priority: Priority::High, by: None },
+            JobCommand::Redrive { job: id(1), edit: None, by: None },
             JobCommand::Cancel {
                 job: id(2),
                 even_if_tried: true,

@@ -91,7 +91,7 @@ async fn many_are_chosen_and_paced() {
         panic!("{asked:?}")
     };
     let pace = std::time::Duration::from_millis(200);
-    assert_eq!(*sweep, Sweep::Redrive { pace: Some(pace) });
+    assert_eq!(*sweep, Sweep::Redrive { pace: Some(pace), by: None });
     for which in [which, same] {
         assert_eq!(which.code.as_deref(), Some("Tollgate.Http.503"));
         assert_eq!(which.priority, Some(Priority::Batch));

@@ -128,9 +128,9 @@ async fn all_dead_jobs_of_a_target_are_redriven_or_purged() {
     let sweeps: Vec<_> = asked
         .iter()
         .map(|input| match input {
-            Input::Sweep { target, sweep, .. } => (target.0, *sweep),
+            Input::Sweep { target, sweep, .. } => (target.0, sweep.clone()),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(sweeps, [(1, Sweep::Redrive { pace: None }), (1, Sweep::Purge)]);
+    assert_eq!(sweeps, [(1, Sweep::Redrive { pace: None, by: None }), (1, Sweep::Purge)]);
 }

@@ -183,11 +183,11 @@ fn every_happening_has_its_name() {
         Happening::Rejected { attempt: 1, status: 404 },
         Happening::Unknown { attempt: 1, status: None, reason: None },
         Happening::Waiting { until },
-        Happening::PriorityChanged { from: Priority::Batch, to: Priority::High },
+        Happening::PriorityChanged { from: Priority::Batch, to: Priority::High, by: None },
         Happening::Cancelled { reason: None },
         Happening::Expired,
         Happening::Failed { code: String::new() },
-        Happening::Redriven,
+        Happening::Redriven { by: None },
     ]
     .into_iter()
     .map(|what| EventJson::new(&Event { at: Wall::EPOCH, what }).event)

@@ -116,11 +116,14 @@ fn histories() {
         (Happening::Rejected { attempt, status: 9 }, "070109"),
         (Happening::Unknown { attempt, status: None, reason: reason() }, "080100010161"),
         (Happening::Waiting { until }, "0905"),
-        (Happening::PriorityChanged { from: Priority::High, to: Priority::Batch }, "0a0002"),
+        (
+            Happening::PriorityChanged { from: Priority::High, to: Priority::Batch, by: reason() },
+            "0a0002010161",
+        ),
         (Happening::Cancelled { reason: reason() }, "0b010161"),
         (Happening::Expired, "0c"),
         (Happening::Failed { code: "b".into() }, "0d0162"),
-        (Happening::Redriven, "0e"),
+        (Happening::Redriven { by: reason() }, "0e010161"),
         (Happening::Asked { question: 2, passed_over: 3 }, "120203"),
         (Happening::NotAsked { question: 2 }, "1302"),
         (
