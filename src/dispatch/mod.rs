@@ -45,6 +45,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
@@ -217,11 +218,15 @@ impl Dispatcher {
             };
             let (parts, body) = response.into_parts();
             let version = parts.version;
+            let framed_twice = parts.headers.contains_key(TRANSFER_ENCODING)
+                && parts.headers.contains_key(CONTENT_LENGTH);
             let arriving = course.arriving.insert(Arriving::new(parts, &request.method));
             let end = arriving.read(body, version, cap).await;
             // An HTTP/2 stream ends alone; an HTTP/1.1 connection with a rest on it is of no use.
             let reusable = match end {
-                BodyEnd::Whole => true,
+                // Whoever is between us and the target may have found the end elsewhere (RFC 9112
+                // §6.3), and takes the rest for an answer to the next request.
+                BodyEnd::Whole => !framed_twice,
                 BodyEnd::Capped => matches!(course.stage, Stage::Shared),
                 BodyEnd::Broken(_) => false,
             };

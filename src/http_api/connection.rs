@@ -187,6 +187,9 @@ impl Requests {
             Some(Ambiguity::Fragment) => {
                 return Err(malformed("has a fragment (`#`) in its target; encode it as %23"));
             }
+            Some(Ambiguity::LoneLineFeed) => {
+                return Err(malformed("has a line that ends with LF alone; lines end with CR LF"));
+            }
             None => {}
         }
         check_host(request)?;
