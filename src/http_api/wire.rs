@@ -317,7 +317,7 @@ mod tests {
     fn judged(bytes: &[u8], piece: usize) -> [Option<Ambiguity>; 3] {
         let verdict = Arc::new(Verdict::default());
         let mut wire = Wire::new((), 200, Duration::ZERO, verdict.clone());
-        bytes.chunks(piece).for_each(|piece| drop(wire.follower.feed(piece)));
+        bytes.chunks(piece).for_each(|piece| _ = wire.follower.feed(piece));
         [0, 1, 2].map(|number| verdict.on(number))
     }
 

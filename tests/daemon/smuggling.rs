@@ -237,7 +237,7 @@ async fn a_caller_cannot_strip_what_the_daemon_says() {
     let target = target().await;
     let (daemon, sidecar) = daemon(&target);
     let request = "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\
-                   Connection: close, content-length, host, tollgate-job-id, idempotency-key, \
+                   Connection: close, content-length, Host, tollgate-job-id, idempotency-key, \
                    x-own\r\nx-own: 1\r\nTollgate-Job-Id: forged\r\nTollgate-Attempt: 99\r\n\
                    TE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n\
                    {}";
@@ -264,10 +264,12 @@ async fn nothing_came_through(daemon: &Daemon, target: &Raw) {
     let erp = client.get(daemon.admin, "/v1/targets/erp").await.json();
     assert_eq!(erp["paused"], false, "{erp}");
     // It would have done something.
-    assert!(exchange(daemon.data, HIDDEN).await.starts_with("HTTP/1.1 202 "));
-    let paused = HIDDEN.find("POST /v1/targets").unwrap();
-    let request = HIDDEN[paused..].replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    assert!(exchange(daemon.admin, request).await.starts_with("HTTP/1.1 200 "));
+    let (submit, pause) = HIDDEN.split_at(HIDDEN.find("POST /v1/targets").unwrap());
+    for (listener, request, status) in [(daemon.data, submit, 202), (daemon.admin, pause, 200)] {
+        let request = request.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+        let answer = exchange(listener, request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
     let erp = client.get(daemon.admin, "/v1/targets/erp").await.json();
     assert_eq!(erp["paused"], json!(true), "{erp}");
 }
