@@ -31,6 +31,7 @@ mod connection;
 pub(crate) mod explain;
 mod hop;
 pub(crate) mod meaning;
+mod names;
 pub(crate) mod pointer;
 mod pool;
 mod question;
@@ -54,6 +55,7 @@ use tokio::time::Instant;
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
 use self::meaning::{Because, Seen};
+use self::names::Names;
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
 use self::question::Judged;
 use self::request::Prepared;
@@ -117,7 +119,11 @@ impl Dispatcher {
     }
 
     fn with_tls(config: ClientConfig) -> Dispatcher {
-        let mut tcp = HttpConnector::new();
+        Dispatcher::with_names(config, Names::of_the_system())
+    }
+
+    fn with_names(config: ClientConfig, names: Names) -> Dispatcher {
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::connection::{Stream, Watched, Wire};
+use super::names::Names;
 use super::reason;
 use super::request::{Body, Prepared};
 
@@ -124,12 +125,12 @@ struct Shelves {
 }
 
 pub(super) struct Pool {
-    connector: HttpsConnector<HttpConnector>,
+    connector: HttpsConnector<HttpConnector<Names>>,
     shelves: Mutex<Shelves>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: HttpsConnector<HttpConnector>) -> Arc<Pool> {
+    pub(super) fn new(connector: HttpsConnector<HttpConnector<Names>>) -> Arc<Pool> {
         Arc::new(Pool { connector, shelves: Mutex::default() })
     }
 
