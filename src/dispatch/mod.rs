@@ -30,6 +30,7 @@ mod answer;
 mod connection;
 pub(crate) mod explain;
 mod hop;
+mod live;
 pub(crate) mod meaning;
 mod names;
 pub(crate) mod pointer;
@@ -54,6 +55,7 @@ use tokio::time::Instant;
 
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
+use self::live::{Live, Room};
 use self::meaning::{Because, Seen};
 use self::names::Names;
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
@@ -94,15 +96,17 @@ pub struct Outgoing<'a> {
 #[derive(Clone)]
 pub struct Dispatcher {
     pool: Arc<Pool>,
+    live: Live,
 }
 
 impl Dispatcher {
-    /// HTTP/1.1, and HTTP/2 where a target's TLS offers it. Trusts what the system trusts.
+    /// HTTP/1.1, and HTTP/2 where a target's TLS offers it. Trusts what the system trusts. Has at
+    /// most so many `connections` at once; where there is no more room, an attempt is refused.
     ///
     /// # Errors
     /// Where TLS cannot be set up at all. A system without certificates is not an error, as there
     /// may be only `http` targets: then it is logged, and `https` targets cannot be reached.
-    pub fn new() -> Result<Dispatcher, DispatcherError> {
+    pub fn new(connections: usize) -> Result<Dispatcher, DispatcherError> {
         let config = tls_versions()?;
         let config = match config.clone().with_native_roots() {
             Ok(trusting) => trusting,
@@ -115,14 +119,11 @@ impl Dispatcher {
                 config.with_root_certificates(RootCertStore::empty())
             }
         };
-        Ok(Dispatcher::with_tls(config.with_no_client_auth()))
+        let config = config.with_no_client_auth();
+        Ok(Dispatcher::with(config, Names::of_the_system(), connections))
     }
 
-    fn with_tls(config: ClientConfig) -> Dispatcher {
-        Dispatcher::with_names(config, Names::of_the_system())
-    }
-
-    fn with_names(config: ClientConfig, names: Names) -> Dispatcher {
+    fn with(config: ClientConfig, names: Names, connections: usize) -> Dispatcher {
         let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -132,7 +133,7 @@ impl Dispatcher {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        Dispatcher { pool: Pool::new(connector) }
+        Dispatcher { pool: Pool::new(connector, connections), live: Live::default() }
     }
 
     /// Sends `job`, or a question about it, to `target` once, within the target's timeout, and
@@ -164,9 +165,10 @@ impl Dispatcher {
             }
         };
         let keep = target.asking.max_body;
-        let cap = if job.request.live { Answer::LIVE.max(keep) } else { keep };
+        let most = if job.request.live { Answer::LIVE.max(keep) } else { keep };
+        let room = Room::new(keep, most, self.live.clone());
         let mut course = Course::default();
-        let exchange = self.exchange(&request, cap, &mut course);
+        let exchange = self.exchange(&request, room, &mut course);
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
             Ok(Ok((end, lease))) => (Ok(end), lease),
             Ok(Err(failed)) => (Err(failed), None),
@@ -189,7 +191,7 @@ impl Dispatcher {
     async fn exchange(
         &self,
         request: &Prepared,
-        cap: usize,
+        room: Room,
         course: &mut Course,
     ) -> Result<(BodyEnd, Option<Lease>), Failed> {
         let refused = |reason| Failed { outcome: Outcome::Refused, reason };
@@ -226,8 +228,8 @@ impl Dispatcher {
             let version = parts.version;
             let framed_twice = parts.headers.contains_key(TRANSFER_ENCODING)
                 && parts.headers.contains_key(CONTENT_LENGTH);
-            let arriving = course.arriving.insert(Arriving::new(parts, &request.method));
-            let end = arriving.read(body, version, cap).await;
+            let arriving = course.arriving.insert(Arriving::new(parts, &request.method, room));
+            let end = arriving.read(body, version).await;
             // An HTTP/2 stream ends alone; an HTTP/1.1 connection with a rest on it is of no use.
             let reusable = match end {
                 // Whoever is between us and the target may have found the end elsewhere (RFC 9112

@@ -2,6 +2,7 @@
 //! of a job, and the reading of jobs out of requests.
 
 pub mod body;
+pub(crate) mod budget;
 pub mod json;
 pub mod problem;
 pub mod reply;

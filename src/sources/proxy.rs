@@ -29,6 +29,7 @@ use crate::broker::io::{Dedup, Submission, Submitted};
 use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
+use crate::http_api::budget::Held;
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::{check_answerable, check_size, digest};
@@ -158,6 +159,7 @@ impl Proxy {
         check_target(&caller(&request), target)?;
         let (mut parts, sent) = request.into_parts();
         let closing = parts.extensions.remove::<Closing>();
+        let held = parts.extensions.remove::<Held>();
         let wishes = Wishes::read(&parts.headers, Handle::wall_now())?;
         let job = self.request(target, path, &parts, sent, &wishes).await?;
         check_room(&self.records)?;
@@ -167,6 +169,9 @@ impl Proxy {
         let caller = (!wishes.prefer.respond_async).then(|| self.callers.first(id));
         let watcher = self.handle.watch(id);
         let result = self.handle.submit(vec![job]).await?.pop().ok_or(Stopped)?;
+        if let Some(held) = held {
+            held.release();
+        }
         match result {
             Submitted::Accepted { header, place } => {
                 let told = self.wait(id, watcher, &wishes.prefer, closing).await;

@@ -17,6 +17,7 @@ mod metronome;
 mod network;
 mod orders;
 mod outcomes;
+mod overload;
 mod priority;
 mod raw;
 mod reload;

@@ -16,7 +16,7 @@ use crate::dispatch::{Dispatcher, tls_versions};
 
 fn resolving(names: Names) -> Dispatcher {
     let config = tls_versions().unwrap().with_root_certificates(rustls::RootCertStore::empty());
-    Dispatcher::with_names(config.with_no_client_auth(), names)
+    Dispatcher::with(config.with_no_client_auth(), names, 1_024)
 }
 
 /// Answers at once, each time with what `answer` says to its number, from 0.
