@@ -29,6 +29,7 @@
 mod answer;
 mod connection;
 pub(crate) mod explain;
+pub(crate) mod fuzz;
 mod hop;
 mod live;
 pub(crate) mod meaning;

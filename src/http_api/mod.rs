@@ -12,6 +12,7 @@ pub mod tls;
 pub(crate) mod edit;
 pub(crate) mod fields;
 pub(crate) mod fit;
+pub(crate) mod fuzz;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::LOCATION;
+use http::header::{ALLOW, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -136,6 +136,9 @@ pub(super) async fn proxied(
     proxy.forward(&name, path, request).await
 }
 
+/// What is usually asked of a target. Others pass, too; RFC 9110, section 15.5.6 wants a list.
+const QUEUED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// How a caller's job stands when there is something to say.
 enum Told {
     Ended(Box<Header>, Place, Option<Arc<Answer>>),
@@ -157,6 +160,11 @@ impl Proxy {
         request: Request,
     ) -> Result<Response, Problem> {
         check_target(&caller(&request), target)?;
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            let detail = format!("{} cannot be queued", request.method());
+            let problem = Problem::new(Kind::MethodNotAllowed, detail);
+            return Ok(([(ALLOW, QUEUED)], problem).into_response());
+        }
         let (mut parts, sent) = request.into_parts();
         let closing = parts.extensions.remove::<Closing>();
         let held = parts.extensions.remove::<Held>();
@@ -204,10 +212,6 @@ impl Proxy {
         let (target, config) = directory
             .configured(target)
             .ok_or_else(|| Problem::unknown_target(target, directory.configured_names()))?;
-        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-            let detail = format!("{} cannot be queued", parts.method);
-            return Err(Problem::new(Kind::MethodNotAllowed, detail));
-        }
         if let Some(query) = parts.uri.query() {
             path.push('?');
             path.push_str(query);
