@@ -31,6 +31,8 @@ pub mod config;
 pub mod demo;
 pub mod dispatch;
 mod driver;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handle;
 pub mod http_api;
 pub mod metrics;

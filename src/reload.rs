@@ -172,7 +172,10 @@ impl Reloader {
         let config = config::parse(text, std::path::Path::new("test.toml"), &|_| None).unwrap();
         let sidecars = Sidecars::new(
             handle.clone(),
-            config.server.max_body,
+            crate::http_api::server::Limits::new(
+                config.server.max_body,
+                crate::http_api::server::Slots::new(16),
+            ),
             config.server.listen.clone(),
             Default::default(),
             Default::default(),

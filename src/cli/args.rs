@@ -71,10 +71,29 @@ Example:
     Completions(CompletionsArgs),
 }
 
+impl Command {
+    /// What a command that asks a daemon trusts.
+    pub(super) fn ca_file(&self) -> Option<PathBuf> {
+        let trust = match self {
+            Command::Submit(args) => &args.trust,
+            Command::Jobs(args) => &args.trust,
+            Command::Dead(args) => &args.trust,
+            Command::Targets(args) => &args.trust,
+            Command::Plan(args) => &args.trust,
+            Command::Pause(args) | Command::Resume(args) => &args.trust,
+            Command::Reload(args) => &args.trust,
+            Command::Serve(_) | Command::Demo(_) | Command::Check(_) | Command::Completions(_) => {
+                return None;
+            }
+        };
+        trust.ca_file.clone()
+    }
+}
+
 /// Where the jobs API is.
 #[derive(Debug, Args)]
 pub struct DataAddress {
-    /// The daemon's data address
+    /// The daemon's data address; also unix:/path
     #[arg(long, env = "TOLLGATE_URL", value_name = "URL", global = true,
           default_value = "http://127.0.0.1:7070", value_parser = data_url)]
     pub url: DataUrl,
@@ -83,10 +102,19 @@ pub struct DataAddress {
 /// Where the admin API is.
 #[derive(Debug, Args)]
 pub struct AdminAddress {
-    /// The daemon's admin address
+    /// The daemon's admin address; also unix:/path
     #[arg(long, env = "TOLLGATE_ADMIN_URL", value_name = "URL", global = true,
           default_value = "http://127.0.0.1:7071", value_parser = admin_url)]
     pub admin_url: AdminUrl,
+}
+
+/// Whom to trust at an https address.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Certificates (PEM) to trust at an https address, in place of the system's
+    #[arg(long, env = "TOLLGATE_CA_FILE", value_name = "FILE", global = true,
+          value_hint = clap::ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -198,6 +226,8 @@ pub struct SubmitArgs {
     #[command(flatten)]
     pub at: DataAddress,
     #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
     pub format: Format,
 }
 
@@ -210,6 +240,8 @@ pub struct JobsArgs {
     pub data: DataAddress,
     #[command(flatten)]
     pub admin: AdminAddress,
+    #[command(flatten)]
+    pub trust: Trust,
     #[command(flatten)]
     pub format: Format,
 }
@@ -292,6 +324,8 @@ pub struct DeadArgs {
     pub command: DeadCommand,
     #[command(flatten)]
     pub admin: AdminAddress,
+    #[command(flatten)]
+    pub trust: Trust,
     #[command(flatten)]
     pub format: Format,
 }
@@ -377,6 +411,8 @@ pub struct TargetsArgs {
     #[command(flatten)]
     pub at: AdminAddress,
     #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
     pub format: Format,
 }
 
@@ -388,6 +424,8 @@ pub struct PauseArgs {
     #[command(flatten)]
     pub at: AdminAddress,
     #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
     pub format: Format,
 }
 
@@ -398,6 +436,8 @@ Example:
 pub struct ReloadArgs {
     #[command(flatten)]
     pub at: AdminAddress,
+    #[command(flatten)]
+    pub trust: Trust,
     #[command(flatten)]
     pub format: Format,
 }

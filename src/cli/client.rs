@@ -1,24 +1,22 @@
 //! A small HTTP client for the daemon's own addresses.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
+use super::connect::Connector;
 use super::error::CliError;
 use super::problem::Problem;
 use super::values::Address;
 
-/// How long a connection may take to stand.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// No answer of the daemon comes near this, in bytes.
@@ -63,7 +61,7 @@ impl fmt::Debug for Token {
 
 /// Speaks to one address.
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     address: Address,
     token: Option<Token>,
     patience: Duration,
@@ -78,20 +76,15 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    pub(super) fn new(address: &Address, token: Option<Token>) -> Result<Client, CliError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT));
-        tcp.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(address)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+    pub(super) fn new(
+        address: &Address,
+        token: Option<Token>,
+        ca_file: Option<&Path>,
+    ) -> Result<Client, CliError> {
         let pool = Pool::builder(TokioExecutor::new())
             // A job could be handed in twice behind our back.
             .retry_canceled_requests(false)
-            .build(connector);
+            .build(Connector::new(address, ca_file)?);
         Ok(Client { pool, address: address.clone(), token, patience: PATIENCE })
     }
 
@@ -238,22 +231,6 @@ impl Answer {
             what: format!("{} ({error})", excerpt(&self.body)),
         })
     }
-}
-
-/// The system's roots are read only where they are needed: it takes a while.
-fn tls(address: &Address) -> Result<rustls::ClientConfig, CliError> {
-    use hyper_rustls::ConfigBuilderExt;
-    let failed = |error: &dyn fmt::Display| CliError::Failed(format!("cannot set up TLS: {error}"));
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?;
-    let config = if address.is_https() {
-        config.with_native_roots().map_err(|error| failed(&error))?
-    } else {
-        config.with_root_certificates(rustls::RootCertStore::empty())
-    };
-    Ok(config.with_no_client_auth())
 }
 
 /// The innermost error has the words that help: "connection refused", not "client error".

@@ -7,6 +7,7 @@ pub mod args;
 mod ages;
 mod check;
 mod client;
+mod connect;
 mod control;
 mod dead;
 mod error;
@@ -22,6 +23,8 @@ mod timeline;
 mod values;
 mod when;
 mod wire;
+
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 
@@ -39,11 +42,12 @@ pub use terminal::complain;
 pub(crate) struct Outside {
     terminal: Terminal,
     token: Option<Token>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Outside {
     fn client(&self, address: &Address) -> Result<Client, CliError> {
-        Client::new(address, self.token.clone())
+        Client::new(address, self.token.clone(), self.ca_file.as_deref())
     }
 }
 
@@ -65,7 +69,8 @@ fn try_run(command: &Command) -> Result<(), CliError> {
         Command::Check(args) => check::check(args, &mut terminal),
         Command::Completions(args) => completions(args, &mut terminal),
         asking => {
-            let mut outside = Outside { terminal, token: Token::from_outside()? };
+            let (token, ca_file) = (Token::from_outside()?, asking.ca_file());
+            let mut outside = Outside { terminal, token, ca_file };
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

@@ -1,6 +1,7 @@
 //! What single words of the command line mean. Each parser's error is a sentence for people.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,10 +13,19 @@ use crate::config::parse_duration;
 /// One of the daemon's two addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Without a `/` at its end.
+    /// What a path is added to, without a `/` at its end.
     base: String,
-    scheme_is_https: bool,
+    way: Way,
     side: Side,
+}
+
+/// How an address is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    Plain,
+    Tls,
+    /// A socket in the file system.
+    Socket(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +56,8 @@ impl Address {
         self.side
     }
 
-    pub fn is_https(&self) -> bool {
-        self.scheme_is_https
+    pub fn way(&self) -> &Way {
+        &self.way
     }
 
     /// `path` begins with a `/`; its variable parts are encoded.
@@ -57,11 +67,26 @@ impl Address {
 
     pub(super) fn parse(text: &str, side: Side) -> Result<Address, String> {
         let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new(path);
+            if path.file_name().is_none() {
+                return Err(
+                    "not a socket; write unix: and its path: unix:/run/tollgate.sock".into()
+                );
+            }
+            // Whoever comes by a socket may name any host.
+            let (base, way) = ("http://localhost".to_owned(), Way::Socket(path.to_owned()));
+            return Ok(Address { base, way, side });
+        }
         let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
-        let scheme_is_https = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            Some(other) => return Err(format!("{other}:// is not spoken here; use http or https")),
+        let way = match uri.scheme_str() {
+            Some("http") => Way::Plain,
+            Some("https") => Way::Tls,
+            Some(other) => {
+                return Err(format!(
+                    "{other}:// is not spoken here; use http, https or unix:/path"
+                ));
+            }
             None => return Err(format!("a URL with a scheme is needed: http://{text}")),
         };
         let authority = uri.authority().ok_or("the URL names no host")?;
@@ -75,13 +100,16 @@ impl Address {
             return Err("an address has neither a query nor a fragment".into());
         }
         let base = text.trim_end_matches('/').to_owned();
-        Ok(Address { base, scheme_is_https, side })
+        Ok(Address { base, way, side })
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.base)
+        match &self.way {
+            Way::Plain | Way::Tls => f.write_str(&self.base),
+            Way::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -236,6 +264,7 @@ mod tests {
             ("http://127.0.0.1:7070/", "http://127.0.0.1:7070/v1/jobs"),
             ("https://gate.example/tollgate/", "https://gate.example/tollgate/v1/jobs"),
             ("http://[::1]:7070", "http://[::1]:7070/v1/jobs"),
+            ("unix:/run/tollgate.sock", "http://localhost/v1/jobs"),
         ] {
             let address = Address::parse(text, Side::Data).unwrap();
             assert_eq!(address.join("/v1/jobs"), joined);
@@ -251,6 +280,9 @@ mod tests {
             "http://x/#a",
             "/v1",
             "http://x y",
+            "unix:",
+            "unix:/",
+            "unix:/run/..",
         ] {
             assert!(Address::parse(bad, Side::Data).is_err(), "{bad} was taken");
         }

@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::hop::{Named, is_hop_by_hop};
+use super::live::Room;
 use super::meaning::Seen;
 use super::reason;
 use crate::broker::payload::{Answer, HeaderLine, Outcome};
@@ -28,15 +29,17 @@ pub(super) struct Arriving {
     headers: HeaderMap,
     to_head: bool,
     body: Vec<u8>,
+    room: Room,
 }
 
 impl Arriving {
-    pub(super) fn new(parts: http::response::Parts, method: &Method) -> Arriving {
+    pub(super) fn new(parts: http::response::Parts, method: &Method, room: Room) -> Arriving {
         Arriving {
             status: parts.status,
             headers: parts.headers,
             to_head: method == Method::HEAD,
             body: Vec::new(),
+            room,
         }
     }
 
@@ -51,14 +54,9 @@ impl Arriving {
         &self.headers
     }
 
-    /// Reads at most `cap` bytes of `body`, and copies them: a `Bytes` of hyper's keeps its whole
+    /// Reads as much of `body` as there is room for, and copies it: a `Bytes` of hyper's keeps its whole
     /// read buffer alive. What was read stays if this is dropped half-way.
-    pub(super) async fn read(
-        &mut self,
-        mut body: Incoming,
-        version: Version,
-        cap: usize,
-    ) -> BodyEnd {
+    pub(super) async fn read(&mut self, mut body: Incoming, version: Version) -> BodyEnd {
         while let Some(frame) = body.frame().await {
             let data = match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => data,
@@ -66,7 +64,7 @@ impl Arriving {
                 Ok(Err(_)) => continue,
                 Err(error) => return BodyEnd::Broken(reason::of(&error)),
             };
-            let room = cap - self.body.len();
+            let room = self.room.after(self.body.len(), data.len());
             if data.len() > room {
                 self.body.extend_from_slice(&data[..room]);
                 return BodyEnd::Capped;
@@ -104,8 +102,7 @@ impl Arriving {
         Answer {
             status: self.status.as_u16(),
             headers,
-            // Without the spare room that growing left.
-            body: Bytes::from(self.body.into_boxed_slice()),
+            body: self.room.hold(self.body),
             truncated: *end != BodyEnd::Whole,
             keep,
         }

@@ -30,8 +30,11 @@ mod answer;
 mod connection;
 mod departure;
 pub(crate) mod explain;
+pub(crate) mod fuzz;
 mod hop;
+mod live;
 pub(crate) mod meaning;
+mod names;
 pub(crate) mod pointer;
 mod pool;
 mod question;
@@ -47,6 +50,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
@@ -55,7 +59,9 @@ use tokio::time::Instant;
 use self::answer::{Arriving, BodyEnd};
 use self::connection::Wire;
 pub use self::departure::Departure;
+use self::live::{Live, Room};
 use self::meaning::{Because, Seen};
+use self::names::Names;
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
 use self::question::Judged;
 use self::request::Prepared;
@@ -94,15 +100,17 @@ pub struct Outgoing<'a> {
 #[derive(Clone)]
 pub struct Dispatcher {
     pool: Arc<Pool>,
+    live: Live,
 }
 
 impl Dispatcher {
-    /// HTTP/1.1, and HTTP/2 where a target's TLS offers it. Trusts what the system trusts.
+    /// HTTP/1.1, and HTTP/2 where a target's TLS offers it. Trusts what the system trusts. Has at
+    /// most so many `connections` at once; where there is no more room, an attempt is refused.
     ///
     /// # Errors
     /// Where TLS cannot be set up at all. A system without certificates is not an error, as there
     /// may be only `http` targets: then it is logged, and `https` targets cannot be reached.
-    pub fn new() -> Result<Dispatcher, DispatcherError> {
+    pub fn new(connections: usize) -> Result<Dispatcher, DispatcherError> {
         let config = tls_versions()?;
         let config = match config.clone().with_native_roots() {
             Ok(trusting) => trusting,
@@ -115,11 +123,12 @@ impl Dispatcher {
                 config.with_root_certificates(RootCertStore::empty())
             }
         };
-        Ok(Dispatcher::with_tls(config.with_no_client_auth()))
+        let config = config.with_no_client_auth();
+        Ok(Dispatcher::with(config, Names::of_the_system(), connections))
     }
 
-    fn with_tls(config: ClientConfig) -> Dispatcher {
-        let mut tcp = HttpConnector::new();
+    fn with(config: ClientConfig, names: Names, connections: usize) -> Dispatcher {
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -128,7 +137,7 @@ impl Dispatcher {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        Dispatcher { pool: Pool::new(connector) }
+        Dispatcher { pool: Pool::new(connector, connections), live: Live::default() }
     }
 
     /// Sends `job`, or a question about it, to `target` once, within the target's timeout, and
@@ -174,9 +183,10 @@ impl Dispatcher {
             }
         };
         let keep = target.asking.max_body;
-        let cap = if job.request.live { Answer::LIVE.max(keep) } else { keep };
+        let most = if job.request.live { Answer::LIVE.max(keep) } else { keep };
+        let room = Room::new(keep, most, self.live.clone());
         let mut course = Course::default();
-        let exchange = self.exchange(&request, cap, &mut course, departure);
+        let exchange = self.exchange(&request, room, &mut course, departure);
         let mut gave_up = false;
         let (result, lease) = match tokio::time::timeout(target.timeout, exchange).await {
             Ok(Ok((end, lease))) => (Ok(end), lease),
@@ -206,7 +216,7 @@ impl Dispatcher {
     async fn exchange(
         &self,
         request: &Prepared,
-        cap: usize,
+        room: Room,
         course: &mut Course,
         departure: &Departure,
     ) -> Result<(BodyEnd, Option<Lease>), Failed> {
@@ -245,11 +255,15 @@ impl Dispatcher {
             };
             let (parts, body) = response.into_parts();
             let version = parts.version;
-            let arriving = course.arriving.insert(Arriving::new(parts, &request.method));
-            let end = arriving.read(body, version, cap).await;
+            let framed_twice = parts.headers.contains_key(TRANSFER_ENCODING)
+                && parts.headers.contains_key(CONTENT_LENGTH);
+            let arriving = course.arriving.insert(Arriving::new(parts, &request.method, room));
+            let end = arriving.read(body, version).await;
             // An HTTP/2 stream ends alone; an HTTP/1.1 connection with a rest on it is of no use.
             let reusable = match end {
-                BodyEnd::Whole => true,
+                // Whoever is between us and the target may have found the end elsewhere (RFC 9112
+                // §6.3), and takes the rest for an answer to the next request.
+                BodyEnd::Whole => !framed_twice,
                 BodyEnd::Capped => matches!(course.stage, Stage::Shared),
                 BodyEnd::Broken(_) => false,
             };

@@ -19,12 +19,14 @@ use hyper::client::conn::{http1, http2};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::connection::{Stream, Watched, Wire};
 use super::departure::Departure;
+use super::names::Names;
 use super::reason;
 use super::request::{Body, Prepared};
 
@@ -125,13 +127,19 @@ struct Shelves {
 }
 
 pub(super) struct Pool {
-    connector: HttpsConnector<HttpConnector>,
+    connector: HttpsConnector<HttpConnector<Names>>,
     shelves: Mutex<Shelves>,
+    /// For connections; each holds one for as long as it lives.
+    places: Arc<Semaphore>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: HttpsConnector<HttpConnector>) -> Arc<Pool> {
-        Arc::new(Pool { connector, shelves: Mutex::default() })
+    pub(super) fn new(
+        connector: HttpsConnector<HttpConnector<Names>>,
+        connections: usize,
+    ) -> Arc<Pool> {
+        let places = Arc::new(Semaphore::new(connections));
+        Arc::new(Pool { connector, shelves: Mutex::default(), places })
     }
 
     /// A connection that was kept, if there is a good one.
@@ -156,6 +164,7 @@ impl Pool {
     /// A connection that was made just now; to a target that speaks HTTP/2 perhaps the one that
     /// another attempt made meanwhile.
     pub(super) async fn fresh(self: &Arc<Pool>, origin: &Origin) -> Result<Lease, NotConnected> {
+        let place = self.place(origin).await?;
         let stream = self.connect(origin).await.map_err(|error| {
             let what = if reason::is_tls(&*error) { "TLS with" } else { "connect to" };
             NotConnected(format!("{what} {origin} failed: {}", reason::of(&*error)))
@@ -176,7 +185,10 @@ impl Pool {
                 .handshake(watched)
                 .await
                 .map_err(failed)?;
-            let task = tokio::spawn(async move { drop(task.await) });
+            let task = tokio::spawn(async move {
+                let _place = place;
+                drop(task.await);
+            });
             let http2 = Arc::new(Http2 { sender, _task: Task(task) });
             let mut shelves = self.lock();
             let shelf = shelves.by_origin.entry(origin.clone()).or_default();
@@ -191,10 +203,38 @@ impl Pool {
                 .await
                 .map_err(failed)?;
             // Its errors reach whoever waits for the answer.
-            let task = tokio::spawn(async move { drop(task.await) });
+            let task = tokio::spawn(async move {
+                let _place = place;
+                drop(task.await);
+            });
             Connection::Alone(Http1 { sender, wire, _task: Task(task) })
         };
         Ok(self.lease(origin, connection, false))
+    }
+
+    /// A place for one more connection. An unused one makes room, whichever target it leads to.
+    async fn place(&self, origin: &Origin) -> Result<OwnedSemaphorePermit, NotConnected> {
+        let full = || {
+            NotConnected(format!(
+                "connect to {origin} failed: there are as many connections to targets as the limit \
+                 of open files allows"
+            ))
+        };
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => Ok(place),
+            // Soon: who is not used has nothing to finish.
+            Err(_) if self.let_one_go() => {
+                self.places.clone().acquire_owned().await.map_err(|_| full())
+            }
+            Err(_) => Err(full()),
+        }
+    }
+
+    fn let_one_go(&self) -> bool {
+        let mut shelves = self.lock();
+        let unused = shelves.by_origin.values_mut().find_map(|shelf| shelf.alone.pop());
+        drop(shelves);
+        unused.is_some()
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Stream, Box<dyn Error + Send + Sync>> {

@@ -1,5 +1,7 @@
 //! Reading a request's body: all of it, or the problem.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
@@ -11,7 +13,9 @@ pub enum BodyError {
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the body did not arrive within {within:?}")]
-    TooSlow { within: std::time::Duration },
+    TooSlow { within: Duration },
+    #[error("bodies of other requests fill the memory that there is for them; try again")]
+    NoRoom,
     #[error("the body broke off or is badly framed")]
     Broken,
 }
@@ -23,6 +27,9 @@ impl From<BodyError> for Problem {
             BodyError::TooSlow { .. } => {
                 Problem::new(Kind::BodyTooSlow, error.to_string()).closing()
             }
+            BodyError::NoRoom => Problem::new(Kind::Overloaded, error.to_string())
+                .with_retry_after(Duration::from_secs(1))
+                .closing(),
             BodyError::Broken => Problem::new(Kind::Malformed, error.to_string()).closing(),
         }
     }

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::body::too_large;
+use super::budget::{Budget, Held};
 use super::guard::{Busy, Guarded, Outgoing};
 use super::problem::{Kind, Problem};
 use super::server::{Closing, Limits, Stage};
@@ -84,6 +85,7 @@ impl Connection {
             router: self.router,
             max_body: self.limits.max_body,
             body_within: self.limits.body_within,
+            bodies: self.limits.bodies.clone(),
             closing: Closing::new(self.stage.clone()),
             slot: self.slot.clone(),
             via,
@@ -142,6 +144,7 @@ struct Requests {
     router: Router,
     max_body: usize,
     body_within: Duration,
+    bodies: Budget,
     closing: Closing,
     slot: Arc<Slot>,
     via: Via,
@@ -165,7 +168,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             self.look(number, &request)
         };
         let (mut parts, body) = request.into_parts();
-        let body = Guarded::new(body, self.max_body, self.body_within, self.cut_off.clone());
+        let held = Held::none_of(self.bodies.clone());
+        let (limit, within, cut_off) = (self.max_body, self.body_within, self.cut_off.clone());
+        let body = Guarded::new(body, limit, within, held.clone(), cut_off);
         if let Err(problem) = refusal {
             drop(body);
             let answer = problem.into_response();
@@ -173,8 +178,13 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         }
         parts.extensions.insert(self.closing.clone());
         parts.extensions.insert(self.via);
+        parts.extensions.insert(held.clone());
         let answer = self.router.clone().call(Request::from_parts(parts, body));
-        Box::pin(async { Ok(answer.await?.map(|body| Outgoing { body, _busy: busy })) })
+        Box::pin(async {
+            let answer = answer.await?;
+            drop(held);
+            Ok(answer.map(|body| Outgoing { body, _busy: busy }))
+        })
     }
 }
 
@@ -186,6 +196,9 @@ impl Requests {
             }
             Some(Ambiguity::Fragment) => {
                 return Err(malformed("has a fragment (`#`) in its target; encode it as %23"));
+            }
+            Some(Ambiguity::LoneLineFeed) => {
+                return Err(malformed("has a line that ends with LF alone; lines end with CR LF"));
             }
             None => {}
         }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::BodyError;
+use super::budget::Held;
 use super::slots::Slot;
 
 /// A request's body.
@@ -26,6 +27,8 @@ pub(super) struct Guarded {
     /// Armed once the body makes us wait, for the whole of it: a steady trickle does not put it off.
     alarm: Option<Pin<Box<Sleep>>>,
     ended: bool,
+    /// Grows with what has come.
+    held: Held,
     /// Raised where the body was not read to its end: its sender may still be sending.
     cut_off: Arc<AtomicBool>,
 }
@@ -35,11 +38,12 @@ impl Guarded {
         body: Incoming,
         limit: usize,
         within: Duration,
+        held: Held,
         cut_off: Arc<AtomicBool>,
     ) -> Guarded {
         let ended = body.is_end_stream();
         let deadline = Instant::now() + within;
-        Guarded { body, limit, left: limit, within, deadline, alarm: None, ended, cut_off }
+        Guarded { body, limit, left: limit, within, deadline, alarm: None, ended, held, cut_off }
     }
 }
 
@@ -68,6 +72,7 @@ impl Body for Guarded {
             Poll::Ready(Some(Ok(frame))) => {
                 let size = frame.data_ref().map_or(0, Bytes::len);
                 match self.left.checked_sub(size) {
+                    Some(_) if !self.held.grow(size) => Poll::Ready(Some(Err(BodyError::NoRoom))),
                     Some(left) => {
                         self.left = left;
                         Poll::Ready(Some(Ok(frame)))

@@ -2,6 +2,7 @@
 //! of a job, and the reading of jobs out of requests.
 
 pub mod body;
+pub(crate) mod budget;
 pub mod json;
 pub mod problem;
 pub mod reply;
@@ -12,6 +13,7 @@ pub mod tls;
 pub(crate) mod edit;
 pub(crate) mod fields;
 pub(crate) mod fit;
+pub(crate) mod fuzz;
 pub(crate) mod headers;
 pub(crate) mod new_job;
 pub(crate) mod path;

@@ -46,6 +46,8 @@ pub enum Kind {
     Draining,
     Stopped,
     TooManyConnections,
+    /// The memory for what callers send is full.
+    Overloaded,
     NoAnswer,
     DeadlineExceeded,
     DiskFull,
@@ -102,6 +104,7 @@ impl Kind {
             Kind::TooManyConnections => {
                 facts!(SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections")
             }
+            Kind::Overloaded => facts!(SERVICE_UNAVAILABLE, "overloaded", "Overloaded"),
             Kind::NoAnswer => facts!(GATEWAY_TIMEOUT, "no-answer", "The target gave no answer"),
             Kind::DeadlineExceeded => {
                 facts!(GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")

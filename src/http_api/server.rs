@@ -1,6 +1,6 @@
 //! A listener that its clients cannot tie up.
 //!
-//! What is bounded: connections ([`Slots`]), the time for a head and between two requests, the
+//! What is bounded: connections ([`Slots`]), what all bodies together hold in memory, the time for a head and between two requests, the
 //! size of a head, the time and the size of a body, and the time that a client may take to accept
 //! what it is sent. What is refused: requests whose bytes could be read in two ways, and requests
 //! without exactly one `Host`.
@@ -16,6 +16,7 @@ use axum::Router;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::budget::Budget;
 use super::connection::Connection;
 use super::headers;
 pub use super::slots::Slots;
@@ -34,10 +35,11 @@ pub enum Stage {
     Closed,
 }
 
-/// What a listener's clients may do. Clones share `slots`.
+/// What a listener's clients may do. Clones share `slots` and `bodies`.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub slots: Slots,
+    pub bodies: Budget,
     /// Of a request, in bytes.
     pub max_body: usize,
     /// From the end of the last answer to the end of the next head: also how long a connection
@@ -55,6 +57,7 @@ impl Limits {
     pub fn new(max_body: usize, slots: Slots) -> Limits {
         Limits {
             slots,
+            bodies: Budget::of_bodies(max_body),
             max_body,
             head_within: Duration::from_secs(10),
             body_within: Duration::from_secs(30),
@@ -205,13 +208,6 @@ pub fn raise_file_limit() -> u64 {
             limit.current.unwrap_or(u64::MAX)
         }
     }
-}
-
-/// How many connections the data address may have where so many files may be open: half, so that
-/// the store, the targets and the admin address have theirs. An idle one costs about 22 KiB, most
-/// of it hyper's two buffers, so there are at most 8,192.
-pub fn connection_cap(files: u64) -> usize {
-    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(16, 8192)
 }
 
 #[cfg(test)]

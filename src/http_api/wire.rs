@@ -1,8 +1,10 @@
 //! Sees the bytes of a connection before hyper does.
 //!
-//! hyper drops `Content-Length` where `Transfer-Encoding` is too, and cuts a request target at
-//! `#`, both without a trace. A request with either is refused, because two readers could take it
-//! for two different requests (RFC 9112, sections 6.3 and 11.2).
+//! hyper drops `Content-Length` where `Transfer-Encoding` is too, cuts a request target at `#`, and
+//! takes a lone LF for the end of a line, all without a trace. A request with any of these is
+//! refused, because two readers could take it for two different requests (RFC 9112, sections 2.2,
+//! 6.3 and 11.2). A lone LF among the chunks of a body, which is found when the request has begun
+//! already, ends the connection: what comes after it is no request.
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) enum Ambiguity {
     LengthAndEncoding = 1,
     Fragment = 2,
+    LoneLineFeed = 3,
 }
 
 /// What is known of the requests on one connection.
@@ -43,6 +46,7 @@ impl Verdict {
         }
         Some(match self.why.load(Ordering::Relaxed) {
             2 => Ambiguity::Fragment,
+            3 => Ambiguity::LoneLineFeed,
             _ => Ambiguity::LengthAndEncoding,
         })
     }
@@ -79,13 +83,18 @@ enum At {
     Trailers,
     /// hyper will refuse this, or it is beyond us: no more to be said.
     Lost,
+    /// Nothing of what follows may be read.
+    Broken,
 }
 
 impl Follower {
-    fn feed(&mut self, mut bytes: &[u8]) {
+    /// How many of the bytes may be read.
+    fn feed(&mut self, all: &[u8]) -> usize {
+        let mut bytes = all;
         while let Some(first) = bytes.first().copied() {
             match self.at {
-                At::Lost => return,
+                At::Lost => break,
+                At::Broken => return all.len() - bytes.len(),
                 At::Body { left } => {
                     let left = skip(&mut bytes, left);
                     self.at = if left == 0 { At::Head } else { At::Body { left } };
@@ -109,10 +118,15 @@ impl Follower {
             }
             bytes = &bytes[1..];
         }
+        all.len()
     }
 
     /// A line has ended.
     fn line(&mut self) {
+        if self.at != At::Head && !self.held.ends_with(b"\r\n") {
+            self.at = At::Broken;
+            return;
+        }
         match self.at {
             At::Head => {
                 if self.held.ends_with(b"\n\r\n") || self.held.ends_with(b"\n\n") {
@@ -136,13 +150,13 @@ impl Follower {
                 self.at = At::ChunkSize;
             }
             At::Trailers => {
-                let last = self.held == b"\r\n" || self.held == b"\n";
+                let last = self.held == b"\r\n";
                 self.held.clear();
                 if last {
                     self.at = At::Head;
                 }
             }
-            At::Body { .. } | At::Chunk { .. } | At::Lost => {}
+            At::Body { .. } | At::Chunk { .. } | At::Lost | At::Broken => {}
         }
     }
 
@@ -163,6 +177,8 @@ impl Follower {
             Some(Ambiguity::LengthAndEncoding)
         } else if request_line.contains(&b'#') {
             Some(Ambiguity::Fragment)
+        } else if !head.split_inclusive(|b| *b == b'\n').all(|line| line.ends_with(b"\r\n")) {
+            Some(Ambiguity::LoneLineFeed)
         } else {
             None
         };
@@ -177,6 +193,10 @@ impl Follower {
             Some(None) => At::Lost,
         }
     }
+}
+
+fn framing() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a line among the chunks ends with a lone LF")
 }
 
 /// Takes up to `left` bytes off; says how many of them are yet to come.
@@ -235,10 +255,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.follower.at == At::Broken {
+            return Poll::Ready(Err(framing()));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.follower.feed(&buf.filled()[before..]);
-        read
+        let came = buf.filled().len() - before;
+        let good = self.follower.feed(&buf.filled()[before..]);
+        buf.set_filled(before + good);
+        // None at all would mean the end of the stream.
+        if good == 0 && came > 0 { Poll::Ready(Err(framing())) } else { read }
     }
 }
 
@@ -275,6 +301,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
+/// The verdict on each of the first three requests in `bytes`, which come in pieces of this size.
+pub(super) fn judged(bytes: &[u8], piece: usize) -> [Option<Ambiguity>; 3] {
+    let verdict = Arc::new(Verdict::default());
+    let mut wire = Wire::new((), 200, Duration::ZERO, verdict.clone());
+    for piece in bytes.chunks(piece) {
+        if wire.follower.feed(piece) < piece.len() {
+            break;
+        }
+    }
+    [0, 1, 2].map(|number| verdict.on(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,13 +324,6 @@ mod tests {
             assert_eq!(judged(bytes, piece), whole, "in pieces of {piece}");
         }
         whole
-    }
-
-    fn judged(bytes: &[u8], piece: usize) -> [Option<Ambiguity>; 3] {
-        let verdict = Arc::new(Verdict::default());
-        let mut wire = Wire::new((), 200, Duration::ZERO, verdict.clone());
-        bytes.chunks(piece).for_each(|piece| wire.follower.feed(piece));
-        [0, 1, 2].map(|number| verdict.on(number))
     }
 
     const BOTH: Option<Ambiguity> = Some(Ambiguity::LengthAndEncoding);
@@ -313,6 +344,39 @@ mod tests {
         let fragment = Some(Ambiguity::Fragment);
         assert_eq!(verdicts(b"GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n"), [fragment; 3]);
         assert_eq!(verdicts(b"GET /a HTTP/1.1\r\nX: a#b\r\n\r\n"), [None; 3]);
+    }
+
+    #[test]
+    fn a_lone_line_feed_in_a_head_is_seen() {
+        let lone = Some(Ambiguity::LoneLineFeed);
+        for head in [
+            "GET / HTTP/1.1\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\n",
+            "GET / HTTP/1.1\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\n\n",
+        ] {
+            assert_eq!(verdicts(head.as_bytes()), [lone; 3], "{head:?}");
+        }
+        // Before a request there may be empty lines of any kind.
+        assert_eq!(verdicts(b"\n\r\nGET / HTTP/1.1\r\n\r\n"), [None; 3]);
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_lone_line_feed_among_chunks() {
+        const HEAD: &str = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for good in ["0\n", "0\r\n\n", "0\r\nX: y\n", "1\n", "1;a=b\n", "1\r\nx\n", "1\r\nx\r\n0\n"]
+        {
+            let bytes = format!("{HEAD}{good}GET / HTTP/1.1\r\n\r\n");
+            let read = HEAD.len() + good.len();
+            for piece in 1..bytes.len() {
+                let verdict = Arc::new(Verdict::default());
+                let mut wire = Wire::new((), 200, Duration::ZERO, verdict);
+                let pieces = bytes.as_bytes().chunks(piece);
+                let fed: usize = pieces.map(|piece| wire.follower.feed(piece)).sum();
+                assert_eq!(fed, read, "{good:?} in pieces of {piece}");
+            }
+        }
     }
 
     #[test]

@@ -19,8 +19,6 @@ use crate::http_api::server::{self, Limits, Slots, Stage};
 use crate::http_api::tls::TlsInForce;
 use crate::sources::{self, proxy};
 
-/// Connections of the admin address: people, scrapers, dashboards.
-const ADMIN_CONNECTIONS: usize = 1_024;
 /// A body for the admin address is a small JSON object.
 const ADMIN_BODY: usize = 64 * 1024;
 /// How long answers may take that were begun before the listeners closed.
@@ -56,12 +54,19 @@ impl Bound {
         self.admin.address()
     }
 
-    pub(super) fn serve(self, handle: &Handle, state: AdminState, sidecars: Sidecars) -> Listeners {
+    /// `admin`: how many connections the admin address may have.
+    pub(super) fn serve(
+        self,
+        handle: &Handle,
+        state: AdminState,
+        sidecars: Sidecars,
+        admin: usize,
+    ) -> Listeners {
+        let admin_limits = Limits::new(ADMIN_BODY, Slots::new(admin));
         let (stage, stages) = watch::channel(Stage::Open);
         let data = sources::router(handle.clone(), self.max_body);
         let data = sidecars.behind_a_gate(data, Place::Data);
         let admin = admin::router(state, sidecars.0.access.clone());
-        let admin_limits = Limits::new(ADMIN_BODY, Slots::new(ADMIN_CONNECTIONS));
         let tls = &sidecars.0.tls;
         let tasks = vec![
             self.data.serve(data, sidecars.limits(), tls.clone(), stages.clone()),
@@ -120,13 +125,11 @@ impl Sidecars {
     /// They share connections with the data address.
     pub(crate) fn new(
         handle: Handle,
-        max_body: usize,
+        limits: Limits,
         data: Listen,
         access: Access,
         tls: TlsInForce,
     ) -> Sidecars {
-        let files = server::raise_file_limit();
-        let limits = Limits::new(max_body, Slots::new(server::connection_cap(files)));
         Sidecars(Arc::new(Inner { handle, limits, data, access, tls, open: Mutex::default() }))
     }
 

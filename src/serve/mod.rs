@@ -1,6 +1,7 @@
 //! The daemon: store, loop, listeners; put together once, taken down in order.
 
 mod file_watch;
+mod files;
 mod listeners;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::config::{Config, Listen, Sources, Target};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
+use crate::http_api::server::{self, Limits, Slots};
 use crate::http_api::tls::TlsInForce;
 use crate::metrics::{Books, Metrics};
 use crate::reload::Reloader;
@@ -34,6 +36,7 @@ use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 
+use files::Shares;
 use listeners::Listeners;
 pub(crate) use listeners::Sidecars;
 
@@ -89,6 +92,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         );
     }
     let metrics = Metrics::new();
+    let shares = Shares::of(server::raise_file_limit());
     // Addresses first: a second daemon fails on them, before it can touch anything.
     let bound = listeners::Bound::all(&config).await?;
     let (data, admin) = (bound.data().clone(), bound.admin().clone());
@@ -125,7 +129,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         inbox,
         outbox: outbox.clone(),
         store: work.clone(),
-        dispatcher: Dispatcher::new()?,
+        dispatcher: Dispatcher::new(shares.targets)?,
         runtime: tokio::runtime::Handle::current(),
         targets: live.into_iter().collect::<HashMap<_, _>>(),
         books: Books::new(metrics.clone()),
@@ -144,7 +148,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let tls = TlsInForce::new(config.server.tls.clone());
     let sidecars = Sidecars::new(
         handle.clone(),
-        config.server.max_body,
+        Limits::new(config.server.max_body, Slots::new(shares.data)),
         data.clone(),
         Access::new(config.access.clone()),
         tls.clone(),
@@ -167,7 +171,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         readiness.clone(),
         step_functions.as_ref().map(StepFunctions::health),
     );
-    let listeners = bound.serve(&handle, state, sidecars);
+    let listeners = bound.serve(&handle, state, sidecars, shares.admin);
     let mut chores = vec![
         from_aws,
         Chore(tokio::spawn(upkeep(metrics))),

@@ -1,6 +1,6 @@
 //! `/v1/jobs`: submit, look up, wait for, cancel.
 
-mod batch;
+pub(super) mod batch;
 
 use std::sync::Arc;
 use std::time::Duration;

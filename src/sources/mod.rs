@@ -7,6 +7,7 @@ pub mod sqs;
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod fuzz;
 mod message;
 mod poll;
 mod records;

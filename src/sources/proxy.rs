@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::LOCATION;
+use http::header::{ALLOW, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -29,6 +29,7 @@ use crate::broker::io::{Dedup, Submission, Submitted};
 use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
 use crate::handle::{Handle, Stopped};
+use crate::http_api::budget::Held;
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::{check_answerable, check_size, digest};
@@ -135,6 +136,9 @@ pub(super) async fn proxied(
     proxy.forward(&name, path, request).await
 }
 
+/// What is usually asked of a target. Others pass, too; RFC 9110, section 15.5.6 wants a list.
+const QUEUED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// How a caller's job stands when there is something to say.
 enum Told {
     Ended(Box<Header>, Place, Option<Arc<Answer>>),
@@ -156,8 +160,14 @@ impl Proxy {
         request: Request,
     ) -> Result<Response, Problem> {
         check_target(&caller(&request), target)?;
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            let detail = format!("{} cannot be queued", request.method());
+            let problem = Problem::new(Kind::MethodNotAllowed, detail);
+            return Ok(([(ALLOW, QUEUED)], problem).into_response());
+        }
         let (mut parts, sent) = request.into_parts();
         let closing = parts.extensions.remove::<Closing>();
+        let held = parts.extensions.remove::<Held>();
         let wishes = Wishes::read(&parts.headers, Handle::wall_now())?;
         let job = self.request(target, path, &parts, sent, &wishes).await?;
         check_room(&self.records)?;
@@ -167,6 +177,9 @@ impl Proxy {
         let caller = (!wishes.prefer.respond_async).then(|| self.callers.first(id));
         let watcher = self.handle.watch(id);
         let result = self.handle.submit(vec![job]).await?.pop().ok_or(Stopped)?;
+        if let Some(held) = held {
+            held.release();
+        }
         match result {
             Submitted::Accepted { header, place } => {
                 let told = self.wait(id, watcher, &wishes.prefer, closing).await;
@@ -199,10 +212,6 @@ impl Proxy {
         let (target, config) = directory
             .configured(target)
             .ok_or_else(|| Problem::unknown_target(target, directory.configured_names()))?;
-        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-            let detail = format!("{} cannot be queued", parts.method);
-            return Err(Problem::new(Kind::MethodNotAllowed, detail));
-        }
         if let Some(query) = parts.uri.query() {
             path.push('?');
             path.push_str(query);

@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod file;
 mod flows;
+pub(crate) mod fuzz;
 mod groups;
 mod jobs;
 mod keys;

@@ -163,6 +163,44 @@ async fn tls_with_client_certificates_and_a_new_certificate_without_a_restart() 
     assert!(!daemon.log().contains("next start"), "{}", daemon.log());
 }
 
+fn tollgate(args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    for name in ["TOLLGATE_URL", "TOLLGATE_ADMIN_URL", "TOLLGATE_TOKEN", "TOLLGATE_CA_FILE"] {
+        command.env_remove(name);
+    }
+    let output = command.args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_trust_the_authority_that_they_are_given_and_no_other() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = certificate(folder.path(), "authority", None);
+    let (cert, key) = certificate(folder.path(), "server", Some(&authority));
+    let (other, _) = certificate(folder.path(), "other", None);
+    let tls = format!("[server.tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n");
+    let daemon = Daemon::start(&(tls + &erp(api.address(), "100/s", "")));
+    let (data, admin) = (format!("https://{}", daemon.data), format!("https://{}", daemon.admin));
+    let trusted = authority.0.to_str().unwrap();
+    let asked = ["targets", "--json", "--admin-url", &admin];
+    let (code, out, err) = tollgate(&[&asked[..], &["--ca-file", trusted]].concat());
+    assert_eq!((code, out.contains("\"erp\"")), (Some(0), true), "{err}");
+    let submit = ["submit", "erp", "/x", "--wait", "--url", &data, "--ca-file", trusted];
+    assert_eq!(tollgate(&submit).0, Some(0));
+    for untrusted in [&[][..], &["--ca-file", other.to_str().unwrap()]] {
+        let (code, _, err) = tollgate(&[&asked[..], untrusted].concat());
+        assert_eq!(code, Some(3), "{err}");
+        assert!(err.contains("certificate"), "{err}");
+    }
+    for (file, why) in [(key.to_str().unwrap(), "no certificate"), ("/nowhere.pem", "/nowhere.pem")]
+    {
+        let (code, _, err) = tollgate(&[&asked[..], &["--ca-file", file]].concat());
+        assert_eq!((code, err.contains(why)), (Some(2), true), "{err}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_in_the_file_system_serve_and_are_cleared_away() {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
@@ -180,12 +218,20 @@ async fn sockets_in_the_file_system_serve_and_are_cleared_away() {
     assert!(ask(&admin, "/healthz").0);
     let (done, body) = ask(&data, "/proxy/erp/x");
     assert!(done, "{body}");
+    let at = |socket: &Path| format!("unix:{}", socket.display());
+    let (code, out, err) = tollgate(&["targets", "--json", "--admin-url", &at(&admin)]);
+    assert_eq!((code, out.contains("\"erp\"")), (Some(0), true), "{err}");
+    let (code, _, err) = tollgate(&["submit", "erp", "GET", "/x", "--wait", "--url", &at(&data)]);
+    assert_eq!(code, Some(0), "{err}");
     // A killed daemon leaves its sockets; the next one takes their place.
     daemon.kill();
     assert!(data.exists());
+    let (code, _, err) = tollgate(&["targets", "--admin-url", &at(&admin)]);
+    assert_eq!(code, Some(3));
+    assert!(err.contains(&format!("{}: connection refused", at(&admin))), "{err}");
     daemon.restart();
     assert!(ask(&admin, "/healthz").0);
     assert!(daemon.terminate().success());
     assert!(!data.exists() && !admin.exists());
-    assert_eq!(api.auditor().read(Books::total), 1);
+    assert_eq!(api.auditor().read(Books::total), 2);
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::values::{TargetName, target_name};
 use super::super::when::{At, at};
-use super::{AdminAddress, Format, priority_parser};
+use super::{AdminAddress, Format, Trust, priority_parser};
 use crate::broker::job::Priority;
 
 #[derive(Debug, Args)]
@@ -34,6 +34,8 @@ pub struct PlanArgs {
     pub priority: Option<Priority>,
     #[command(flatten)]
     pub admin: AdminAddress,
+    #[command(flatten)]
+    pub trust: Trust,
     #[command(flatten)]
     pub format: Format,
 }

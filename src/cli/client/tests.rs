@@ -42,7 +42,7 @@ fn http(status: &str, headers: &str, body: &str) -> String {
 
 async fn got(answer: &str) -> Result<Answer, CliError> {
     let (address, seen) = answering(answer).await;
-    let result = Client::new(&address, None).unwrap().get("/v1/x").await;
+    let result = Client::new(&address, None, None).unwrap().get("/v1/x").await;
     seen.await.unwrap();
     result
 }
@@ -58,7 +58,7 @@ async fn json_comes_back_as_it_is() {
 async fn the_request_carries_token_and_body() {
     let (address, seen) = answering(&http("202 Accepted", "", "{}")).await;
     let token = Token::parse(" s3cret\n").unwrap();
-    let client = Client::new(&address, token).unwrap();
+    let client = Client::new(&address, token, None).unwrap();
     client.post("/v1/jobs", Some("{\"target\":\"erp\"}".into())).await.unwrap();
     let request = seen.await.unwrap();
     assert!(request.starts_with("POST /v1/jobs HTTP/1.1\r\n"), "{request}");
@@ -70,7 +70,11 @@ async fn the_request_carries_token_and_body() {
 #[tokio::test]
 async fn without_a_token_none_is_sent() {
     let (address, seen) = answering(&http("200 OK", "", "{}")).await;
-    Client::new(&address, Token::parse("").unwrap()).unwrap().get("/v1/targets").await.unwrap();
+    Client::new(&address, Token::parse("").unwrap(), None)
+        .unwrap()
+        .get("/v1/targets")
+        .await
+        .unwrap();
     assert!(!seen.await.unwrap().to_ascii_lowercase().contains("authorization"));
 }
 
@@ -142,7 +146,7 @@ async fn refused_connections_exit_with_3_and_name_the_address() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let address = data_url(&url).unwrap().0;
-    let error = Client::new(&address, None).unwrap().get("/v1/jobs").await.unwrap_err();
+    let error = Client::new(&address, None, None).unwrap().get("/v1/jobs").await.unwrap_err();
     assert_eq!(error.exit(), Exit::Unreachable);
     let text = error.to_string();
     assert!(text.contains(&format!("{url}: connection refused")), "{text}");
@@ -159,7 +163,7 @@ async fn an_answer_that_breaks_off_or_never_comes_exits_with_3() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let client = Client::new(&data_url(&url).unwrap().0, None).unwrap();
+    let client = Client::new(&data_url(&url).unwrap().0, None, None).unwrap();
     let client = client.with_patience(Duration::from_millis(1));
     // The listener takes the connection and nobody reads it.
     let error = client.get("/v1/jobs").await.unwrap_err();

@@ -17,6 +17,7 @@ use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Report, Request};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::config::Target;
+use crate::dispatch::names::Names;
 use crate::dispatch::{Dispatcher, Outgoing};
 
 /// Long enough that no test ends by it.
@@ -237,7 +238,7 @@ pub(super) fn dispatcher() -> Dispatcher {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(super::tls::certificate()).unwrap();
     let config = crate::dispatch::tls_versions().unwrap().with_root_certificates(roots);
-    Dispatcher::with_tls(config.with_no_client_auth())
+    Dispatcher::with(config.with_no_client_auth(), Names::of_the_system(), 1_024)
 }
 
 /// One attempt by a dispatcher of its own.

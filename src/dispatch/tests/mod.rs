@@ -4,6 +4,7 @@ mod answers;
 mod http2;
 mod keep_alive;
 mod legacy;
+mod names;
 mod questions;
 mod requests;
 mod sent;

@@ -213,6 +213,6 @@ async fn a_large_body_arrives_whole() {
 async fn the_systems_roots_make_a_dispatcher_too() {
     let legacy = Legacy::answering(OK).await;
     let target = Target { timeout: Duration::from_secs(60), ..legacy.target() };
-    let dispatcher = crate::dispatch::Dispatcher::new().unwrap();
+    let dispatcher = crate::dispatch::Dispatcher::new(8).unwrap();
     assert!(dispatcher.attempt(&target, outgoing(&get("/"))).await.answer.is_some());
 }

@@ -108,7 +108,7 @@ async fn one_that_was_closed_while_idle_costs_nothing() {
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_refuses() {
     let legacy = answering().await;
-    let dispatcher = Dispatcher::new().unwrap();
+    let dispatcher = Dispatcher::new(8).unwrap();
     let report = dispatcher.attempt(&https(&legacy), outgoing(&post("/", "x"))).await;
     assert_eq!(report.outcome, Outcome::Refused);
     let reason = report.reason.unwrap();

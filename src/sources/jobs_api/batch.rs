@@ -16,7 +16,7 @@ pub(super) fn says_lines(content_type: Option<&HeaderValue>) -> bool {
 }
 
 /// The entries as they came, each perhaps bad. Without `lines` the first byte decides.
-pub(super) fn split(body: &[u8], lines: bool) -> Result<Vec<&[u8]>, Problem> {
+pub(in crate::sources) fn split(body: &[u8], lines: bool) -> Result<Vec<&[u8]>, Problem> {
     let is_array = !lines && body.trim_ascii_start().first() == Some(&b'[');
     let entries: Vec<&[u8]> = if is_array {
         let entries: Vec<&RawValue> =

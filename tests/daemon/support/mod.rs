@@ -14,6 +14,8 @@ pub(crate) struct Daemon {
     directory: tempfile::TempDir,
     process: Option<Child>,
     environment: Vec<(String, String)>,
+    /// How many files it may have open; the system's own limit where nothing is said.
+    files: Option<u32>,
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -28,9 +30,24 @@ impl Daemon {
     pub(crate) fn start_in(targets: &str, environment: Vec<(String, String)>) -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon =
-            Daemon { directory, process: None, environment, data: nowhere, admin: nowhere };
+        let mut daemon = Daemon {
+            directory,
+            process: None,
+            environment,
+            files: None,
+            data: nowhere,
+            admin: nowhere,
+        };
         daemon.configure(targets);
+        daemon.restart();
+        daemon
+    }
+
+    /// With so many files that it may have open.
+    pub(crate) fn start_with_files(targets: &str, files: u32) -> Daemon {
+        let mut daemon = Daemon::start(targets);
+        daemon.kill();
+        daemon.files = Some(files);
         daemon.restart();
         daemon
     }
@@ -40,7 +57,8 @@ impl Daemon {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let (process, environment) = (None, Vec::new());
-        let mut daemon = Daemon { directory, process, environment, data: nowhere, admin: nowhere };
+        let (data, admin, files) = (nowhere, nowhere, None);
+        let mut daemon = Daemon { directory, process, environment, files, data, admin };
         daemon.write(listen, targets);
         daemon.restart();
         daemon
@@ -62,7 +80,16 @@ impl Daemon {
 
     /// Returns once it said where it listens.
     pub(crate) fn restart(&mut self) {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        let mut command = match self.files {
+            None => Command::new(env!("CARGO_BIN_EXE_tollgate")),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+                shell.arg(env!("CARGO_BIN_EXE_tollgate"));
+                shell
+            }
+        };
+        let mut process = command
             .args(["serve", "--config"])
             .arg(self.directory.path().join("tollgate.toml"))
             .env_remove("RUST_LOG")
