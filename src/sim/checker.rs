@@ -24,7 +24,7 @@ use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo};
 use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
-use crate::broker::policy::{Bounds, Completion, LimitName, Policy, Retry};
+use crate::broker::policy::{Bounds, Completion, HOLD_AFTER_TIMEOUT, LimitName, Policy, Retry};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
@@ -193,7 +193,8 @@ impl Checker {
             return;
         }
         self.cause = Cause::Report { job, number, report: Box::new(report.clone()) };
-        self.doubts.told(now, &entry.header, report);
+        let rules = self.rules(target);
+        self.doubts.told(now, &entry.header, report, &rules);
         self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
             let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
@@ -480,6 +481,7 @@ impl Checker {
         Rules {
             retry: policy.map_or(WHILE_AWAY, |policy| policy.retry),
             completion: policy.map_or(Completion::default(), |p| p.outcomes.completion),
+            hold: policy.map_or(HOLD_AFTER_TIMEOUT, |p| p.limit.hold_after_timeout),
         }
     }
 

@@ -2,6 +2,7 @@
 //! that is what their delivery says. Kept from what goes into the core, across its lives.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::violation::{Checked, ensure};
 use crate::broker::change::Move;
@@ -32,6 +33,16 @@ pub(super) struct Doubts {
 pub(super) struct Rules {
     pub(super) retry: Retry,
     pub(super) completion: Completion,
+    pub(super) hold: Duration,
+}
+
+impl Rules {
+    /// Whether the request that is asked after may be about to do its work: for `hold` at most,
+    /// whatever was configured, and whatever the clock said, when it was given up.
+    fn may_run_on(&self, header: &Header, now: Now) -> bool {
+        let until = header.course.runs_until.map(|until| until.min(now.wall + self.hold));
+        until.is_some_and(|until| now.wall < until)
+    }
 }
 
 impl Doubts {
@@ -62,7 +73,7 @@ impl Doubts {
     }
 
     /// The end of a request is told. `before`: its job as it was then.
-    pub(super) fn told(&mut self, now: Now, before: &Header, report: &Report) {
+    pub(super) fn told(&mut self, now: Now, before: &Header, report: &Report, rules: &Rules) {
         let asking = before.course.is_asking();
         if !asking {
             self.was_sent(before.id);
@@ -73,7 +84,7 @@ impl Doubts {
         let settled = asking
             && (matches!(report.outcome, Outcome::Done | Outcome::Rejected)
                 && report.follow != Follow::Pending)
-            && !(report.follow == Follow::NotDone && before.course.may_run_on(now.wall));
+            && !(report.follow == Follow::NotDone && rules.may_run_on(before, now));
         let doubtful = !asking
             && (report.outcome == Outcome::Unknown
                 || matches!(report.follow, Follow::Accepted { .. } | Follow::Astray { .. }));
@@ -175,7 +186,7 @@ impl Doubts {
         let Course { phase, .. } = &before.course;
         let fits = match (report.outcome, &report.follow, step.to) {
             // The request may do it yet.
-            (_, Follow::NotDone, to) if before.course.may_run_on(now.wall) => {
+            (_, Follow::NotDone, to) if rules.may_run_on(before, now) => {
                 matches!(to, Place::Verifying { .. })
             }
             (_, Follow::NotDone, Place::Waiting { .. }) => !late,
