@@ -8,6 +8,7 @@ mod access;
 mod crash;
 mod dedup;
 mod deliveries;
+mod export;
 mod fairness;
 mod groups;
 mod idle;
