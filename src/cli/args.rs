@@ -10,9 +10,11 @@ use clap::{Args, Parser, Subcommand};
 
 mod dead;
 mod explain;
+mod store;
 
 pub use dead::{DeadFilterArgs, EditArgs};
 pub use explain::{ExplainArgs, Question};
+pub use store::{ExportArgs, StoreArgs, StoreCommand};
 
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
@@ -67,6 +69,8 @@ Example:
     Resume(PauseArgs),
     /// Let the daemon read its configuration again; a bad file changes nothing
     Reload(ReloadArgs),
+    /// Look into a stopped daemon's file
+    Store(StoreArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -82,9 +86,11 @@ impl Command {
             Command::Plan(args) => &args.trust,
             Command::Pause(args) | Command::Resume(args) => &args.trust,
             Command::Reload(args) => &args.trust,
-            Command::Serve(_) | Command::Demo(_) | Command::Check(_) | Command::Completions(_) => {
-                return None;
-            }
+            Command::Serve(_)
+            | Command::Demo(_)
+            | Command::Check(_)
+            | Command::Store(_)
+            | Command::Completions(_) => return None,
         };
         trust.ca_file.clone()
     }

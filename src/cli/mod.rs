@@ -15,6 +15,7 @@ mod explain;
 mod jobs;
 mod plan;
 mod problem;
+mod store;
 mod submit;
 mod table;
 mod targets;
@@ -67,6 +68,7 @@ fn try_run(command: &Command) -> Result<(), CliError> {
     let mut terminal = Terminal::outside();
     match command {
         Command::Check(args) => check::check(args, &mut terminal),
+        Command::Store(args) => store::store(args, &mut terminal),
         Command::Completions(args) => completions(args, &mut terminal),
         asking => {
             let (token, ca_file) = (Token::from_outside()?, asking.ca_file());
@@ -91,9 +93,11 @@ async fn ask(command: &Command, outside: &mut Outside) -> Result<(), CliError> {
         Command::Pause(args) => control::pause(args, true, outside).await,
         Command::Resume(args) => control::pause(args, false, outside).await,
         Command::Reload(args) => control::reload(args, outside).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Check(_) | Command::Completions(_) => {
-            Err(CliError::Usage("this command asks no daemon".into()))
-        }
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Check(_)
+        | Command::Store(_)
+        | Command::Completions(_) => Err(CliError::Usage("this command asks no daemon".into())),
     }
 }
 

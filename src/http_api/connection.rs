@@ -30,9 +30,7 @@ use super::socket::Accepted;
 use super::stream::{Stream, Via};
 use super::wire::{Ambiguity, Verdict, Wire};
 
-/// How long, and for how many bytes, a client that was cut off is listened to, so that it reads
-/// the answer before a reset throws it away.
-const LINGER: Duration = Duration::from_secs(2);
+/// For how many bytes a client that was cut off is listened to.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) struct Connection {
@@ -93,7 +91,7 @@ impl Connection {
             cut_off: cut_off.clone(),
             count: AtomicU64::new(0),
         };
-        let max_head = self.limits.max_head;
+        let (max_head, linger) = (self.limits.max_head, self.limits.linger);
         let wire = Wire::new(stream, max_head, self.limits.write_within, verdict);
         let mut http = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -120,10 +118,17 @@ impl Connection {
             tracing::debug!(%error, "a connection broke");
         }
         let mut stream = http.into_parts().io.into_inner().into_inner();
-        let shut = stream.shutdown().await;
-        if shut.is_ok() && cut_off.load(Ordering::Acquire) {
-            // A timeout is as good an end as any.
-            let _ = tokio::time::timeout(LINGER, drain(&mut stream)).await;
+        let goodbye = async {
+            let shut = stream.shutdown().await;
+            if shut.is_ok() && cut_off.load(Ordering::Acquire) {
+                // A timeout is as good an end as any.
+                let _ = tokio::time::timeout(linger, drain(&mut stream)).await;
+            }
+        };
+        tokio::select! {
+            () = goodbye => {}
+            // Whoever accepts connections waits for this one's place.
+            () = self.slot.evicted() => {}
         }
     }
 }

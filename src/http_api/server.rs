@@ -51,6 +51,9 @@ pub struct Limits {
     pub write_within: Duration,
     /// Request line and headers together, in bytes. At least 8 KiB.
     pub max_head: usize,
+    /// How long a client that was cut off is listened to, so that it reads the answer before a
+    /// reset throws it away. Its place is given up before that where it is needed.
+    pub linger: Duration,
 }
 
 impl Limits {
@@ -62,6 +65,7 @@ impl Limits {
             head_within: Duration::from_secs(10),
             body_within: Duration::from_secs(30),
             write_within: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
             // Headers of the largest size that a job may have, and a long path.
             max_head: headers::LARGEST + 2 * super::path::LONGEST,
         }

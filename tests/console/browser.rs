@@ -124,6 +124,11 @@ impl Browser {
         self.web.press(key).await;
     }
 
+    /// Where they are kept.
+    pub(crate) fn pictures() -> PathBuf {
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-screenshots")
+    }
+
     /// Keeps a picture of the whole page, up to a length that somebody still looks at.
     pub(crate) async fn picture(&self, name: &str) {
         let script = "const { scrollWidth, scrollHeight } = document.documentElement; \
@@ -135,7 +140,7 @@ impl Browser {
         let taken = self.web.devtools("Page.captureScreenshot", wanted).await;
         let bytes =
             base64::engine::general_purpose::STANDARD.decode(taken["data"].as_str().unwrap());
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-screenshots");
+        let folder = Browser::pictures();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), bytes.unwrap()).unwrap();
     }

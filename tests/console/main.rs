@@ -14,6 +14,7 @@ mod groups;
 mod keyboard;
 mod limits;
 mod many;
+mod pictures;
 mod scene;
 mod steering;
 mod streams;

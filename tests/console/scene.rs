@@ -91,6 +91,6 @@ pub(crate) fn job(target: &str, priority: &str, path: &str) -> Value {
 }
 
 /// The wall clock after so long, RFC 3339.
-fn wall_in(after: Duration) -> String {
+pub(crate) fn wall_in(after: Duration) -> String {
     humantime::format_rfc3339_millis(std::time::SystemTime::now() + after).to_string()
 }

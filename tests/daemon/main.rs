@@ -10,6 +10,7 @@ mod clocks;
 mod crash;
 mod dedup;
 mod deliveries;
+mod export;
 mod fairness;
 mod groups;
 mod idle;

@@ -55,11 +55,9 @@ function round(most) {
   return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= most);
 }
 
-// Several lines over one axis. `series`: [{name, look, values}].
-export function chart({ title, series: given, limit, unit, stacked = false }) {
+// Several lines over one axis, one value a second. `series`: [{name, look, values}].
+export function chart({ title, series: given, seconds, limit, unit, stacked = false }) {
   const height = 120;
-  // A minute at least; the longer one looks, the further back it goes.
-  const seconds = Math.max(60, ...given.map(({ values }) => values.length));
   const series = given.map((one) => ({ ...one, values: smooth(one.values, one.over ?? 1) }));
   // Stacked: the last one lies at the bottom, and each is drawn on top of those after it.
   const below = (index) => (stacked ? series.slice(index) : [series[index]]);

@@ -20,6 +20,11 @@ const WORDS = {
 // A pause that is over in a moment is how a target and its limits get along; nobody has to see to it.
 const SHORT_S = 10;
 
+// The schedule, or what the target answers, can set another rate than its own.
+const slowed = ({ limit, rate_in_force_per_second: force }) => Boolean(limit) && force !== null && Math.abs(force - limit.rate_per_second) > 1e-6;
+
+export const rateInForce = (target) => (slowed(target) ? rate(target.rate_in_force_per_second) : target.limit.rate);
+
 // In two words and a sentence: how it is, since when, until when.
 export function standing(target) {
   const { blocked, limit } = target;
@@ -38,7 +43,7 @@ export function standing(target) {
   const when = on === "breaker" ? due.replace(/^until /, "next try at ") : due;
   const limitName = [blocked?.window, blocked?.limit && `of ${blocked.limit}`].filter(Boolean).join(" ");
   const why = {
-    rate: limit ? `${limit.rate} is sent, and that is all it may have.` : "",
+    rate: limit ? `${rateInForce(target)} is sent, and that is all it may have${slowed(target) ? " now" : ""}.` : "",
     concurrency: limit ? `${count(target.in_flight)} of ${count(limit.max_concurrent)} requests are under way; the next one waits for an answer.` : "",
     refused: "It answered 429 or 503, or could not be reached.",
     paused: "Nothing is sent until somebody resumes it.",
@@ -104,12 +109,12 @@ function places(most, used, held) {
       held ? h("span", { class: "quiet" }, `, ${count(held)} more kept for ${held === 1 ? "a request" : "requests"} that timed out and may still run`) : null));
 }
 
-function ownLimit({ limit, in_flight: used, rate_in_force_per_second: force, breaker_open: open }) {
-  const slowed = force !== null && Math.abs(force - limit.rate_per_second) > 1e-6;
+function ownLimit(target) {
+  const { limit, in_flight: used, rate_in_force_per_second: force, breaker_open: open } = target;
   return [
     row("Rate", h("b", null, limit.rate),
       h("span", { class: "quiet" }, limit.burst > 1 ? ` · burst ${count(limit.burst)}` : " · no burst"),
-      slowed ? h("span", { class: "warn" }, ` · ${rate(force)} in force now`) : null,
+      slowed(target) ? h("span", { class: "warn" }, ` · ${rateInForce(target)} in force now`) : null,
       force === null ? h("span", { class: "warn" }, " · nothing may be sent now") : null),
     places(limit.max_concurrent, used, limit.held_places ?? 0),
     ceilings(limit),
@@ -150,7 +155,7 @@ export function scheduleStrip({ schedule }, now = Date.now()) {
   return h("section", { class: "panel", "aria-labelledby": "schedule-title" },
     h("h2", { id: "schedule-title" }, "Today's schedule", h("span", { class: "quiet" }, ` · ${schedule.timezone}`)),
     h("div", { class: "strip", role: "img", "aria-label": parts.map(words).join("; ") },
-      parts.map((part) => h("span", { class: part.rate ? "open" : "closed", title: words(part), css: { "--from": `${place(part.begin)}%`, "--for": `${place(part.end) - place(part.begin)}%` } }, h("span", null, word(part)))),
+      parts.map((part) => h("span", { class: part.rate ? "open" : "closed", title: words(part), css: { "--from": `${place(part.begin)}%`, "--for": `${place(part.end) - place(part.begin)}%` } }, part.end - part.begin > length / 16 ? h("span", null, word(part)) : null)),
       current ? h("span", { class: "now", css: { "--from": `${place(now)}%` } }) : null),
     h("div", { class: "axis", "aria-hidden": "true" }, [0, 6, 12, 18, 24].map((hour) => h("span", null, hour === 24 ? "24:00" : clock.format(midnight + (length * hour) / 24)))),
     current ? h("p", { class: "small quiet" }, `Now, ${clock.format(now)}: ${word(current)}, until ${told(current.end)}.`) : null);

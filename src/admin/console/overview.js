@@ -3,7 +3,7 @@
 import { sparkline } from "./chart.js";
 import { h, joined } from "./dom.js";
 import { brief, count, duration, plural, rate } from "./format.js";
-import { needs, pill, standing } from "./limits.js";
+import { needs, pill, rateInForce, standing } from "./limits.js";
 import { live, sorted, waiting } from "./live.js";
 
 const PRIORITIES = ["HIGH", "NORMAL", "BATCH"];
@@ -45,7 +45,7 @@ function card(target) {
       h("p", null, pill(state)),
       state.when || (state.why && state.tone !== "calm") ? h("p", { class: "small" }, [state.when, state.tone === "calm" ? "" : state.why].filter(Boolean).join(". ")) : null),
     h("div", { class: "pace" },
-      h("p", null, h("b", { class: "big" }, rate(latest(series.sent))), h("span", { class: "quiet" }, target.limit ? ` of ${target.limit.rate}` : "")),
+      h("p", null, h("b", { class: "big" }, rate(latest(series.sent))), h("span", { class: "quiet" }, target.limit ? ` of ${rateInForce(target)}` : "")),
       sparkline(series.sent, limit),
       h("p", { class: "small quiet" }, target.limit ? `${count(target.in_flight)} of ${count(target.limit.max_concurrent)} under way` : `${count(target.in_flight)} under way`)),
     queues(target),

@@ -60,6 +60,8 @@ export function targetPage(name) {
       }
       const state = standing(target);
       const series = live.series.get(name) ?? { sent: [], failed: [], HIGH: [], NORMAL: [], BATCH: [] };
+      // A minute at least; the longer one looks, the further back it goes. The same for both charts.
+      const seconds = Math.max(60, ...Object.values(series).map((values) => values.length));
       const limit = target.rate_in_force_per_second ?? target.limit?.rate_per_second;
       return [
         h("div", { class: "head" },
@@ -70,8 +72,8 @@ export function targetPage(name) {
             : h("button", { type: "button", id: "pause", on: { click: () => setPaused(target, true) } }, "Pause"))),
         states(target),
         h("div", { class: "charts" },
-          chart({ title: "Requests a second", unit: units.rate, limit, series: [{ name: "sent", look: "sent", values: series.sent, over: 5 }, { name: "not done", look: "failed", values: series.failed, over: 5 }] }),
-          chart({ title: "Jobs waiting", unit: units.brief, stacked: true, series: ["HIGH", "NORMAL", "BATCH"].map((priority) => ({ name: priority, look: priority.toLowerCase(), values: series[priority] })) })),
+          chart({ title: "Requests a second", unit: units.rate, seconds, limit, series: [{ name: "sent", look: "sent", values: series.sent, over: 5 }, { name: "not done", look: "failed", values: series.failed, over: 5 }] }),
+          chart({ title: "Jobs waiting", unit: units.brief, seconds, stacked: true, series: ["HIGH", "NORMAL", "BATCH"].map((priority) => ({ name: priority, look: priority.toLowerCase(), values: series[priority] })) })),
         h("div", { class: "columns" },
           h("section", { class: "panel", "aria-labelledby": "queues-title" }, h("h2", { id: "queues-title" }, "Queues"), queues(target, true)),
           limitsPanel(target),

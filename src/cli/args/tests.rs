@@ -54,6 +54,11 @@ fn gist(line: &str) -> String {
             };
             format!("dead {what} at {} json {}", args.admin.admin_url.0, args.format.json)
         }
+        Command::Store(args) => match &args.command {
+            StoreCommand::Export(args) => {
+                format!("export {:?} {} {}", args.file, args.config.display(), args.with_secrets)
+            }
+        },
         Command::Targets(args) => {
             format!("targets {:?} {}", args.name.as_ref().map(TargetName::as_str), args.format.json)
         }
@@ -123,6 +128,8 @@ fn lines_mean_what_they_say() {
         ("dead show $ID", format!("dead show {ID} at {admin} json false")),
         ("dead redrive erp --all", format!(r#"dead redrive ["erp"] true at {admin} json false"#)),
         ("dead purge erp -y", format!(r#"dead purge ["erp"] true at {admin} json false"#)),
+        ("store export", "export None config/tollgate.toml false".into()),
+        ("store export a --with-secrets", r#"export Some("a") config/tollgate.toml true"#.into()),
         ("targets", "targets None false".into()),
         ("targets erp --json", r#"targets Some("erp") true"#.into()),
         ("plan erp", format!("plan erp 1 None None at {admin} json false")),

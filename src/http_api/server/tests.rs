@@ -186,6 +186,22 @@ async fn who_sends_too_much_still_reads_why() {
 }
 
 #[tokio::test]
+async fn who_is_listened_to_after_the_answer_makes_room_too() {
+    let served = serve(|l| {
+        l.slots = Slots::new(1);
+        l.linger = Duration::from_secs(3600);
+    })
+    .await;
+    let mut refused = served.connect().await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n";
+    refused.write_all(head.as_bytes()).await.unwrap();
+    // The answer's end: from now on it is only listened to.
+    is_problem(&rest(&mut refused).await, 413, "1000 bytes");
+    // The only place is needed: an hour would be too long.
+    assert!(served.exchange("GET / HTTP/1.0\r\n\r\n").await.ends_with("0 bytes"));
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let served = serve(|l| l.body_within = Duration::from_millis(50)).await;
     let mut stream = served.connect().await;

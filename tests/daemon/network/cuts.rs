@@ -40,10 +40,8 @@ fn end_of_head(answer: &str) -> usize {
     answer.find("\r\n\r\n").unwrap() + 4
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_an_answer_that_says_its_length() {
-    let answer =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world";
+/// Of an answer that says where it ends, nothing but all of it will do.
+async fn all_or_nothing(answer: &str) {
     let (head, length) = (end_of_head(answer), answer.len());
     for leave in [Leave::Goodbye, Leave::Reset] {
         each_cut(answer, leave, |at| match at {
@@ -56,18 +54,20 @@ async fn of_an_answer_that_says_its_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_answer_that_says_its_length() {
+    all_or_nothing(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_an_answer_in_chunks() {
-    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-                  5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-checksum: 1\r\n\r\n";
-    let (head, length) = (end_of_head(answer), answer.len());
-    for leave in [Leave::Goodbye, Leave::Reset] {
-        each_cut(answer, leave, |at| match at {
-            at if at < head => UNKNOWN,
-            at if at < length => BROKEN_OFF,
-            _ => DONE,
-        })
-        .await;
-    }
+    all_or_nothing(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-checksum: 1\r\n\r\n",
+    )
+    .await;
 }
 
 /// Where only the end of the connection ends a body, a goodbye in the middle of it cannot be told

@@ -41,7 +41,7 @@ async fn one_that_nobody_knows_is_refused_until_it_is_put_right() {
         format!(
             "[targets.t0]\nurl = \"http://{host}:{}\"\ndelivery = \"at-most-once\"\n\
              [targets.t0.limit]\nrate = \"100/s\"\n\
-             [targets.t0.retry]\nmax_attempts = 1\nmin_backoff = \"20ms\"\nmax_backoff = \"50ms\"\n",
+             [targets.t0.retry]\nmax_attempts = 1\nmin_backoff = \"100ms\"\nmax_backoff = \"200ms\"\n",
             address.port()
         )
     };

@@ -137,6 +137,10 @@ impl Daemon {
         self.process.take().unwrap().wait().unwrap()
     }
 
+    pub(crate) fn store(&self) -> std::path::PathBuf {
+        self.directory.path().join("tollgate.redb")
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
