@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::counts::Counts;
 use super::fair::{Clocks, FlowId, Rank, Tag};
 use super::group::{GroupKey, Stand};
@@ -16,7 +18,7 @@ use super::time::{Lived, Wall};
 pub struct Turn(pub u64);
 
 /// Within a target, what a caller named its job so that it is never there twice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DedupKey {
     pub target: TargetId,
     pub name: String,
@@ -24,7 +26,7 @@ pub struct DedupKey {
 
 /// A job's claim on its [`DedupKey`]. It holds while the job lives and until `until`; a later job
 /// may then take it over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     pub key: DedupKey,
     /// Of the request, so that another payload under the same key is seen.
@@ -33,7 +35,9 @@ pub struct Claim {
 }
 
 /// One durable step. Those of a turn are committed together or not at all.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// What the store keeps of one as it is are its words; requests and answers it writes beside them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     Insert(Box<Insert>),
     Move(Box<Move>),
@@ -51,6 +55,7 @@ pub enum Change {
     Rewrite {
         id: JobId,
         target: TargetId,
+        #[serde(skip)]
         request: Arc<Request>,
     },
     Paused {
@@ -78,14 +83,14 @@ pub enum Change {
 }
 
 /// What a limit remembers, over restarts. Absolute: the last word counts.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spent {
     pub limit: LimitId,
     pub account: Account,
     pub count: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Account {
     /// Attempts that ended in the step that ends then, of a window of this width.
     Window { per: Duration, end: Lived },
@@ -95,20 +100,22 @@ pub enum Account {
     Quota { since: Wall, until: Lived },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Insert {
     pub header: Header,
     /// `Queued`, `Scheduled` or `Behind`.
     pub place: Place,
+    #[serde(skip)]
     pub request: Arc<Request>,
     pub claim: Option<Claim>,
     /// Not stored.
+    #[serde(skip)]
     pub source: Source,
     /// Opens the history.
     pub events: Vec<Event>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Move {
     /// As it is after the move.
     pub header: Header,
@@ -122,6 +129,7 @@ pub struct Move {
     /// Appended to the history.
     pub events: Vec<Event>,
     /// Replaces the answer that is kept.
+    #[serde(skip)]
     pub answer: Option<Arc<Answer>>,
 }
 

@@ -107,7 +107,7 @@ impl Header {
 }
 
 /// A flow: each queue has its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlowId {
     pub target: TargetId,
     pub priority: Priority,

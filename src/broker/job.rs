@@ -119,8 +119,9 @@ impl FromStr for Priority {
 }
 
 /// Where a job came from; for the books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
+    #[default]
     Api,
     Proxy,
     Sqs,

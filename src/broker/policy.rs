@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::calendar::{Quota, Schedule};
 use super::course::Delivery;
 use super::job::TargetId;
@@ -152,8 +154,20 @@ impl LimitName {
     }
 }
 
+impl Serialize for LimitName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for LimitName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<LimitName, D::Error> {
+        <&str>::deserialize(from).map(LimitName::new)
+    }
+}
+
 /// Whose limit it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LimitId {
     /// A target's own.
     Target(TargetId),

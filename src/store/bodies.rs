@@ -6,11 +6,12 @@ use std::borrow::Cow;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use super::codec::{decode, encode};
+use super::codec::{decode, encode_behind};
 use super::error::Result;
 use super::keys;
 use super::record::Attempt;
 use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
+use crate::broker::change::Change;
 use crate::broker::job::JobId;
 use crate::broker::payload::{Answer, Request};
 
@@ -19,7 +20,40 @@ const ANSWERS_NAME: &str = "answers";
 const ORIGINALS_NAME: &str = "originals";
 const ATTEMPTS_NAME: &str = "attempts";
 
-/// Within a commit.
+/// How many bytes a request, a task token, an answer and an attempt take; nought: there is none.
+pub(super) type Lengths = [u32; 4];
+
+/// Puts what a change brings behind `bytes`, one after the other, as it is kept.
+pub(super) fn encode_all(change: &Change, bytes: &mut Vec<u8>) -> Result<Lengths> {
+    let mut lengths = Lengths::default();
+    let [request, token, answer, attempt] = &mut lengths;
+    match change {
+        Change::Insert(insert) => {
+            *request = encode_behind(bytes, &*insert.request)?;
+            if let Some(secret) = &insert.request.task_token {
+                *token = encode_behind(bytes, secret)?;
+            }
+        }
+        Change::Move(step) => {
+            if let Some(kept) = &step.answer {
+                *answer = encode_behind(bytes, self::kept(kept).as_ref())?;
+            }
+            if let Some(tried) = Attempt::of(step) {
+                *attempt = encode_behind(bytes, &tried)?;
+            }
+        }
+        Change::Rewrite { request: other, .. } => *request = encode_behind(bytes, &**other)?,
+        Change::Delete { .. }
+        | Change::Paused { .. }
+        | Change::Flow { .. }
+        | Change::Held { .. }
+        | Change::Spent(_)
+        | Change::Lived { .. } => {}
+    }
+    Ok(lengths)
+}
+
+/// Within a commit. What it is given are bodies as they are kept.
 pub(super) struct Bodies<'txn> {
     requests: Writer<'txn, 16>,
     answers: Writer<'txn, 16>,
@@ -37,9 +71,8 @@ impl<'txn> Bodies<'txn> {
         })
     }
 
-    pub(super) fn add(&mut self, id: JobId, request: &Request, buffer: &mut Vec<u8>) -> Result<()> {
-        encode(buffer, request)?;
-        self.requests.add(&keys::job(id), buffer)
+    pub(super) fn add(&mut self, id: JobId, request: &[u8]) -> Result<()> {
+        self.requests.add(&keys::job(id), request)
     }
 
     /// Less its task token.
@@ -48,22 +81,15 @@ impl<'txn> Bodies<'txn> {
         decode(REQUESTS_NAME, row.value())
     }
 
-    /// Keeps [`Answer::keep`] bytes of its body.
-    pub(super) fn answered(
-        &mut self,
-        id: JobId,
-        answer: &Answer,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        encode(buffer, kept(answer).as_ref())?;
-        self.answers.put(&keys::job(id), buffer)
+    pub(super) fn answered(&mut self, id: JobId, answer: &[u8]) -> Result<()> {
+        self.answers.put(&keys::job(id), answer)
     }
 
     /// Another request in place of the one that is there; the first one of all is kept.
     pub(super) fn rewrite(
         &mut self,
         id: JobId,
-        request: &Request,
+        request: &[u8],
         buffer: &mut Vec<u8>,
     ) -> Result<()> {
         let key = keys::job(id);
@@ -72,20 +98,12 @@ impl<'txn> Bodies<'txn> {
             buffer.extend_from_slice(self.requests.get(&key)?.value());
             self.originals.add(&key, buffer)?;
         }
-        encode(buffer, request)?;
-        self.requests.replace(&key, buffer)
+        self.requests.replace(&key, request)
     }
 
     /// One of the last answers of a job that has not succeeded.
-    pub(super) fn attempted(
-        &mut self,
-        id: JobId,
-        number: u32,
-        attempt: &Attempt,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        encode(buffer, attempt)?;
-        self.attempts.put(&keys::attempt(id, number), buffer)?;
+    pub(super) fn attempted(&mut self, id: JobId, number: u32, attempt: &[u8]) -> Result<()> {
+        self.attempts.put(&keys::attempt(id, number), attempt)?;
         match number.checked_sub(Attempt::KEPT) {
             Some(old) => self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, old)),
             None => Ok(()),
@@ -140,6 +158,7 @@ pub(super) fn attempts(txn: &ReadTransaction, id: JobId) -> Result<Vec<Attempt>>
     rows.map(|row| decode(ATTEMPTS_NAME, row?.1.value())).collect()
 }
 
+/// [`Answer::keep`] bytes of its body.
 fn kept(answer: &Answer) -> Cow<'_, Answer> {
     if answer.body.len() <= answer.keep {
         return Cow::Borrowed(answer);

@@ -47,7 +47,7 @@ pub(super) struct Touched {
 impl Books {
     /// Reads a few rows a target; no job is looked at.
     pub(super) fn read(txn: &ReadTransaction) -> Result<Books> {
-        let mut books = Books::default();
+        let mut books = Books { broom: Broom::read(txn)?, ..Books::default() };
         for row in tables::read(txn, TARGETS)?.iter()? {
             let (key, value) = row?;
             let (name, paused, held_until) = decode(TABLE, value.value())?;
@@ -162,12 +162,12 @@ impl Books {
         Ok(())
     }
 
-    /// Once [`Books::write_new`] is durable.
-    pub(super) fn learn(&mut self, new: Vec<(TargetId, String)>) {
+    /// Before [`Books::write_new`] is durable: if it never is, no commit follows.
+    pub(super) fn learn(&mut self, new: &[(TargetId, String)]) {
         for (id, name) in new {
             let (counts, clocks) = Default::default();
-            let (paused, held_until) = (false, None);
-            self.targets.insert(id, Target { name, paused, held_until, counts, clocks });
+            let (name, paused, held_until) = (name.clone(), false, None);
+            self.targets.insert(*id, Target { name, paused, held_until, counts, clocks });
         }
     }
 

@@ -18,6 +18,15 @@ pub(super) fn encode<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> R
     append(bytes, value)
 }
 
+/// As [`encode`], but behind what is there; returns how many bytes it takes.
+pub(super) fn encode_behind<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<u32> {
+    let before = bytes.len();
+    bytes.push(VERSION);
+    append(bytes, value)?;
+    u32::try_from(bytes.len() - before)
+        .map_err(|_| StoreError::Corrupt("a value of more than 4 GiB cannot be written".into()))
+}
+
 /// As [`encode`], but behind what is there, and without a version of its own.
 pub(super) fn append<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<()> {
     match postcard::to_io(value, bytes) {

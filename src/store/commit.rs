@@ -10,7 +10,7 @@ use super::bodies::Bodies;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
-use super::record::Attempt;
+use super::journal::Blobs;
 use super::tables::{
     CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
 };
@@ -49,16 +49,29 @@ pub(super) struct Commit<'txn> {
     verifying: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
+    /// All of the record that the changes are in.
+    record: &'txn [u8],
+    starts: Starts,
     /// Of the jobs that came in with this turn, so that a start need not read them back; `None`
     /// once it is among the started ones.
-    requests: HashMap<JobId, Option<&'txn Arc<Request>>>,
+    requests: HashMap<JobId, Option<Arc<Request>>>,
     started: Vec<(JobId, Arc<Request>)>,
+}
+
+/// Whether the requests of started jobs are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starts {
+    ToBeSent,
+    /// In a life that is over.
+    Past,
 }
 
 impl<'txn> Commit<'txn> {
     pub(super) fn open(
         txn: &'txn WriteTransaction,
         buffers: &'txn mut Buffers,
+        record: &'txn [u8],
+        starts: Starts,
     ) -> Result<Commit<'txn>> {
         Ok(Commit {
             jobs: Writer::open(txn, JOBS, "jobs")?,
@@ -75,24 +88,27 @@ impl<'txn> Commit<'txn> {
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
+            record,
+            starts,
             requests: HashMap::new(),
             started: Vec::new(),
         })
     }
 
-    pub(super) fn apply(&mut self, change: &'txn Change) -> Result<()> {
+    /// `blobs`: where its bodies are in the record.
+    pub(super) fn apply(&mut self, change: &Change, blobs: &Blobs) -> Result<()> {
         match change {
-            Change::Insert(insert) => {
-                self.insert(insert).map_err(|error| during(error, "insert", insert.header.id))
-            }
+            Change::Insert(insert) => self
+                .insert(insert, blobs)
+                .map_err(|error| during(error, "insert", insert.header.id)),
             Change::Move(step) => {
-                self.step(step).map_err(|error| during(error, "move", step.header.id))
+                self.step(step, blobs).map_err(|error| during(error, "move", step.header.id))
             }
             Change::Delete { id, target, priority, place, stand } => self
                 .delete(*id, *target, *priority, place, *stand)
                 .map_err(|error| during(error, "delete", *id)),
-            Change::Rewrite { id, request, .. } => {
-                self.rewrite(*id, request).map_err(|error| during(error, "rewrite", *id))
+            Change::Rewrite { id, .. } => {
+                self.rewrite(*id, blobs).map_err(|error| during(error, "rewrite", *id))
             }
             Change::Paused { .. }
             | Change::Held { .. }
@@ -109,12 +125,15 @@ impl<'txn> Commit<'txn> {
 
     /// Reads the request at once: later in the turn the job may be deleted.
     fn start(&mut self, id: JobId, owed: Owed) -> Result<()> {
+        if self.starts == Starts::Past {
+            return Ok(());
+        }
         let request = match self.requests.entry(id) {
             Entry::Occupied(mut entry) => match entry.get_mut().take() {
                 Some(request) if owed == Owed::Nothing && request.task_token.is_some() => {
-                    Arc::new(Request { task_token: None, ..Request::clone(request) })
+                    Arc::new(Request { task_token: None, ..Request::clone(&request) })
                 }
-                Some(request) => request.clone(),
+                Some(request) => request,
                 None => return Ok(()),
             },
             Entry::Vacant(entry) => {
@@ -130,7 +149,7 @@ impl<'txn> Commit<'txn> {
         Ok(())
     }
 
-    fn insert(&mut self, insert: &'txn Insert) -> Result<()> {
+    fn insert(&mut self, insert: &Insert, blobs: &Blobs) -> Result<()> {
         let header = &insert.header;
         if !is_first(&insert.place) {
             return Err(StoreError::row(
@@ -142,10 +161,9 @@ impl<'txn> Commit<'txn> {
         let bytes = &mut self.buffers.bytes;
         jobs::write_first(bytes, header, insert.place, dedup, &insert.events)?;
         self.jobs.add(&keys::job(header.id), bytes)?;
-        self.bodies.add(header.id, &insert.request, bytes)?;
+        self.bodies.add(header.id, wanted(blobs.request.of(self.record))?)?;
         self.add_to_place(header, insert.place)?;
-        let token = insert.request.task_token.as_ref();
-        self.tokens.add(header.id, header.owed, token, &mut self.buffers.bytes)?;
+        self.tokens.add(header.id, header.owed, blobs.token.of(self.record))?;
         let to = Was::of(header, insert.place);
         let bytes = &mut self.buffers.bytes;
         self.groups.moved(header.id, header.target, Was::NOWHERE, to, bytes)?;
@@ -155,11 +173,13 @@ impl<'txn> Commit<'txn> {
         if let Some(claim) = &insert.claim {
             self.claim(header, claim)?;
         }
-        self.requests.insert(header.id, Some(&insert.request));
+        if self.starts == Starts::ToBeSent {
+            self.requests.insert(header.id, Some(insert.request.clone()));
+        }
         Ok(())
     }
 
-    fn step(&mut self, step: &Move) -> Result<()> {
+    fn step(&mut self, step: &Move, blobs: &Blobs) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
         let (old_deadline, old_group, old_rank, was_verifying) = {
@@ -195,12 +215,11 @@ impl<'txn> Commit<'txn> {
         self.jobs.replace(&key, &self.buffers.bytes)?;
         self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
         // Before its place: that has the size of all that is kept.
-        if let Some(answer) = &step.answer {
-            self.bodies.answered(header.id, answer, &mut self.buffers.bytes)?;
+        if let Some(answer) = blobs.answer.of(self.record) {
+            self.bodies.answered(header.id, answer)?;
         }
-        if let Some(attempt) = Attempt::of(step) {
-            let bytes = &mut self.buffers.bytes;
-            self.bodies.attempted(header.id, header.number(), &attempt, bytes)?;
+        if let Some(attempt) = blobs.attempt.of(self.record) {
+            self.bodies.attempted(header.id, header.number(), attempt)?;
         } else if header.number() > u32::from(matches!(step.from, Place::Running { .. }))
             && matches!(step.to, Place::Ended { end, .. } if !end.is_dead())
         {
@@ -232,12 +251,13 @@ impl<'txn> Commit<'txn> {
         Ok(())
     }
 
-    fn rewrite(&mut self, id: JobId, request: &Request) -> Result<()> {
+    fn rewrite(&mut self, id: JobId, blobs: &Blobs) -> Result<()> {
         let place = jobs::read_head(self.jobs.get(&keys::job(id))?.value())?.0.place;
         if !matches!(place, Place::Ended { end, .. } if end.is_dead()) {
             return Err(StoreError::row("jobs", format_args!("it is {}", place.state())));
         }
         self.requests.remove(&id);
+        let request = wanted(blobs.request.of(self.record))?;
         self.bodies.rewrite(id, request, &mut self.buffers.bytes)
     }
 
@@ -368,6 +388,10 @@ impl<'txn> Commit<'txn> {
             Place::Behind { .. } => Ok(()),
         }
     }
+}
+
+fn wanted(body: Option<&[u8]>) -> Result<&[u8]> {
+    body.ok_or_else(|| StoreError::row("requests", "there is no request in the record"))
 }
 
 /// Whether a job may begin there.

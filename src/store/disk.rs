@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::journal::Directory;
+
 /// How long an answer about the room on the disk is believed.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -40,9 +42,10 @@ impl Disk {
         &self.path
     }
 
-    /// The size of the file, in bytes; 0 if it cannot be seen.
+    /// The size of the file and of its journal, in bytes; 0 if they cannot be seen.
     pub(super) fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+        let journal = Directory::bytes(&Directory::path_beside(&self.path));
+        std::fs::metadata(&self.path).map_or(0, |file| file.len()) + journal
     }
 
     pub(super) fn space(&self) -> Space {

@@ -45,6 +45,11 @@ impl StoreError {
         kind(error)(format!("{doing} {}: {error}", path.display()))
     }
 
+    /// About a file whose store is named where the error leaves this module.
+    pub(super) fn file(doing: &str, error: &io::Error) -> StoreError {
+        kind(error)(format!("{doing}: {error}"))
+    }
+
     /// Says which file; once, where an error leaves this module.
     pub(super) fn of(self, path: &Path) -> StoreError {
         let name = |text: String| format!("{}: {text}", path.display());

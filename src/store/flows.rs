@@ -11,7 +11,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use super::codec::{decode, encode};
 use super::error::Result;
 use super::keys;
-use super::tables::{self, CLOCKS, FLOWS};
+use super::tables::{self, CLOCKS, FLOWS, JOURNAL};
 use crate::broker::fair::{Clock, Clocks, FlowId, Tag};
 use crate::broker::job::TargetId;
 
@@ -36,11 +36,19 @@ impl Touched {
     }
 }
 
-/// Where the search for rows that are over goes on.
+const ROW: &str = "broom";
+
+/// Where the search for rows that are over goes on. It is on disk too, so that a record of the
+/// journal that is applied again sweeps what it swept before.
 #[derive(Debug, Default)]
 pub(super) struct Broom(Vec<u8>);
 
 impl Broom {
+    pub(super) fn read(txn: &ReadTransaction) -> Result<Broom> {
+        let row = txn.open_table(JOURNAL)?.get(ROW)?;
+        Ok(Broom(row.map(|row| row.value().to_vec()).unwrap_or_default()))
+    }
+
     pub(super) fn write(
         &mut self,
         touched: &Touched,
@@ -78,6 +86,7 @@ impl Broom {
         if !self.0.is_empty() {
             self.0.push(0);
         }
+        txn.open_table(JOURNAL)?.insert(ROW, self.0.as_slice())?;
         Ok(())
     }
 }

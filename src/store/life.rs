@@ -38,6 +38,9 @@ impl Run {
     }
 }
 
+/// A run and how long the store had lived then; `None` where the system does not tell.
+pub(crate) type Began = Option<(Run, Lived)>;
+
 /// What is on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
@@ -64,40 +67,44 @@ impl Past {
 /// The life that began when the store was opened.
 #[derive(Debug)]
 pub(super) struct Life {
-    began: Option<(Run, Lived)>,
-    written: bool,
+    began: Began,
+    told: bool,
 }
 
 impl Life {
     pub(super) fn begin(past: Past, wall: Wall) -> (Life, Lived) {
         let run = Run::now();
         let lived = past.lived(run, wall);
-        (Life { began: run.map(|run| (run, lived)), written: false }, lived)
+        (Life { began: run.map(|run| (run, lived)), told: false }, lived)
     }
 
-    /// With what is spent.
-    pub(super) fn write(
-        &mut self,
-        last: (Lived, Wall),
-        txn: &WriteTransaction,
-        bytes: &mut Vec<u8>,
-    ) -> Result<()> {
-        let mut table = txn.open_table(CLOCK)?;
-        if !self.written {
-            match &self.began {
-                Some(began) => {
-                    encode(bytes, began)?;
-                    table.insert(LIFE, bytes.as_slice())?;
-                }
-                None => drop(table.remove(LIFE)?),
-            }
-            // If this commit fails, none follows.
-            self.written = true;
-        }
-        encode(bytes, &last)?;
-        table.insert(LAST, bytes.as_slice())?;
-        Ok(())
+    /// For the first record that says what was spent, and for no other. If its commit fails, none
+    /// follows.
+    pub(super) fn tell(&mut self) -> Option<Began> {
+        let first = !std::mem::replace(&mut self.told, true);
+        first.then_some(self.began)
     }
+}
+
+/// With what is spent.
+pub(super) fn write(
+    began: Option<&Began>,
+    last: (Lived, Wall),
+    txn: &WriteTransaction,
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
+    let mut table = txn.open_table(CLOCK)?;
+    match began {
+        Some(Some(began)) => {
+            encode(bytes, began)?;
+            table.insert(LIFE, bytes.as_slice())?;
+        }
+        Some(None) => drop(table.remove(LIFE)?),
+        None => {}
+    }
+    encode(bytes, &last)?;
+    table.insert(LAST, bytes.as_slice())?;
+    Ok(())
 }
 
 pub(super) fn read(txn: &ReadTransaction) -> Result<Past> {

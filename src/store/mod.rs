@@ -1,14 +1,21 @@
-//! The durable store: redb behind one writer, and readers beside it.
+//! The durable store: a journal, redb as its index, one writer, and readers beside it.
 //!
-//! A turn of the core is one transaction. It is on the disk when [`Store::commit`] returns, and
-//! opening the file after a crash finds the last turn that was. Each place of a job is an index of
-//! its own, and counts are kept beside them, so that nothing here ever walks the backlog.
+//! A turn of the core is one record of the [`journal`] and one transaction of redb. It is on the
+//! disk when [`Store::commit`] returns, and opening the store after a crash finds the last turn
+//! that was. Each place of a job is an index of its own, and counts are kept beside them, so that
+//! nothing here ever walks the backlog.
+//!
+//! The order of a commit: the changes are applied to a transaction, which shows whether they fit;
+//! the record is written and synced; the transaction is committed, in memory, and so shown to
+//! readers. What a reader sees is on the disk.
 //!
 //! The store trusts nothing that it reads: a row that should be there and is not, or that says
 //! something else than the change that moves it, fails the commit.
 
+mod apply;
 mod bodies;
 mod books;
+mod checkpoint;
 mod codec;
 mod commit;
 mod cursor;
@@ -19,6 +26,7 @@ mod flows;
 pub(crate) mod fuzz;
 mod groups;
 mod jobs;
+mod journal;
 mod keys;
 pub(crate) mod life;
 mod list;
@@ -38,7 +46,7 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Database, ReadableTable};
+use redb::{Database, Durability, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
@@ -52,19 +60,23 @@ use crate::broker::change::{Change, Load, Loaded, Recovered, Turn};
 use crate::broker::job::{Header, JobId, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
-use books::{Books, Touched};
-use commit::{Buffers, Commit};
+use apply::Said;
+use books::Books;
+use checkpoint::{Limits, Since};
+use commit::{Buffers, Starts};
 use disk::Disk;
 use file::File;
-use life::Life;
+use journal::{Journal, Position, Record, Reread, StoreId, Tail, Volume};
+use life::{Began, Life};
 
-/// The format of the file: its tables, keys and values. Another one is refused.
+/// The format of the file: its tables, keys and values. Another one is refused. (The journal has a
+/// version of its own.)
 pub const FORMAT: u64 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     pub path: PathBuf,
-    /// How much of the file redb keeps in memory, in bytes.
+    /// How much of its file redb keeps in memory, in bytes.
     pub cache: usize,
     /// Below it [`Reader::has_room`] says no; in bytes.
     pub min_free_disk: u64,
@@ -88,16 +100,21 @@ pub struct Store {
     database: Arc<File>,
     reader: Reader,
     disk: Arc<Disk>,
+    journal: Journal,
+    record: Record,
     books: Books,
     buffers: Buffers,
     life: Life,
-    /// Whatever failed once fails for ever: redb refuses to go on, and so do the books, which
-    /// ran ahead of a commit that was not.
+    limits: Limits,
+    since: Since,
+    /// Whatever failed once fails for ever: what a failed write left on the disk is not known, and
+    /// the books ran ahead of a commit that was not.
     failed: Option<StoreError>,
 }
 
 impl Store {
-    /// Opens the file or makes it, readable by its owner alone, with the directories above it.
+    /// Opens the file and its journal or makes them, readable by their owner alone, with the
+    /// directories above them.
     ///
     /// Names that are not known yet become targets. [`Recovered`] has all targets, those too that
     /// `target_names` does not have.
@@ -108,30 +125,61 @@ impl Store {
         options: &Options,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
+        // It holds the lock on both.
         let database = open::open(&options.path, options.cache)?;
+        let volume = Arc::new(open::open_journal(&options.path)?);
         let disk = Disk::new(options.path.clone(), options.min_free_disk);
-        Store::over(database, disk, target_names)
+        Store::over(database, volume, disk, Limits::default(), target_names)
     }
 
     fn over(
         database: Database,
+        volume: Arc<dyn Volume>,
         disk: Disk,
+        limits: Limits,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
         let reader = Reader::new(database.clone(), disk.clone());
-        let (books, running, spent, past) = reader.read(|txn| {
+        let (mut books, id, from) = reader.read(|txn| {
             let books = Books::read(txn)?;
+            books.audit(txn)?;
+            Ok((books, StoreId::read(txn)?, Position::read(txn)?))
+        })?;
+        let mut buffers = Buffers::default();
+        let journal = error::caught(
+            || {
+                let mut tail = Tail::open(volume, id, from)?;
+                replay(&mut tail, &database, &mut books, &mut buffers)?;
+                tail.end(limits.segment)
+            },
+            || reader.leak(),
+        )
+        .map_err(|error| error.of(disk.path()))?;
+        let (running, spent, past) = reader.read(|txn| {
             books.audit(txn)?;
             let mut running: Vec<(Header, Wall)> = Vec::new();
             for row in tables::read(txn, tables::RUNNING)?.iter()? {
                 running.push(codec::decode("running", row?.1.value())?);
             }
-            Ok((books, running, spent::read(txn)?, life::read(txn)?))
+            Ok((running, spent::read(txn)?, life::read(txn)?))
         })?;
-        let buffers = Buffers::default();
         let (life, lived) = Life::begin(past, crate::handle::Handle::wall_now());
-        let mut store = Store { database, reader, disk, books, buffers, life, failed: None };
+        let (record, since) = Default::default();
+        let mut store = Store {
+            database,
+            reader,
+            disk,
+            journal,
+            record,
+            books,
+            buffers,
+            life,
+            limits,
+            since,
+            failed: None,
+        };
+        store.guarded(|store| store.journal.forget_before(store.journal.next().segment))?;
         store.add_targets(target_names)?;
         let recovered = store.books.recovered(running);
         let recovered = Recovered { spent, lived, ..recovered };
@@ -146,11 +194,7 @@ impl Store {
         self.guarded(|store| {
             let new = store.books.unknown(names)?;
             if !new.is_empty() {
-                let mut txn = store.database.begin_write()?;
-                txn.set_quick_repair(true);
-                Books::write_new(&txn, &new)?;
-                txn.commit()?;
-                store.books.learn(new);
+                store.write(None, &new, &[])?;
             }
             Ok(store.books.names())
         })
@@ -161,15 +205,36 @@ impl Store {
     ///
     /// # Errors
     /// A change that does not fit what is stored, or a failed write. Then whether the turn is on
-    /// disk is known only when the file was opened again, and every further commit fails.
+    /// disk is known only when the store was opened again, and every further commit fails.
     pub fn commit(
         &mut self,
         turn: Turn,
         changes: &[Change],
     ) -> Result<Vec<(JobId, Arc<Request>)>, StoreError> {
-        self.guarded(|store| store.write(changes)).inspect_err(|error| {
+        self.guarded(|store| {
+            if changes.is_empty() {
+                return Ok(Vec::new());
+            }
+            let lived = changes.iter().any(|change| matches!(change, Change::Lived { .. }));
+            let began = if lived { store.life.tell() } else { None };
+            store.write(began, &[], changes)
+        })
+        .inspect_err(|error| {
             tracing::debug!(turn = turn.0, %error, "commit failed");
         })
+    }
+
+    /// To be called between commits, when whoever waits for one was answered: makes redb durable
+    /// where enough has come together since it last was.
+    ///
+    /// # Errors
+    /// A failed write; then every further commit fails.
+    pub fn tidy(&mut self) -> Result<(), StoreError> {
+        self.guarded(
+            |store| {
+                if store.since.is_enough(store.limits) { store.checkpoint() } else { Ok(()) }
+            },
+        )
     }
 
     /// As of the last commit.
@@ -184,35 +249,33 @@ impl Store {
         self.reader.clone()
     }
 
-    fn write(&mut self, changes: &[Change]) -> error::Result<Vec<(JobId, Arc<Request>)>> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
+    fn write(
+        &mut self,
+        began: Option<Began>,
+        targets: &[(TargetId, String)],
+        changes: &[Change],
+    ) -> error::Result<Vec<(JobId, Arc<Request>)>> {
+        let Store { journal, record, books, buffers, .. } = self;
+        record.begin(began, targets, changes)?;
+        let bytes = record.bytes().len();
+        let then = journal.make_room()?.after(bytes);
+        let mut txn = self.database.begin_write()?;
+        txn.set_durability(Durability::None)?;
+        let started = record.says(changes, then).apply(&txn, books, buffers, Starts::ToBeSent)?;
+        journal.append(record)?;
+        txn.commit()?;
+        self.since.add(bytes, changes.len());
+        Ok(started)
+    }
+
+    /// redb has all that the journal has, for good.
+    fn checkpoint(&mut self) -> error::Result<()> {
         let mut txn = self.database.begin_write()?;
         // Two phases, and a file that opens at once after a crash.
         txn.set_quick_repair(true);
-        let mut touched = Touched::default();
-        let mut commit = Commit::open(&txn, &mut self.buffers)?;
-        let mut spent = spent::Touched::default();
-        let mut last = None;
-        for change in changes {
-            match change {
-                Change::Spent(said) => spent.say(said),
-                Change::Lived { lived, wall } => last = Some((*lived, *wall)),
-                _ => {
-                    commit.apply(change)?;
-                    self.books.apply(change, &mut touched)?;
-                }
-            }
-        }
-        let started = commit.started();
-        spent.write(&txn, &mut self.buffers.bytes)?;
-        if let Some(last) = last {
-            self.life.write(last, &txn, &mut self.buffers.bytes)?;
-        }
-        self.books.write(&touched, &txn, &mut self.buffers.bytes)?;
         txn.commit()?;
-        Ok(started)
+        self.since = Since::default();
+        self.journal.forget_before(self.journal.next().segment)
     }
 
     fn guarded<T>(
@@ -229,4 +292,48 @@ impl Store {
             error
         })
     }
+}
+
+/// So that the next life has nothing to catch up with.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.failed.is_none() && self.since != Since::default() {
+            // Should it fail, the journal has everything.
+            if let Err(error) = self.guarded(Store::checkpoint) {
+                tracing::warn!(%error, "the store was closed without a checkpoint");
+            }
+        }
+    }
+}
+
+/// What the journal has and redb has not, in one transaction.
+fn replay(
+    tail: &mut Tail,
+    database: &Database,
+    books: &mut Books,
+    buffers: &mut Buffers,
+) -> error::Result<()> {
+    let mut txn = None;
+    let mut count = 0_u64;
+    while let Some((at, bytes)) = tail.next()? {
+        let txn = match &mut txn {
+            Some(txn) => txn,
+            none => none.insert(database.begin_write()?),
+        };
+        let Reread { opening, changes, blobs } = Reread::of(bytes)?;
+        let (changes, blobs, then) = (&*changes, &*blobs, at.after(bytes.len()));
+        Said { opening: &opening, changes, blobs, bytes, then }.apply(
+            txn,
+            books,
+            buffers,
+            Starts::Past,
+        )?;
+        count += 1;
+    }
+    if let Some(mut txn) = txn {
+        txn.set_quick_repair(true);
+        txn.commit()?;
+        tracing::info!(records = count, "caught up with the journal");
+    }
+    Ok(())
 }

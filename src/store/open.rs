@@ -9,12 +9,20 @@ use redb::{Database, DatabaseError, ReadableDatabase, TableError};
 
 use super::FORMAT;
 use super::error::{Result, StoreError, caught};
+use super::journal::{Directory, Position, StoreId};
 use super::tables::{META, META_FORMAT, create_all};
 
 /// Holds the lock on the file until it is dropped.
 pub(super) fn open(path: &Path, cache: usize) -> Result<Database> {
     let file = open_file(path)?;
     caught(|| open_database(path, file, cache), || {}).map_err(|error| error.of(path))
+}
+
+/// The directory of the journal, made where it is not there yet.
+pub(super) fn open_journal(path: &Path) -> Result<Directory> {
+    let directory = Directory::path_beside(path);
+    Directory::open(directory.clone())
+        .map_err(|error| StoreError::io(&directory, "opening the journal", &error))
 }
 
 fn open_database(path: &Path, file: File, cache: usize) -> Result<Database> {
@@ -52,6 +60,9 @@ pub(super) fn check_format(path: &Path, database: &Database) -> Result<()> {
                 return Err(foreign());
             }
             create_all(&txn)?;
+            let mut bytes = Vec::new();
+            StoreId(uuid::Uuid::now_v7().as_u128()).write(&txn, &mut bytes)?;
+            Position::FIRST.write(&txn, &mut bytes)?;
             txn.open_table(META)?.insert(META_FORMAT, FORMAT)?;
             Ok(txn.commit()?)
         }

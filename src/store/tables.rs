@@ -30,6 +30,7 @@
 //! | `spent` | limit and account | how much, see [`super::spent`] |
 //! | `clock` | `life` or `last` | see [`super::life`] |
 //! | `meta` | name | `format` and `last_seat` |
+//! | `journal` | `store`, `position` or `broom` | see [`super::journal`] and [`super::flows`] |
 //!
 //! A job has one row in `jobs`, one in `requests`, and one in the table of its place. The place of
 //! one that waits behind its head has no table but `behind`.
@@ -75,6 +76,8 @@ pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
 pub(super) const SPENT: TableDefinition<'static, &[u8], u64> = TableDefinition::new("spent");
 /// How long the store has lived.
 pub(super) const CLOCK: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("clock");
+/// What ties the index to its journal.
+pub(super) const JOURNAL: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("journal");
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 
 pub(super) const META_FORMAT: &str = "format";
@@ -105,6 +108,7 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     txn.open_table(COUNTS)?;
     txn.open_table(SPENT)?;
     txn.open_table(CLOCK)?;
+    txn.open_table(JOURNAL)?;
     txn.open_table(META)?;
     Ok(())
 }

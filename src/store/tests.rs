@@ -19,8 +19,10 @@ use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};
 
+use super::checkpoint::Limits;
 use super::disk::Disk;
-use super::open::check_format;
+use super::journal::{Directory, Piece, Volume};
+use super::open::{check_format, open_journal};
 use super::{Options, Store};
 use crate::broker::change::{Change, Insert, Move, Recovered};
 use crate::broker::job::{
@@ -50,7 +52,10 @@ fn open_without_waiting(path: &Path, targets: &[String]) -> (Store, Recovered) {
     let backend = Unsynced(FileBackend::new(file.unwrap()).unwrap());
     let database = Database::builder().create_with_backend(backend).unwrap();
     check_format(path, &database).unwrap();
-    let (store, recovered) = Store::over(database, Disk::new(path.to_owned(), 0), targets).unwrap();
+    let volume = Arc::new(UnsyncedDirectory(open_journal(path).unwrap()));
+    let disk = Disk::new(path.to_owned(), 0);
+    let (store, recovered) =
+        Store::over(database, volume, disk, Limits::default(), targets).unwrap();
     (store, Recovered { lived: Default::default(), ..recovered })
 }
 
@@ -72,6 +77,48 @@ impl StorageBackend for Unsynced {
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
+    }
+}
+
+#[derive(Debug)]
+struct UnsyncedDirectory(Directory);
+
+impl Volume for UnsyncedDirectory {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        self.0.list()
+    }
+    fn create(&self, number: u64) -> io::Result<Arc<dyn Piece>> {
+        Ok(Arc::new(UnsyncedPiece(self.0.create(number)?)))
+    }
+    fn open(&self, number: u64) -> io::Result<Arc<dyn Piece>> {
+        Ok(Arc::new(UnsyncedPiece(self.0.open(number)?)))
+    }
+    fn remove(&self, number: u64) -> io::Result<()> {
+        self.0.remove(number)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct UnsyncedPiece(Arc<dyn Piece>);
+
+impl Piece for UnsyncedPiece {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, bytes)
+    }
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(offset, bytes)
+    }
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.0.cut(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use super::codec::{decode, encode};
+use super::codec::decode;
 use super::error::{Result, StoreError};
 use super::keys;
 use super::tables::{self, OUTBOX, TOKENS, Writer};
@@ -30,20 +30,11 @@ impl<'txn> Tokens<'txn> {
         })
     }
 
-    /// Of a new job.
-    pub(super) fn add(
-        &mut self,
-        id: JobId,
-        owed: Owed,
-        token: Option<&TaskToken>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
+    /// Of a new job; the token as it is kept.
+    pub(super) fn add(&mut self, id: JobId, owed: Owed, token: Option<&[u8]>) -> Result<()> {
         match (owed, token) {
             (Owed::Nothing, None) => Ok(()),
-            (Owed::TaskToken, Some(token)) => {
-                encode(buffer, token)?;
-                self.tokens.add(&keys::job(id), buffer)
-            }
+            (Owed::TaskToken, Some(token)) => self.tokens.add(&keys::job(id), token),
             (owed, _) => {
                 let has = if token.is_some() { "a token" } else { "no token" };
                 Err(StoreError::row(TOKENS_NAME, format_args!("{owed:?} is owed, with {has}")))

@@ -63,6 +63,9 @@ fn run(mut store: Store, work: &Receiver<Work>, done: &(impl Fn(Done) + Send)) {
             Ok(None) => {}
             Err(error) => return fail(error, work, done),
         }
+        if let Err(error) = store.tidy() {
+            return fail(error, work, done);
+        }
     }
 }
 

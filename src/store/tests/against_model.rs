@@ -12,6 +12,7 @@ use crate::broker::job::{JobId, JobState, Owed, Priority, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::policy::DeadRetention;
 use crate::broker::time::Wall;
+use crate::store::journal::Directory;
 use crate::store::keys;
 use crate::store::model::Model;
 use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
@@ -55,12 +56,12 @@ fn run(seed: u64, turns: u64) {
         let started = store.commit(Turn(turn), &changes).unwrap();
         assert_eq!(started, model.commit(Turn(turn), &changes), "turn {turn}");
         same_answers(&store, &model, &mut weather);
+        store.tidy().unwrap();
         if weather.dice.one_in(15) {
             let copy = directory.path().join("copy.redb");
-            std::fs::copy(&path, &copy).unwrap();
+            copy_store(&path, &copy);
             let recovered = same_after_opening(&copy, &model);
             assert_eq!(recovered, model.recover(), "turn {turn}, killed");
-            std::fs::remove_file(copy).unwrap();
         }
         if weather.dice.one_in(15) {
             drop(store);
@@ -72,6 +73,20 @@ fn run(seed: u64, turns: u64) {
     }
     drop(store);
     assert_eq!(same_after_opening(&path, &model), model.recover());
+}
+
+/// What a SIGKILL would leave, in place of what is there.
+pub(super) fn copy_store(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+    let (from, to) = (Directory::path_beside(from), Directory::path_beside(to));
+    if to.exists() {
+        std::fs::remove_dir_all(&to).unwrap();
+    }
+    std::fs::create_dir(&to).unwrap();
+    for segment in std::fs::read_dir(from).unwrap() {
+        let segment = segment.unwrap();
+        std::fs::copy(segment.path(), to.join(segment.file_name())).unwrap();
+    }
 }
 
 fn same_after_opening(path: &Path, model: &Model) -> Recovered {

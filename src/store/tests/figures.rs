@@ -17,8 +17,9 @@ use crate::broker::job::{Event, Happening, Header, Place, Priority, Source};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::time::Wall;
 use crate::store::Store;
+use crate::store::checkpoint::Limits;
 use crate::store::disk::Disk;
-use crate::store::open::check_format;
+use crate::store::open::{check_format, open_journal};
 
 /// `cargo test --release --lib store::tests::figures -- --ignored --nocapture`
 ///
@@ -127,7 +128,7 @@ fn backlog(jobs: u64) {
     println!("  {} bytes of file a job", store.reader().space().bytes / jobs);
     print_stats(&store);
     let copy = directory.path().join("copy");
-    std::fs::copy(&path, &copy).unwrap();
+    super::against_model::copy_store(&path, &copy);
     File::open(&copy).unwrap().sync_all().unwrap();
     let began = Instant::now();
     let (copy, _) = Store::open(&super::options(&copy), &[]).unwrap();
@@ -184,7 +185,9 @@ fn over(backend: Counting) -> Store {
     let database =
         Database::builder().set_cache_size(64 << 20).create_with_backend(backend).unwrap();
     check_format(&path, &database).unwrap();
-    Store::over(database, Disk::new(path, 0), &names(&["erp"])).unwrap().0
+    let volume = Arc::new(open_journal(&path).unwrap());
+    let disk = Disk::new(path, 0);
+    Store::over(database, volume, disk, Limits::default(), &names(&["erp"])).unwrap().0
 }
 
 /// redb's own backend, with what it is asked to write.

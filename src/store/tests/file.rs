@@ -9,6 +9,7 @@ use super::weather::Dice;
 use super::{ERP, RUNNING, at, header, insert, names, open, options, step};
 use crate::broker::change::{Load, Turn};
 use crate::broker::job::{Place, Priority};
+use crate::store::journal::Directory;
 use crate::store::tables::{META, META_FORMAT, READY};
 use crate::store::{Store, StoreError};
 
@@ -24,7 +25,13 @@ fn only_the_owner_can_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("new/and deep/tollgate.redb");
     let (_store, _) = open(&path);
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    let journal = Directory::path_beside(&path);
+    assert_eq!(journal, directory.path().join("new/and deep/tollgate.redb.journal"));
+    assert_eq!(mode(&journal), 0o700);
+    let segments = fs::read_dir(&journal).unwrap().map(|segment| segment.unwrap().path());
+    assert_eq!(segments.map(|segment| mode(&segment)).collect::<Vec<_>>(), [0o600]);
 }
 
 #[test]
@@ -100,12 +107,35 @@ fn a_crash_while_it_is_made_does_not_matter() {
     drop(open(&path));
     // After the header, before the magic number.
     fs::remove_file(&path).unwrap();
+    fs::remove_dir_all(Directory::path_beside(&path)).unwrap();
     drop(Database::create(&path).unwrap());
     let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.write_all_at(&[0; 9], 0).unwrap();
     file.write_all_at(&vec![0; length as usize - 4096], 4096).unwrap();
     drop(open(&path));
+}
+
+#[test]
+fn a_store_and_its_journal_belong_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let journal = Directory::path_beside(&path);
+    drop(open(&path));
+    let why = |error: StoreError| match error {
+        StoreError::Corrupt(why) => why,
+        other => panic!("{other}"),
+    };
+    fs::rename(&path, directory.path().join("old")).unwrap();
+    let other = why(refusal(&path));
+    assert!(other.contains("belongs to another store"), "{other}");
+    fs::rename(directory.path().join("old"), &path).unwrap();
+    fs::rename(&journal, directory.path().join("old.journal")).unwrap();
+    let missing = why(refusal(&path));
+    assert!(missing.contains("segment 1 of the journal is missing"), "{missing}");
+    fs::remove_dir(&journal).unwrap();
+    fs::rename(directory.path().join("old.journal"), &journal).unwrap();
+    open(&path);
 }
 
 #[test]

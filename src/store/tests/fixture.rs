@@ -13,6 +13,7 @@ use redb::Database;
 use super::weather::Weather;
 use super::{header, insert, names, options};
 use crate::broker::change::{Change, Turn};
+use crate::store::journal::Directory;
 use crate::store::model::{Model, ModelJob};
 use crate::store::{FORMAT, Filter, Reader, Store, StoreError};
 
@@ -119,6 +120,13 @@ fn changes() -> Vec<Change> {
         .unwrap_or_default()
 }
 
+fn copy_segments(from: &Path, to: &Path) {
+    for segment in fs::read_dir(from).unwrap() {
+        let segment = segment.unwrap();
+        fs::copy(segment.path(), to.join(segment.file_name())).unwrap();
+    }
+}
+
 fn write() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
@@ -131,7 +139,9 @@ fn write() {
     let text = told(&store.reader(), &recovered);
     drop(store);
     let to = self::directory().join(format!("format-{FORMAT}"));
-    fs::create_dir_all(self::directory()).unwrap();
+    let _ = fs::remove_dir_all(to.with_extension("journal"));
+    fs::create_dir_all(to.with_extension("journal")).unwrap();
+    copy_segments(&Directory::path_beside(&path), &to.with_extension("journal"));
     fs::write(to.with_extension("pages"), pack(&fs::read(&path).unwrap())).unwrap();
     fs::write(to.with_extension("txt"), text).unwrap();
 }
@@ -153,6 +163,9 @@ fn each_format_is_read_as_it_was_written_or_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         fs::write(&path, unpack(&fs::read(&packed).unwrap())).unwrap();
+        let journal = Directory::path_beside(&path);
+        fs::create_dir(&journal).unwrap();
+        copy_segments(&packed.with_extension("journal"), &journal);
         let opened = Store::open(&options(&path), &names(&["new"]));
         if format != FORMAT {
             let error = opened.err().expect("a file of another format was opened");

@@ -1,18 +1,11 @@
 //! The store's thread: order, and what happens when the disk fails.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use redb::backends::InMemoryBackend;
-use redb::{Database, StorageBackend};
-
+use super::power::{Deed, Fault, Image, Medium, open_on};
 use super::{RUNNING, header, insert, names, open, step};
 use crate::broker::change::{Change, Load, Loaded, Ticket, Turn};
 use crate::broker::job::{JobId, Place};
-use crate::store::disk::Disk;
-use crate::store::open::check_format;
 use crate::store::{Done, Store, StoreError, Work, spawn};
 
 fn commit(turn: u64, changes: Vec<Change>) -> Work {
@@ -60,64 +53,44 @@ fn everything_is_answered_in_order() {
     assert_eq!(targets.recv().unwrap().unwrap().len(), 2);
 }
 
-/// A disk in memory that can be told to be full.
-#[derive(Debug)]
-struct Full(InMemoryBackend, Arc<AtomicBool>);
-
-impl StorageBackend for Full {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.1.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.write(offset, data)
-    }
+/// A disk in memory, and a word that makes it full.
+fn on_a_disk_that_fills_up() -> (Store, Medium) {
+    let disk = Medium::holding(Image::default());
+    let (store, _) = open_on(disk.clone(), 1 << 20, &names(&["erp"])).unwrap();
+    (store, disk)
 }
 
-fn on_a_disk_that_fills_up() -> (Store, Arc<AtomicBool>) {
-    let full = Arc::new(AtomicBool::new(false));
-    let backend = Full(InMemoryBackend::new(), full.clone());
-    let database = Database::builder().create_with_backend(backend).unwrap();
-    check_format("memory".as_ref(), &database).unwrap();
-    let disk = Disk::new("memory".into(), 0);
-    let (store, _) = Store::over(database, disk, &names(&["erp"])).unwrap();
-    (store, full)
+fn fill_up(disk: &Medium) {
+    disk.plant(Fault { deed: Deed::Write, nth: 0, error: 28, lasts: true });
+}
+
+fn make_room(disk: &Medium) {
+    disk.plant(Fault { deed: Deed::Write, nth: usize::MAX, error: 28, lasts: false });
 }
 
 #[test]
 fn a_full_disk_has_a_word_of_its_own() {
-    let (mut store, full) = on_a_disk_that_fills_up();
+    let (mut store, disk) = on_a_disk_that_fills_up();
     store.commit(Turn(1), &[insert(header(1))]).unwrap();
-    full.store(true, Ordering::Relaxed);
+    fill_up(&disk);
     let error = store.commit(Turn(2), &[insert(header(2))]).unwrap_err();
     assert!(matches!(error, StoreError::Full(_)), "{error}");
     // That there is room again changes nothing: nobody knows what the failed commit left.
-    full.store(false, Ordering::Relaxed);
+    make_room(&disk);
     assert_eq!(store.commit(Turn(3), &[insert(header(3))]), Err(error));
 }
 
 #[test]
 fn after_a_failed_write_the_thread_says_so_once_and_then_nothing() {
-    let (store, full) = on_a_disk_that_fills_up();
+    let (store, disk) = on_a_disk_that_fills_up();
     let (told, done): (_, Receiver<Done>) = channel();
     let (work, thread) = spawn(store, move |done| told.send(done).unwrap()).unwrap();
     work.send(commit(1, vec![insert(header(1))])).unwrap();
     assert!(matches!(done.recv().unwrap(), Done::Committed { .. }));
-    full.store(true, Ordering::Relaxed);
+    fill_up(&disk);
     work.send(commit(2, vec![insert(header(2))])).unwrap();
     assert!(matches!(done.recv().unwrap(), Done::Failed(StoreError::Full(_))));
-    full.store(false, Ordering::Relaxed);
+    make_room(&disk);
     work.send(commit(3, vec![insert(header(3))])).unwrap();
     work.send(Work::Load(Load::Job { id: JobId(1), ticket: Ticket(1) })).unwrap();
     let (answer, targets) = channel();

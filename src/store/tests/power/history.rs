@@ -26,6 +26,8 @@ pub(super) enum Planted {
     Nothing,
     /// Every third sync says yes and does nothing.
     IdleSyncs,
+    /// A segment's name is never made durable.
+    IdleNames,
     /// The caller hears of a commit when it begins.
     EarlyAcknowledgement,
     /// One turn in two commits.
@@ -76,6 +78,9 @@ impl Life {
         if planted == Planted::IdleSyncs {
             medium.plant_idle_syncs(3);
         }
+        if planted == Planted::IdleNames {
+            medium.plant_idle_names();
+        }
         let mut life = Life {
             medium,
             store: None,
@@ -106,8 +111,9 @@ impl Life {
                 self.add_target(&format!("target {}", self.weather.targets));
             }
             3 | 4 => {
-                // About as many as a commit makes.
-                let changes = self.weather.dice.roll(30) as usize;
+                // About as many as a commit makes, or a checkpoint behind it.
+                let most = *self.weather.dice.pick(&[3, 30]);
+                let changes = self.weather.dice.roll(most) as usize;
                 self.medium.kill_after(Some(changes));
                 if self.turn().is_err() || self.medium.is_off() {
                     self.kill();
@@ -133,7 +139,6 @@ impl Life {
         } else {
             assert_eq!(store.commit(turn, &changes)?, expected);
         }
-        self.medium.kill_after(None);
         if self.medium.is_off() {
             // What redb does behind a commit was cut off, and cannot be read any more.
             self.medium.acknowledged(next);
@@ -141,7 +146,7 @@ impl Life {
         } else {
             self.acknowledge(next);
         }
-        Ok(())
+        self.store.as_mut().expect("it is open").tidy()
     }
 
     fn add_target(&mut self, name: &str) {

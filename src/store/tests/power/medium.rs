@@ -5,35 +5,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-use super::tape::{Entry, StateNo, Tape};
+use super::tape::{Entry, File, Image, StateNo, Tape};
+use crate::store::journal::{Piece, Volume};
 
 /// What one can ask of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(in crate::store::tests) enum Deed {
     Read,
     Write,
     SetLen,
     Sync,
+    /// A segment is made or removed, or its name made durable.
+    Name,
 }
 
 /// The `nth` deed of this kind fails (from 0), and all of them after it if the fault `lasts`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
-    pub(super) deed: Deed,
-    pub(super) nth: usize,
+pub(in crate::store::tests) struct Fault {
+    pub(in crate::store::tests) deed: Deed,
+    pub(in crate::store::tests) nth: usize,
     /// The number that the system gives it (errno(3)).
-    pub(super) error: i32,
-    pub(super) lasts: bool,
+    pub(in crate::store::tests) error: i32,
+    pub(in crate::store::tests) lasts: bool,
 }
 
 /// Clones share the disk.
 #[derive(Clone, Debug)]
-pub(super) struct Medium(Arc<Mutex<Inner>>);
+pub(in crate::store::tests) struct Medium(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
     /// As whoever reads it sees it; what a SIGKILL leaves.
-    image: Vec<u8>,
+    image: Image,
     tape: Option<Tape>,
     /// Nothing works any more: the process that used it is dead.
     off: bool,
@@ -42,12 +45,14 @@ struct Inner {
     /// A planted fault: of so many syncs one says yes and does nothing.
     idle_sync: Option<usize>,
     syncs: usize,
+    /// A planted fault: a name is never made durable.
+    idle_names: bool,
     fault: Option<Fault>,
     faults: usize,
 }
 
 impl Medium {
-    fn new(image: Vec<u8>, tape: Option<Tape>) -> Medium {
+    fn new(image: Image, tape: Option<Tape>) -> Medium {
         Medium(Arc::new(Mutex::new(Inner {
             image,
             tape,
@@ -55,13 +60,14 @@ impl Medium {
             fuse: None,
             idle_sync: None,
             syncs: 0,
+            idle_names: false,
             fault: None,
             faults: 0,
         })))
     }
 
     /// Keeps no tape.
-    pub(super) fn holding(image: Vec<u8>) -> Medium {
+    pub(in crate::store::tests) fn holding(image: Image) -> Medium {
         Medium::new(image, None)
     }
 
@@ -76,15 +82,22 @@ impl Medium {
         inner.off = true;
         let (image, tape) = (std::mem::take(&mut inner.image), inner.tape.take());
         let next = Medium::new(image, tape);
-        next.inner().idle_sync = inner.idle_sync;
+        {
+            let mut next = next.inner();
+            (next.idle_sync, next.idle_names) = (inner.idle_sync, inner.idle_names);
+        }
         next
+    }
+
+    pub(super) fn plant_idle_names(&self) {
+        self.inner().idle_names = true;
     }
 
     pub(super) fn plant_idle_syncs(&self, one_in: usize) {
         self.inner().idle_sync = Some(one_in);
     }
 
-    pub(super) fn plant(&self, fault: Fault) {
+    pub(in crate::store::tests) fn plant(&self, fault: Fault) {
         let mut inner = self.inner();
         (inner.fault, inner.faults) = (Some(fault), 0);
     }
@@ -122,7 +135,7 @@ impl Medium {
         }
     }
 
-    pub(super) fn image(&self) -> Vec<u8> {
+    pub(super) fn image(&self) -> Image {
         self.inner().image.clone()
     }
 
@@ -173,50 +186,134 @@ impl Inner {
     }
 }
 
-impl StorageBackend for Medium {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.doing(Deed::Read)?.image.len() as u64)
+impl Medium {
+    fn len_of(&self, file: File) -> io::Result<u64> {
+        let mut inner = self.doing(Deed::Read)?;
+        Ok(inner.image.file(file).ok_or(io::ErrorKind::NotFound)?.len() as u64)
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    fn read_of(&self, file: File, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut inner = self.doing(Deed::Read)?;
         inner.fails(Deed::Read)?;
         let at = offset as usize;
-        let bytes = inner.image.get(at..at.saturating_add(out.len()));
+        let held = inner.image.file(file).ok_or(io::ErrorKind::NotFound)?;
+        let bytes = held.get(at..at.saturating_add(out.len()));
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
+    fn set_len_of(&self, file: File, len: u64) -> io::Result<()> {
         let mut inner = self.doing(Deed::SetLen)?;
         inner.fails(Deed::SetLen)?;
-        inner.change(Entry::SetLen(len as usize));
+        inner.change(Entry::SetLen(file, len as usize));
         Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_of(&self, file: File) -> io::Result<()> {
         let mut inner = self.doing(Deed::Sync)?;
         inner.fails(Deed::Sync)?;
         inner.syncs += 1;
         if inner.idle_sync.is_none_or(|one_in| !inner.syncs.is_multiple_of(one_in)) {
-            inner.change(Entry::Synced);
+            inner.change(Entry::Synced(file));
         }
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+    fn write_of(&self, file: File, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut inner = self.doing(Deed::Write)?;
         let at = offset as usize;
-        if at + data.len() > inner.image.len() {
+        let length = inner.image.file(file).ok_or(io::ErrorKind::NotFound)?.len();
+        let last = if file == File::Index { at + data.len() } else { at };
+        if last > length {
             return Err(io::Error::other("a write behind the end"));
         }
         if let Err(error) = inner.fails(Deed::Write) {
             // As a disk that fills up does: some of it is there.
-            let some = data[..data.len() / 2].into();
-            inner.change(Entry::Write { at, bytes: some });
+            let bytes = data[..data.len() / 2].into();
+            inner.change(Entry::Write { file, at, bytes });
             return Err(error);
         }
-        inner.change(Entry::Write { at, bytes: data.into() });
+        inner.change(Entry::Write { file, at, bytes: data.into() });
+        Ok(())
+    }
+}
+
+impl StorageBackend for Medium {
+    fn len(&self) -> io::Result<u64> {
+        self.len_of(File::Index)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_of(File::Index, offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.set_len_of(File::Index, len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync_of(File::Index)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_of(File::Index, offset, data)
+    }
+}
+
+#[derive(Debug)]
+struct Segment(Medium, File);
+
+impl Piece for Segment {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len_of(self.1)
+    }
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_of(self.1, offset, bytes)
+    }
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_of(self.1, offset, bytes)
+    }
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.0.set_len_of(self.1, length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_of(self.1)
+    }
+}
+
+impl Volume for Medium {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        Ok(self.doing(Deed::Read)?.image.segments.keys().copied().collect())
+    }
+
+    fn create(&self, number: u64) -> io::Result<Arc<dyn Piece>> {
+        let mut inner = self.doing(Deed::Name)?;
+        inner.fails(Deed::Name)?;
+        if inner.image.segments.contains_key(&number) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.change(Entry::Made(number));
+        Ok(Arc::new(Segment(self.clone(), File::Segment(number))))
+    }
+
+    fn open(&self, number: u64) -> io::Result<Arc<dyn Piece>> {
+        let inner = self.doing(Deed::Read)?;
+        let there = inner.image.segments.contains_key(&number);
+        if !there {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Arc::new(Segment(self.clone(), File::Segment(number))))
+    }
+
+    fn remove(&self, number: u64) -> io::Result<()> {
+        let mut inner = self.doing(Deed::Name)?;
+        inner.fails(Deed::Name)?;
+        inner.change(Entry::Removed(number));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.doing(Deed::Name)?;
+        inner.fails(Deed::Name)?;
+        if !inner.idle_names {
+            inner.change(Entry::NamesSynced);
+        }
         Ok(())
     }
 }

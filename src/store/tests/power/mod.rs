@@ -1,5 +1,5 @@
-//! Power cuts and kills. Every write, change of length and sync of a store at work is recorded;
-//! then the file is put together as a crash at each point can have left it, and opened again. What
+//! Power cuts and kills. Every write, change of length and sync of a store at work, of its index and
+//! of its journal, is recorded in one order; then its files are put together as a crash at each point can have left it, and opened again. What
 //! is found must be what was acknowledged last, or the commit that was under way, whole.
 //!
 //! `cargo test --lib store::tests::power -- --ignored --nocapture` tries tens of thousands of crash
@@ -12,12 +12,18 @@ mod medium;
 mod rows;
 mod tape;
 
-use redb::{Database, StorageBackend};
+use std::sync::Arc;
+
+use redb::Database;
 
 use crashes::{Broken, Crashes, Effort, Tried};
 use history::{History, Planted};
 
+pub(super) use medium::{Deed, Fault, Medium};
+pub(super) use tape::Image;
+
 use crate::broker::change::Recovered;
+use crate::store::checkpoint::Limits;
 use crate::store::disk::Disk;
 use crate::store::error::{Result as StoreResult, caught};
 use crate::store::model::Model;
@@ -27,25 +33,32 @@ use crate::store::{Reader, Store, StoreError};
 /// Small enough that pages are written before their commit is, too.
 const CACHE: usize = 256 * 1024;
 
+/// A few turns fill a segment, and a few more make a checkpoint due.
+const LIMITS: Limits = Limits { segment: 12 << 10, bytes: 30 << 10, changes: 60 };
+
 /// As `Store::open` does it, on another disk.
-fn open_on(
-    backend: impl StorageBackend,
+pub(super) fn open_on(
+    medium: Medium,
     cache: usize,
     targets: &[String],
 ) -> Result<(Store, Recovered), StoreError> {
+    let backend = &medium;
     let database: StoreResult<Database> = caught(
         || {
             let mut builder = Database::builder();
             builder.set_cache_size(cache).set_repair_callback(|_| {
                 panic!("the whole file is walked: the last commit was no quick-repair one")
             });
-            let database = builder.create_with_backend(backend).map_err(redb::Error::from)?;
+            let database =
+                builder.create_with_backend(backend.clone()).map_err(redb::Error::from)?;
             check_format("memory".as_ref(), &database)?;
             Ok(database)
         },
         || {},
     );
-    let (store, recovered) = Store::over(database?, Disk::new("memory".into(), 0), targets)?;
+    let disk = Disk::new("/nowhere/at/all".into(), 0);
+    let (store, recovered) =
+        Store::over(database?, Arc::new(medium.clone()), disk, LIMITS, targets)?;
     // What time it is the model does not know.
     Ok((store, Recovered { lived: Default::default(), ..recovered }))
 }
@@ -89,9 +102,12 @@ fn a_crash_leaves_what_was_acknowledged() {
 #[test]
 fn planted_faults_are_found() {
     let effort = Effort { kills_one_in: 20, cuts_one_in: 20, again_one_in: 1_000 };
-    for (planted, within) in
-        [(Planted::IdleSyncs, 600), (Planted::EarlyAcknowledgement, 200), (Planted::HalfATurn, 600)]
-    {
+    for (planted, within) in [
+        (Planted::IdleSyncs, 600),
+        (Planted::IdleNames, 600),
+        (Planted::EarlyAcknowledgement, 200),
+        (Planted::HalfATurn, 600),
+    ] {
         let broken = crash(1, 12, planted, effort).expect_err("the fault was not found");
         println!("{planted:?}: {broken}");
         assert!(broken.after < within, "{planted:?} was found late: {broken}");

@@ -1,7 +1,11 @@
 //! What was done to a disk, in order, and what a crash at any point of it can leave.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::store::journal::{Directory, Volume};
 use crate::store::tests::weather::Dice;
 
 /// What a disk writes at once or not at all, in bytes.
@@ -11,15 +15,64 @@ const SECTOR: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StateNo(pub(super) usize);
 
+/// A file of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    /// That of redb.
+    Index,
+    /// Of the journal.
+    Segment(u64),
+}
+
+/// All files of a store.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store::tests) struct Image {
+    pub(super) index: Vec<u8>,
+    pub(super) segments: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Image {
+    /// As a store at this path would have them, and nothing else.
+    pub(super) fn write_to(&self, path: &Path) {
+        fs::write(path, &self.index).unwrap();
+        let journal = Directory::path_beside(path);
+        if journal.exists() {
+            fs::remove_dir_all(&journal).unwrap();
+        }
+        if self.segments.is_empty() {
+            return;
+        }
+        let journal = Directory::open(journal).unwrap();
+        for (number, bytes) in &self.segments {
+            journal.create(*number).unwrap().write(0, bytes).unwrap();
+        }
+    }
+
+    /// `None` where it has no such segment.
+    pub(super) fn file(&mut self, file: File) -> Option<&mut Vec<u8>> {
+        match file {
+            File::Index => Some(&mut self.index),
+            File::Segment(number) => self.segments.get_mut(&number),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
     Write {
+        file: File,
         at: usize,
         bytes: Arc<[u8]>,
     },
-    SetLen(usize),
-    /// All before it is on the disk for good.
-    Synced,
+    SetLen(File, usize),
+    /// All that was done to this file is on the disk for good; whether its name is there is another
+    /// matter.
+    Synced(File),
+    /// A segment, empty.
+    Made(u64),
+    Removed(u64),
+    /// Which segments there are is so for good.
+    NamesSynced,
     /// A commit began that leads to this state: from here on it can be what a crash leaves.
     Begun(StateNo),
     /// The caller was told, or has seen it: nothing else may be left from here on.
@@ -27,18 +80,41 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) fn apply(&self, image: &mut Vec<u8>) {
+    pub(super) fn apply(&self, image: &mut Image) {
         match self {
-            Entry::Write { at, bytes } => put(image, *at, bytes),
-            Entry::SetLen(len) => image.resize(*len, 0),
-            Entry::Synced | Entry::Begun(_) | Entry::Acknowledged(_) => {}
+            Entry::Write { file, at, bytes } => put(image, *file, *at, bytes),
+            Entry::SetLen(file, len) => {
+                if let Some(file) = image.file(*file) {
+                    file.resize(*len, 0);
+                }
+            }
+            Entry::Made(number) => drop(image.segments.insert(*number, Vec::new())),
+            Entry::Removed(number) => drop(image.segments.remove(number)),
+            Entry::Synced(_) | Entry::NamesSynced | Entry::Begun(_) | Entry::Acknowledged(_) => {}
         }
+    }
+
+    /// The file whose bytes it changes.
+    fn changes(&self) -> Option<File> {
+        match self {
+            Entry::Write { file, .. } | Entry::SetLen(file, _) => Some(*file),
+            _ => None,
+        }
+    }
+
+    fn renames(&self) -> bool {
+        matches!(self, Entry::Made(_) | Entry::Removed(_))
     }
 }
 
-/// What lies behind the end, because the file was not made longer after all, is lost.
-fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
-    let Some(room) = image.get_mut(at..) else { return };
+/// What lies behind the end, because redb's file was not made longer after all, is lost. A segment
+/// grows as it is written; where what came before was lost there are zeros.
+fn put(image: &mut Image, file: File, at: usize, bytes: &[u8]) {
+    let Some(old) = image.file(file) else { return };
+    if matches!(file, File::Segment(_)) && old.len() < at + bytes.len() {
+        old.resize(at + bytes.len(), 0);
+    }
+    let Some(room) = old.get_mut(at..) else { return };
     let length = room.len().min(bytes.len());
     room[..length].copy_from_slice(&bytes[..length]);
 }
@@ -46,13 +122,13 @@ fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tape {
     /// What was on the disk for good when it began.
-    pub(super) base: Vec<u8>,
+    pub(super) base: Image,
     pub(super) entries: Vec<Entry>,
 }
 
 impl Tape {
     /// With all that was written.
-    pub(super) fn played(&self) -> Vec<u8> {
+    pub(super) fn played(&self) -> Image {
         let mut image = self.base.clone();
         for entry in &self.entries {
             entry.apply(&mut image);
@@ -67,9 +143,11 @@ pub(super) struct Point<'a> {
     tape: &'a Tape,
     next: usize,
     /// With all that was written: what a SIGKILL leaves.
-    pub(super) written: Vec<u8>,
-    /// What was on the disk for good at the last sync.
-    durable: Vec<u8>,
+    pub(super) written: Image,
+    /// What is on the disk for good, those segments too that have no name for good.
+    durable: Image,
+    /// Those that have one.
+    names: BTreeSet<u64>,
     /// Written since, in order.
     pending: Vec<&'a Entry>,
     /// The states that may be found after a crash here; none before the first is acknowledged.
@@ -85,6 +163,7 @@ impl<'a> Point<'a> {
             next: 0,
             written: tape.base.clone(),
             durable: tape.base.clone(),
+            names: tape.base.segments.keys().copied().collect(),
             pending: Vec::new(),
             allowed: Vec::new(),
             made: false,
@@ -97,11 +176,29 @@ impl<'a> Point<'a> {
         self.next += 1;
         entry.apply(&mut self.written);
         match entry {
-            Entry::Write { .. } | Entry::SetLen(_) => self.pending.push(entry),
-            Entry::Synced => {
-                for done in self.pending.drain(..) {
-                    done.apply(&mut self.durable);
-                }
+            Entry::Write { .. } | Entry::SetLen(..) | Entry::Removed(_) => {
+                self.pending.push(entry);
+            }
+            Entry::Made(_) => {
+                entry.apply(&mut self.durable);
+                self.pending.push(entry);
+            }
+            Entry::Synced(file) => {
+                let durable = &mut self.durable;
+                self.pending.retain(|done| {
+                    let is_done = done.changes() == Some(*file);
+                    if is_done {
+                        done.apply(durable);
+                    }
+                    !is_done
+                });
+            }
+            Entry::NamesSynced => {
+                let names = &mut self.names;
+                self.pending.retain(|done| {
+                    rename(names, done);
+                    !done.renames()
+                });
             }
             Entry::Begun(state) => self.allowed.push(*state),
             Entry::Acknowledged(state) => {
@@ -119,50 +216,85 @@ impl<'a> Point<'a> {
 
     /// Whether a crash here can lose anything.
     pub(super) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+        // A segment that is not needed any more may come back at any time.
+        self.pending.iter().any(|entry| !matches!(entry, Entry::Removed(_)))
     }
 
     pub(super) fn next_is_sync(&self) -> bool {
-        matches!(self.tape.entries.get(self.next), Some(Entry::Synced))
+        matches!(self.tape.entries.get(self.next), Some(Entry::Synced(_) | Entry::NamesSynced))
     }
 
     /// What a SIGKILL here leaves, for a tape that goes on: not all of it is on the disk for good.
     pub(super) fn killed(&self) -> Tape {
-        let mut entries: Vec<Entry> = self.pending.iter().copied().cloned().collect();
+        let mut entries = Vec::new();
+        for entry in self.pending.iter().copied() {
+            entries.push(entry.clone());
+            if let Entry::Made(number) = entry
+                && let Some(bytes) = self.durable.segments.get(number)
+            {
+                let file = File::Segment(*number);
+                entries.push(Entry::Write { file, at: 0, bytes: bytes.as_slice().into() });
+                entries.push(Entry::Synced(file));
+            }
+        }
         if let [first, others @ ..] = &*self.allowed {
             let begun = others.iter().map(|state| Entry::Begun(*state));
             entries.extend([Entry::Acknowledged(*first)].into_iter().chain(begun));
         }
-        Tape { base: self.durable.clone(), entries }
+        let mut base = self.durable.clone();
+        base.segments.retain(|number, _| self.names.contains(number));
+        Tape { base, entries }
     }
 
     /// What a power cut here can leave: some of what was not synced, in whole or in sectors. A
     /// sector that was written twice can be as it was between the two.
-    pub(super) fn cut(&self, dice: &mut Dice) -> Vec<u8> {
+    pub(super) fn cut(&self, dice: &mut Dice) -> Image {
         let mut image = self.durable.clone();
+        let mut names = self.names.clone();
         let count = self.pending.len();
         let one = dice.roll(count.max(1) as u64) as usize;
         let luck = Luck::any(dice);
         for (number, entry) in self.pending.iter().enumerate() {
-            match luck.of(number, one, count, dice) {
+            let fate = luck.of(number, one, count, dice);
+            if entry.renames() {
+                let kept = match fate {
+                    Fate::Kept => true,
+                    Fate::Lost | Fate::Begun => false,
+                    Fate::Torn { of_ten } => dice.roll(10) < of_ten,
+                };
+                if kept {
+                    rename(&mut names, entry);
+                }
+                continue;
+            }
+            match fate {
                 Fate::Kept => entry.apply(&mut image),
                 Fate::Lost => {}
                 Fate::Torn { of_ten } => tear(entry, of_ten, &mut image, dice),
                 Fate::Begun => {
-                    if let Entry::Write { at, bytes } = entry {
+                    if let Entry::Write { file, at, bytes } = entry {
                         let sectors = (bytes.len() / SECTOR) as u64;
                         let kept = dice.roll(sectors + 1) as usize * SECTOR;
-                        put(&mut image, *at, &bytes[..kept]);
+                        put(&mut image, *file, *at, &bytes[..kept]);
                     }
                 }
             }
         }
+        image.segments.retain(|number, _| names.contains(number));
         image
     }
 }
 
-fn tear(entry: &Entry, of_ten: u64, image: &mut Vec<u8>, dice: &mut Dice) {
-    let Entry::Write { at, bytes } = entry else {
+fn rename(names: &mut BTreeSet<u64>, entry: &Entry) {
+    match entry {
+        Entry::Made(number) => drop(names.insert(*number)),
+        Entry::Removed(number) => drop(names.remove(number)),
+        _ => {}
+    }
+}
+
+fn tear(entry: &Entry, of_ten: u64, image: &mut Image, dice: &mut Dice) {
+    let Entry::Write { file, at, bytes } = entry else {
         if dice.roll(10) < of_ten {
             entry.apply(image);
         }
@@ -173,7 +305,7 @@ fn tear(entry: &Entry, of_ten: u64, image: &mut Vec<u8>, dice: &mut Dice) {
     while from < bytes.len() {
         let to = ((at + from) / SECTOR * SECTOR + SECTOR - at).min(bytes.len());
         if dice.roll(10) < of_ten {
-            put(image, at + from, &bytes[from..to]);
+            put(image, *file, at + from, &bytes[from..to]);
         }
         from = to;
     }

@@ -1,0 +1,98 @@
+//! The journal: what every commit is durable in.
+//!
+//! A directory beside the file of redb, `tollgate.redb.journal`, holds segments, numbered files
+//! that are only ever appended to. A turn is one record ([`frame`], [`record`]): one write and one
+//! `fdatasync`, and then it may be acknowledged. redb is the index of what the records say. Each
+//! turn is in it at once, for whoever reads, but only in memory; a checkpoint makes it durable from
+//! time to time. The row `journal` of redb says up to which [`Position`] of the journal it has
+//! everything, in the same transaction with that everything. So what is on the disk is always
+//!
+//! > the last checkpoint of redb, and the records of the journal from its position on,
+//!
+//! and opening the store puts the two together: it applies these records, in order and each once,
+//! in one transaction that is a checkpoint. A crash in the midst of that changes nothing.
+//!
+//! What is synced when:
+//! - A record before its turn is acknowledged.
+//! - The header of a new segment before the first record, and then the directory, so that the name
+//!   is there as well.
+//! - The directory, and the last record, once more when the journal is opened: whoever wrote them
+//!   may have died between the writing and the syncing, and what the kernel still shows may be
+//!   lost with the power.
+//! - redb in a checkpoint, in two phases and with its allocator's state, so that it opens at once.
+//!
+//! The end of the journal: a record is written only when the one before it was acknowledged, so at
+//! most the last one can be torn by a crash, and nobody was told of it. It is cut off. Where
+//! another record follows one that cannot be read, that was no crash but damage, and the store is
+//! not opened.
+//!
+//! A write or a sync that fails is final: what it left nobody knows before the journal is read
+//! again, so the store refuses everything from there on. Half a record that a full disk took is
+//! cut off at the next opening.
+
+mod frame;
+mod position;
+mod record;
+mod segment;
+mod tail;
+mod volume;
+
+use std::sync::Arc;
+
+pub(super) use position::Position;
+pub(super) use record::{Blobs, Opening, Record, Reread};
+pub(super) use segment::StoreId;
+pub(super) use tail::Tail;
+pub(super) use volume::{Directory, Piece, Volume};
+
+use super::error::{Result, StoreError};
+
+/// Where records are written.
+#[derive(Debug)]
+pub(super) struct Journal {
+    volume: Arc<dyn Volume>,
+    store: StoreId,
+    /// The segment that `next` is in.
+    active: Arc<dyn Piece>,
+    /// Where the next record will be, unless there is to be a new segment for it.
+    next: Position,
+    /// One that has reached this size gets no more records, in bytes.
+    segment: u64,
+}
+
+impl Journal {
+    /// Where the next record will be, in a segment that has room for it.
+    pub(super) fn make_room(&mut self) -> Result<Position> {
+        if self.next.offset >= self.segment {
+            let number = self.next.segment + 1;
+            self.active = segment::create(&*self.volume, number, self.store)?;
+            self.next = Position { segment: number, offset: segment::HEADER as u64, ..self.next };
+        }
+        Ok(self.next)
+    }
+
+    /// Returns once the record is on the disk.
+    pub(super) fn append(&mut self, record: &mut Record) -> Result<()> {
+        let frame = record.sealed(self.store, self.next.sequence)?;
+        self.active
+            .write(self.next.offset, frame)
+            .map_err(|error| self.failed("writing", &error))?;
+        self.active.sync().map_err(|error| self.failed("syncing", &error))?;
+        self.next = self.next.after(frame.len());
+        Ok(())
+    }
+
+    /// Where the record that comes next begins.
+    pub(super) fn next(&self) -> Position {
+        self.next
+    }
+
+    /// Forgets the segments before this one: a checkpoint has all that they say.
+    pub(super) fn forget_before(&self, segment: u64) -> Result<()> {
+        segment::remove_before(&*self.volume, segment)
+    }
+
+    fn failed(&self, doing: &str, error: &std::io::Error) -> StoreError {
+        StoreError::file(&format!("{doing} segment {} of the journal", self.next.segment), error)
+    }
+}
