@@ -5,9 +5,10 @@ use std::sync::Arc;
 use redb::WriteTransaction;
 
 use super::books::{Books, Touched};
-use super::commit::{Buffers, Commit, Starts};
+use super::commit::{Commit, Memory, Starts};
 use super::error::Result;
 use super::journal::{Blobs, Opening, Position};
+use super::shelf::AtHand;
 use super::{life, spent};
 use crate::broker::change::Change;
 use crate::broker::job::JobId;
@@ -22,8 +23,8 @@ pub(super) struct Said<'a> {
     pub(super) blobs: &'a [Blobs],
     /// All of the record.
     pub(super) bytes: &'a [u8],
-    /// Where the next one begins.
-    pub(super) then: Position,
+    /// Where it begins.
+    pub(super) at: Position,
 }
 
 impl Said<'_> {
@@ -31,18 +32,18 @@ impl Said<'_> {
     pub(super) fn apply(
         &self,
         txn: &WriteTransaction,
-        books: &mut Books,
-        buffers: &mut Buffers,
+        memory: &mut Memory,
         starts: Starts,
     ) -> Result<Vec<(JobId, Arc<Request>)>> {
         if !self.opening.targets.is_empty() {
             Books::write_new(txn, &self.opening.targets)?;
-            books.learn(&self.opening.targets);
+            memory.books.learn(&self.opening.targets);
         }
         let mut touched = Touched::default();
         let mut spent = spent::Touched::default();
         let mut last = None;
-        let mut commit = Commit::open(txn, buffers, self.bytes, starts)?;
+        let record = AtHand { bytes: self.bytes, at: self.at };
+        let (mut commit, books) = Commit::open(txn, memory, record, starts)?;
         for (change, blobs) in self.changes.iter().zip(self.blobs) {
             match change {
                 Change::Spent(said) => spent.say(said),
@@ -54,13 +55,15 @@ impl Said<'_> {
             }
         }
         let started = commit.started();
+        let Memory { books, live, buffers, .. } = memory;
         let bytes = &mut buffers.bytes;
         spent.write(txn, bytes)?;
         if let Some(last) = last {
             life::write(self.opening.began.as_ref(), last, txn, bytes)?;
         }
         books.write(&touched, txn, bytes)?;
-        self.then.write(txn, bytes)?;
+        live.write(txn)?;
+        self.at.after(self.bytes.len()).write(txn, bytes)?;
         Ok(started)
     }
 }

@@ -5,11 +5,15 @@
 use std::borrow::Cow;
 
 use redb::{ReadTransaction, WriteTransaction};
+use serde::de::DeserializeOwned;
 
 use super::codec::{decode, encode_behind};
-use super::error::Result;
-use super::keys;
+use super::error::{Result, StoreError};
+use super::journal::Blob;
+use super::keys::{self, AttemptKey};
+use super::live::Live;
 use super::record::Attempt;
+use super::shelf::{AtHand, Kept, Shelf};
 use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
 use crate::broker::change::Change;
 use crate::broker::job::JobId;
@@ -53,109 +57,179 @@ pub(super) fn encode_all(change: &Change, bytes: &mut Vec<u8>) -> Result<Lengths
     Ok(lengths)
 }
 
-/// Within a commit. What it is given are bodies as they are kept.
+/// Within a commit. What it is given are bodies as they are kept, and where they stand in the
+/// record that is applied.
 pub(super) struct Bodies<'txn> {
     requests: Writer<'txn, 16>,
     answers: Writer<'txn, 16>,
     originals: Writer<'txn, 16>,
     attempts: Writer<'txn, 20>,
+    live: &'txn mut Live,
+    shelf: &'txn Shelf,
+    record: AtHand<'txn>,
+    /// A row.
+    row: Vec<u8>,
 }
 
 impl<'txn> Bodies<'txn> {
-    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Bodies<'txn>> {
+    pub(super) fn open(
+        txn: &'txn WriteTransaction,
+        live: &'txn mut Live,
+        shelf: &'txn Shelf,
+        record: AtHand<'txn>,
+    ) -> Result<Bodies<'txn>> {
         Ok(Bodies {
             requests: Writer::open(txn, REQUESTS, REQUESTS_NAME)?,
             answers: Writer::open(txn, ANSWERS, ANSWERS_NAME)?,
             originals: Writer::open(txn, ORIGINALS, ORIGINALS_NAME)?,
             attempts: Writer::open(txn, ATTEMPTS, ATTEMPTS_NAME)?,
+            live,
+            shelf,
+            record,
+            row: Vec::new(),
         })
     }
 
-    pub(super) fn add(&mut self, id: JobId, request: &[u8]) -> Result<()> {
-        self.requests.add(&keys::job(id), request)
+    pub(super) fn add(&mut self, id: JobId, request: &Blob) -> Result<()> {
+        let kept = self.record.keep(request)?;
+        kept.write(&mut self.row)?;
+        self.live.enter(&kept);
+        self.requests.add(&keys::job(id), &self.row)
     }
 
     /// Less its task token.
     pub(super) fn request(&self, id: JobId) -> Result<Request> {
         let row = self.requests.get(&keys::job(id))?;
-        decode(REQUESTS_NAME, row.value())
+        match Kept::read(REQUESTS_NAME, row.value())? {
+            Kept::Here(body) => decode(REQUESTS_NAME, body),
+            Kept::There(spot) => match self.record.find(spot) {
+                Some(body) => decode(REQUESTS_NAME, body),
+                None => decode(REQUESTS_NAME, &self.shelf.fetch_present(spot)?),
+            },
+        }
     }
 
-    pub(super) fn answered(&mut self, id: JobId, answer: &[u8]) -> Result<()> {
-        self.answers.put(&keys::job(id), answer)
+    pub(super) fn answered(&mut self, id: JobId, answer: &Blob) -> Result<()> {
+        let kept = self.record.keep(answer)?;
+        put(&mut self.answers, &keys::job(id), &kept, self.live, &mut self.row).map(drop)
     }
 
     /// Another request in place of the one that is there; the first one of all is kept.
-    pub(super) fn rewrite(
-        &mut self,
-        id: JobId,
-        request: &[u8],
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
+    pub(super) fn rewrite(&mut self, id: JobId, request: &Blob) -> Result<()> {
         let key = keys::job(id);
         if self.originals.find(&key)?.is_none() {
-            buffer.clear();
-            buffer.extend_from_slice(self.requests.get(&key)?.value());
-            self.originals.add(&key, buffer)?;
+            let row = self.requests.get(&key)?;
+            self.live.enter(&Kept::read(REQUESTS_NAME, row.value())?);
+            self.originals.add(&key, row.value())?;
         }
-        self.requests.replace(&key, request)
+        let kept = self.record.keep(request)?;
+        if put(&mut self.requests, &key, &kept, self.live, &mut self.row)? {
+            Ok(())
+        } else {
+            Err(StoreError::row(REQUESTS_NAME, "one that is to be rewritten is missing"))
+        }
     }
 
     /// One of the last answers of a job that has not succeeded.
-    pub(super) fn attempted(&mut self, id: JobId, number: u32, attempt: &[u8]) -> Result<()> {
-        self.attempts.put(&keys::attempt(id, number), attempt)?;
+    pub(super) fn attempted(&mut self, id: JobId, number: u32, attempt: &Blob) -> Result<()> {
+        let kept = self.record.keep(attempt)?;
+        let key = keys::attempt(id, number);
+        put(&mut self.attempts, &key, &kept, self.live, &mut self.row)?;
         match number.checked_sub(Attempt::KEPT) {
-            Some(old) => self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, old)),
+            Some(old) => self.clear_attempts(&keys::attempt(id, 0), &keys::attempt(id, old)),
             None => Ok(()),
         }
     }
 
     /// Nobody will want to look at what came before.
     pub(super) fn forget_attempts(&mut self, id: JobId) -> Result<()> {
-        self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX))
+        self.clear_attempts(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX))
     }
 
     /// Of all that is kept of a job's requests and answers, in bytes.
     pub(super) fn size(&self, id: JobId) -> Result<u64> {
         let key = keys::job(id);
         let of = |table: &Writer<'txn, 16>| -> Result<u64> {
-            Ok(table.find(&key)?.map_or(0, |row| row.value().len() as u64))
+            match table.find(&key)? {
+                Some(row) => Ok(Kept::read(REQUESTS_NAME, row.value())?.length()),
+                None => Ok(0),
+            }
         };
-        let attempts = self.attempts.sum(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX))?;
-        Ok(of(&self.requests)? + of(&self.answers)? + of(&self.originals)? + attempts)
+        let mut size = of(&self.requests)? + of(&self.answers)? + of(&self.originals)?;
+        self.attempts.each(&keys::attempt(id, 0), &keys::attempt(id, u32::MAX), |row| {
+            size += Kept::read(ATTEMPTS_NAME, row)?.length();
+            Ok(())
+        })?;
+        Ok(size)
     }
 
     pub(super) fn forget(&mut self, id: JobId) -> Result<()> {
-        self.requests.remove(&keys::job(id))?;
+        let key = keys::job(id);
+        self.live.leave(&Kept::read(REQUESTS_NAME, self.requests.remove(&key)?.value())?)?;
         // Many jobs end without ever having been answered.
-        self.answers.discard(&keys::job(id))?;
-        self.originals.discard(&keys::job(id))?;
+        for table in [&mut self.answers, &mut self.originals] {
+            if let Some(row) = table.discard(&key)? {
+                self.live.leave(&Kept::read(ANSWERS_NAME, row.value())?)?;
+            }
+        }
         self.forget_attempts(id)
+    }
+
+    fn clear_attempts(&mut self, first: &AttemptKey, last: &AttemptKey) -> Result<()> {
+        let (live, mut some) = (&mut *self.live, false);
+        self.attempts.each(first, last, |row| {
+            some = true;
+            live.leave(&Kept::read(ATTEMPTS_NAME, row)?)
+        })?;
+        if some { self.attempts.clear(first, last) } else { Ok(()) }
     }
 }
 
-pub(super) fn request(txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
-    let row = tables::read(txn, REQUESTS)?.get(&keys::job(id))?;
-    row.map(|row| decode(REQUESTS_NAME, row.value())).transpose()
+/// Whether there was one before.
+fn put<const N: usize>(
+    table: &mut Writer<'_, N>,
+    key: &[u8; N],
+    kept: &Kept<'_>,
+    live: &mut Live,
+    row: &mut Vec<u8>,
+) -> Result<bool> {
+    kept.write(row)?;
+    live.enter(kept);
+    match table.swap(key, row)? {
+        Some(old) => live.leave(&Kept::read("bodies", old.value())?).map(|()| true),
+        None => Ok(false),
+    }
 }
 
-pub(super) fn answer(txn: &ReadTransaction, id: JobId) -> Result<Option<Answer>> {
+pub(super) fn request(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Request>> {
+    let row = tables::read(txn, REQUESTS)?.get(&keys::job(id))?;
+    row.map(|row| read(REQUESTS_NAME, shelf, row.value())).transpose()
+}
+
+pub(super) fn answer(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Answer>> {
     let row = tables::read(txn, ANSWERS)?.get(&keys::job(id))?;
-    row.map(|row| decode(ANSWERS_NAME, row.value())).transpose()
+    row.map(|row| read(ANSWERS_NAME, shelf, row.value())).transpose()
 }
 
 /// The first request of a job that was given another.
-pub(super) fn original(txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
+pub(super) fn original(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Request>> {
     let row = tables::read(txn, ORIGINALS)?.get(&keys::job(id))?;
-    row.map(|row| decode(ORIGINALS_NAME, row.value())).transpose()
+    row.map(|row| read(ORIGINALS_NAME, shelf, row.value())).transpose()
 }
 
 /// The last answers, oldest first.
-pub(super) fn attempts(txn: &ReadTransaction, id: JobId) -> Result<Vec<Attempt>> {
+pub(super) fn attempts(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Vec<Attempt>> {
     let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
     let table = tables::read(txn, ATTEMPTS)?;
-    let rows = table.range::<&keys::AttemptKey>(&first..=&last)?;
-    rows.map(|row| decode(ATTEMPTS_NAME, row?.1.value())).collect()
+    let rows = table.range::<&AttemptKey>(&first..=&last)?;
+    rows.map(|row| read(ATTEMPTS_NAME, shelf, row?.1.value())).collect()
+}
+
+fn read<T: DeserializeOwned>(table: &str, shelf: &Shelf, row: &[u8]) -> Result<T> {
+    match Kept::read(table, row)? {
+        Kept::Here(body) => decode(table, body),
+        Kept::There(spot) => decode(table, &shelf.fetch(spot)?),
+    }
 }
 
 /// [`Answer::keep`] bytes of its body.

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::bodies::Bodies;
+use super::books::Books;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
 use super::journal::Blobs;
+use super::live::Live;
+use super::shelf::{AtHand, Shelf};
 use super::tables::{
     CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
 };
@@ -31,6 +34,15 @@ pub(super) type ClaimRow = (JobId, [u8; 32], Wall);
 pub(super) struct Buffers {
     pub(super) bytes: Vec<u8>,
     key: Vec<u8>,
+}
+
+/// What the writer knows and holds from one commit to the next.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) books: Books,
+    pub(super) live: Live,
+    pub(super) shelf: Shelf,
+    pub(super) buffers: Buffers,
 }
 
 /// All tables of jobs, open for writing.
@@ -69,13 +81,14 @@ pub(super) enum Starts {
 impl<'txn> Commit<'txn> {
     pub(super) fn open(
         txn: &'txn WriteTransaction,
-        buffers: &'txn mut Buffers,
-        record: &'txn [u8],
+        memory: &'txn mut Memory,
+        record: AtHand<'txn>,
         starts: Starts,
-    ) -> Result<Commit<'txn>> {
-        Ok(Commit {
+    ) -> Result<(Commit<'txn>, &'txn mut Books)> {
+        let Memory { books, live, shelf, buffers } = memory;
+        let commit = Commit {
             jobs: Writer::open(txn, JOBS, "jobs")?,
-            bodies: Bodies::open(txn)?,
+            bodies: Bodies::open(txn, live, shelf, record)?,
             ready: Writer::open(txn, READY, "ready")?,
             timers: Writer::open(txn, TIMERS, "timers")?,
             deadlines: Writer::open(txn, DEADLINES, "deadlines")?,
@@ -88,11 +101,12 @@ impl<'txn> Commit<'txn> {
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
-            record,
+            record: record.bytes,
             starts,
             requests: HashMap::new(),
             started: Vec::new(),
-        })
+        };
+        Ok((commit, books))
     }
 
     /// `blobs`: where its bodies are in the record.
@@ -161,7 +175,7 @@ impl<'txn> Commit<'txn> {
         let bytes = &mut self.buffers.bytes;
         jobs::write_first(bytes, header, insert.place, dedup, &insert.events)?;
         self.jobs.add(&keys::job(header.id), bytes)?;
-        self.bodies.add(header.id, wanted(blobs.request.of(self.record))?)?;
+        self.bodies.add(header.id, &blobs.request)?;
         self.add_to_place(header, insert.place)?;
         self.tokens.add(header.id, header.owed, blobs.token.of(self.record))?;
         let to = Was::of(header, insert.place);
@@ -215,11 +229,11 @@ impl<'txn> Commit<'txn> {
         self.jobs.replace(&key, &self.buffers.bytes)?;
         self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
         // Before its place: that has the size of all that is kept.
-        if let Some(answer) = blobs.answer.of(self.record) {
-            self.bodies.answered(header.id, answer)?;
+        if blobs.answer.is_there() {
+            self.bodies.answered(header.id, &blobs.answer)?;
         }
-        if let Some(attempt) = blobs.attempt.of(self.record) {
-            self.bodies.attempted(header.id, header.number(), attempt)?;
+        if blobs.attempt.is_there() {
+            self.bodies.attempted(header.id, header.number(), &blobs.attempt)?;
         } else if header.number() > u32::from(matches!(step.from, Place::Running { .. }))
             && matches!(step.to, Place::Ended { end, .. } if !end.is_dead())
         {
@@ -257,8 +271,7 @@ impl<'txn> Commit<'txn> {
             return Err(StoreError::row("jobs", format_args!("it is {}", place.state())));
         }
         self.requests.remove(&id);
-        let request = wanted(blobs.request.of(self.record))?;
-        self.bodies.rewrite(id, request, &mut self.buffers.bytes)
+        self.bodies.rewrite(id, &blobs.request)
     }
 
     /// What dead jobs of this target take, in bytes, is so much more or less from here on.
@@ -388,10 +401,6 @@ impl<'txn> Commit<'txn> {
             Place::Behind { .. } => Ok(()),
         }
     }
-}
-
-fn wanted(body: Option<&[u8]>) -> Result<&[u8]> {
-    body.ok_or_else(|| StoreError::row("requests", "there is no request in the record"))
 }
 
 /// Whether a job may begin there.

@@ -28,6 +28,9 @@ pub enum StoreError {
     Foreign { path: PathBuf, what: String },
     #[error("{} is in use by another process; stop it, or name another file in [store] path", path.display())]
     Locked { path: PathBuf },
+    /// What a row of the past referred to. Whoever reads anew finds it.
+    #[error("what was to be read was moved meanwhile; ask again")]
+    Moved,
     /// Of a listing, not of the store.
     #[error("this cursor is of another listing; begin again without one")]
     Cursor,

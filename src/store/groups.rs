@@ -104,7 +104,8 @@ impl<'txn> Groups<'txn> {
             encode(bytes, name)?;
             self.vacant.put(key, bytes)
         } else {
-            self.vacant.discard(key).map(drop)
+            drop(self.vacant.discard(key)?);
+            Ok(())
         }
     }
 }

@@ -30,12 +30,14 @@ mod journal;
 mod keys;
 pub(crate) mod life;
 mod list;
+mod live;
 mod load;
 #[cfg(test)]
 pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod shelf;
 mod spent;
 mod tables;
 #[cfg(test)]
@@ -63,11 +65,13 @@ use crate::broker::time::Wall;
 use apply::Said;
 use books::Books;
 use checkpoint::{Limits, Since};
-use commit::{Buffers, Starts};
+use commit::{Memory, Starts};
 use disk::Disk;
 use file::File;
 use journal::{Journal, Position, Record, Reread, StoreId, Tail, Volume};
 use life::{Began, Life};
+use live::Live;
+use shelf::Shelf;
 
 /// The format of the file: its tables, keys and values. Another one is refused. (The journal has a
 /// version of its own.)
@@ -102,8 +106,7 @@ pub struct Store {
     disk: Arc<Disk>,
     journal: Journal,
     record: Record,
-    books: Books,
-    buffers: Buffers,
+    memory: Memory,
     life: Life,
     limits: Limits,
     since: Since,
@@ -140,24 +143,26 @@ impl Store {
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
-        let reader = Reader::new(database.clone(), disk.clone());
-        let (mut books, id, from) = reader.read(|txn| {
-            let books = Books::read(txn)?;
+        let shelf = Shelf::new(volume.clone());
+        let reader = Reader::new(database.clone(), shelf.clone(), disk.clone());
+        let (mut memory, id, from) = reader.read(|txn| {
+            let (books, live) = (Books::read(txn)?, Live::read(txn)?);
             books.audit(txn)?;
-            Ok((books, StoreId::read(txn)?, Position::read(txn)?))
+            let memory = Memory { books, live, shelf: shelf.clone(), buffers: Default::default() };
+            Ok((memory, StoreId::read(txn)?, Position::read(txn)?))
         })?;
-        let mut buffers = Buffers::default();
         let journal = error::caught(
             || {
-                let mut tail = Tail::open(volume, id, from)?;
-                replay(&mut tail, &database, &mut books, &mut buffers)?;
-                tail.end(limits.segment)
+                let tail = Tail::open(volume, id, from)?;
+                let journal = catch_up(tail, &database, &mut memory, limits)?;
+                journal.audit(memory.live.segments().map(|(number, _)| number))?;
+                Ok(journal)
             },
             || reader.leak(),
         )
         .map_err(|error| error.of(disk.path()))?;
         let (running, spent, past) = reader.read(|txn| {
-            books.audit(txn)?;
+            memory.books.audit(txn)?;
             let mut running: Vec<(Header, Wall)> = Vec::new();
             for row in tables::read(txn, tables::RUNNING)?.iter()? {
                 running.push(codec::decode("running", row?.1.value())?);
@@ -172,16 +177,15 @@ impl Store {
             disk,
             journal,
             record,
-            books,
-            buffers,
+            memory,
             life,
             limits,
             since,
             failed: None,
         };
-        store.guarded(|store| store.journal.forget_before(store.journal.next().segment))?;
+        store.guarded(|store| store.sweep())?;
         store.add_targets(target_names)?;
-        let recovered = store.books.recovered(running);
+        let recovered = store.memory.books.recovered(running);
         let recovered = Recovered { spent, lived, ..recovered };
         Ok((store, recovered))
     }
@@ -192,11 +196,11 @@ impl Store {
     /// As [`Store::commit`].
     pub fn add_targets(&mut self, names: &[String]) -> Result<Vec<(TargetId, String)>, StoreError> {
         self.guarded(|store| {
-            let new = store.books.unknown(names)?;
+            let new = store.memory.books.unknown(names)?;
             if !new.is_empty() {
                 store.write(None, &new, &[])?;
             }
-            Ok(store.books.names())
+            Ok(store.memory.books.names())
         })
     }
 
@@ -255,13 +259,13 @@ impl Store {
         targets: &[(TargetId, String)],
         changes: &[Change],
     ) -> error::Result<Vec<(JobId, Arc<Request>)>> {
-        let Store { journal, record, books, buffers, .. } = self;
+        let Store { journal, record, memory, .. } = self;
         record.begin(began, targets, changes)?;
         let bytes = record.bytes().len();
-        let then = journal.make_room()?.after(bytes);
+        let at = journal.make_room()?;
         let mut txn = self.database.begin_write()?;
         txn.set_durability(Durability::None)?;
-        let started = record.says(changes, then).apply(&txn, books, buffers, Starts::ToBeSent)?;
+        let started = record.says(changes, at).apply(&txn, memory, Starts::ToBeSent)?;
         journal.append(record)?;
         txn.commit()?;
         self.since.add(bytes, changes.len());
@@ -275,7 +279,15 @@ impl Store {
         txn.set_quick_repair(true);
         txn.commit()?;
         self.since = Since::default();
-        self.journal.forget_before(self.journal.next().segment)
+        self.sweep()
+    }
+
+    /// Behind a checkpoint: segments that nobody wants any more.
+    fn sweep(&self) -> error::Result<()> {
+        let Memory { live, shelf, .. } = &self.memory;
+        self.journal.forget(|number| live.wants(number))?;
+        shelf.close(|number| !live.wants(number));
+        Ok(())
     }
 
     fn guarded<T>(
@@ -306,13 +318,13 @@ impl Drop for Store {
     }
 }
 
-/// What the journal has and redb has not, in one transaction.
-fn replay(
-    tail: &mut Tail,
+/// Applies what the journal has and redb has not, in one transaction.
+fn catch_up(
+    mut tail: Tail,
     database: &Database,
-    books: &mut Books,
-    buffers: &mut Buffers,
-) -> error::Result<()> {
+    memory: &mut Memory,
+    limits: Limits,
+) -> error::Result<Journal> {
     let mut txn = None;
     let mut count = 0_u64;
     while let Some((at, bytes)) = tail.next()? {
@@ -321,19 +333,16 @@ fn replay(
             none => none.insert(database.begin_write()?),
         };
         let Reread { opening, changes, blobs } = Reread::of(bytes)?;
-        let (changes, blobs, then) = (&*changes, &*blobs, at.after(bytes.len()));
-        Said { opening: &opening, changes, blobs, bytes, then }.apply(
-            txn,
-            books,
-            buffers,
-            Starts::Past,
-        )?;
+        let (opening, changes, blobs) = (&opening, &*changes, &*blobs);
+        Said { opening, changes, blobs, bytes, at }.apply(txn, memory, Starts::Past)?;
         count += 1;
     }
+    // The last record is on the disk before redb says that it has it.
+    let journal = tail.end(limits.segment)?;
     if let Some(mut txn) = txn {
         txn.set_quick_repair(true);
         txn.commit()?;
         tracing::info!(records = count, "caught up with the journal");
     }
-    Ok(())
+    Ok(journal)
 }

@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::file::File;
 use super::list::DeathTally;
 use super::record::{Attempt, Filter, JobRecord, Page};
+use super::shelf::Shelf;
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
 use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
@@ -18,16 +19,21 @@ use crate::broker::io::DeadFilter;
 use crate::broker::job::{JobId, Priority, TargetId};
 use crate::broker::payload::{Answer, Request, TaskToken};
 
+/// How often a read that met a segment which was just removed begins anew: each time the rows are
+/// of another commit.
+const ANEW: usize = 10;
+
 /// Reads what is committed. Cheap to clone, usable from any thread; calls block on the disk.
 #[derive(Clone)]
 pub struct Reader {
     database: Arc<File>,
+    shelf: Shelf,
     disk: Arc<Disk>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>) -> Reader {
-        Reader { database, disk }
+    pub(super) fn new(database: Arc<File>, shelf: Shelf, disk: Arc<Disk>) -> Reader {
+        Reader { database, shelf, disk }
     }
 
     pub fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
@@ -39,22 +45,22 @@ impl Reader {
 
     /// The kept part of the last answer.
     pub fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
-        self.read(|txn| bodies::answer(txn, id))
+        self.read(|txn| bodies::answer(txn, &self.shelf, id))
     }
 
     /// The request that a job came with, where it was given another.
     pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::original(txn, id))
+        self.read(|txn| bodies::original(txn, &self.shelf, id))
     }
 
     /// The last answers of a job that has not succeeded, oldest first.
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
-        self.read(|txn| bodies::attempts(txn, id))
+        self.read(|txn| bodies::attempts(txn, &self.shelf, id))
     }
 
     /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::request(txn, id))
+        self.read(|txn| bodies::request(txn, &self.shelf, id))
     }
 
     /// The order is that of the index that answers best: queued jobs by target, priority and seat;
@@ -179,10 +185,16 @@ impl Reader {
 
     pub(super) fn read<T>(
         &self,
-        read: impl FnOnce(&ReadTransaction) -> error::Result<T>,
+        mut read: impl FnMut(&ReadTransaction) -> error::Result<T>,
     ) -> Result<T, StoreError> {
-        error::caught(|| read(&self.database.begin_read()?), || self.leak())
-            .map_err(|error| error.of(self.disk.path()))
+        let mut left = ANEW;
+        loop {
+            let done = error::caught(|| read(&self.database.begin_read()?), || self.leak());
+            match done {
+                Err(StoreError::Moved) if left > 0 => left -= 1,
+                done => return done.map_err(|error| error.of(self.disk.path())),
+            }
+        }
     }
 
     /// After a panic within redb its locks are poisoned, and it would panic again while it closes

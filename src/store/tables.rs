@@ -3,9 +3,10 @@
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `jobs` | id | place, header, history: see [`super::jobs`] |
-//! | `requests`, `answers` | id | see [`super::bodies`] |
+//! | `requests`, `answers` | id | see [`super::shelf`], as for the next two |
 //! | `originals` | id | the first request of a job that was given another |
 //! | `attempts` | id, number | [`super::record::Attempt`]: an answer, cut short |
+//! | `segments` | number | `u64`: how many bytes of it are wanted, see [`super::live`] |
 //! | `ready` | target, priority, seat | `Header` |
 //! | `ready` | target, priority, tag, seat | `Header` |
 //! | `timers` | due, id | `(Header, Place)` |
@@ -76,6 +77,8 @@ pub(super) const COUNTS: TableDefinition<'static, &[u8; 6], &[u8; 8]> =
 pub(super) const SPENT: TableDefinition<'static, &[u8], u64> = TableDefinition::new("spent");
 /// How long the store has lived.
 pub(super) const CLOCK: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("clock");
+/// What is wanted of each segment of the journal.
+pub(super) const SEGMENTS: TableDefinition<'static, u64, u64> = TableDefinition::new("segments");
 /// What ties the index to its journal.
 pub(super) const JOURNAL: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("journal");
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
@@ -109,6 +112,7 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     txn.open_table(SPENT)?;
     txn.open_table(CLOCK)?;
     txn.open_table(JOURNAL)?;
+    txn.open_table(SEGMENTS)?;
     txn.open_table(META)?;
     Ok(())
 }
@@ -151,6 +155,11 @@ impl<'txn, const N: usize> Writer<'txn, N> {
         Ok(())
     }
 
+    /// As [`Writer::put`], with the row that was there.
+    pub(super) fn swap(&mut self, key: &[u8; N], value: &[u8]) -> Result<Option<Guard<'_>>> {
+        Ok(self.table.insert(key, value)?)
+    }
+
     pub(super) fn get(&self, key: &[u8; N]) -> Result<Guard<'_>> {
         self.table.get(key)?.ok_or_else(|| self.wrong(key, "is missing"))
     }
@@ -167,22 +176,26 @@ impl<'txn, const N: usize> Writer<'txn, N> {
         Ok(self.table.get(key)?)
     }
 
-    /// How many bytes the rows from `first` to `last` have.
-    pub(super) fn sum(&self, first: &[u8; N], last: &[u8; N]) -> Result<u64> {
-        let mut bytes = 0;
+    /// The rows from `first` to `last`.
+    pub(super) fn each(
+        &self,
+        first: &[u8; N],
+        last: &[u8; N],
+        mut see: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         for row in self.table.range::<&[u8; N]>(first..=last)? {
-            bytes += row?.1.value().len() as u64;
+            see(row?.1.value())?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     pub(super) fn clear(&mut self, first: &[u8; N], last: &[u8; N]) -> Result<()> {
         Ok(self.table.retain_in::<&[u8; N], _>(first..=last, |_, _| false)?)
     }
 
-    /// Whether it was there.
-    pub(super) fn discard(&mut self, key: &[u8; N]) -> Result<bool> {
-        Ok(self.table.remove(key)?.is_some())
+    /// The row that was there, if one was.
+    pub(super) fn discard(&mut self, key: &[u8; N]) -> Result<Option<Guard<'_>>> {
+        Ok(self.table.remove(key)?)
     }
 
     pub(super) fn has(&self, key: &[u8; N]) -> Result<bool> {

@@ -18,7 +18,7 @@
 //!   is there as well.
 //! - The directory, and the last record, once more when the journal is opened: whoever wrote them
 //!   may have died between the writing and the syncing, and what the kernel still shows may be
-//!   lost with the power.
+//!   lost with the power. Only then redb may say that it has that record.
 //! - redb in a checkpoint, in two phases and with its allocator's state, so that it opens at once.
 //!
 //! The end of the journal: a record is written only when the one before it was acknowledged, so at
@@ -40,8 +40,8 @@ mod volume;
 use std::sync::Arc;
 
 pub(super) use position::Position;
-pub(super) use record::{Blobs, Opening, Record, Reread};
-pub(super) use segment::StoreId;
+pub(super) use record::{Blob, Blobs, Opening, Record, Reread};
+pub(super) use segment::{StoreId, missing};
 pub(super) use tail::Tail;
 pub(super) use volume::{Directory, Piece, Volume};
 
@@ -82,14 +82,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Where the record that comes next begins.
-    pub(super) fn next(&self) -> Position {
-        self.next
+    /// Whether these segments are there.
+    pub(super) fn audit(&self, mut wanted: impl Iterator<Item = u64>) -> Result<()> {
+        let there = self.volume.list().map_err(|error| self.failed("looking for", &error))?;
+        match wanted.find(|number| !there.contains(number)) {
+            Some(number) => Err(segment::missing(number)),
+            None => Ok(()),
+        }
     }
 
-    /// Forgets the segments before this one: a checkpoint has all that they say.
-    pub(super) fn forget_before(&self, segment: u64) -> Result<()> {
-        segment::remove_before(&*self.volume, segment)
+    /// Removes the segments before the one that is written, but for those that are wanted. A
+    /// checkpoint must have all that they say.
+    pub(super) fn forget(&self, is_wanted: impl Fn(u64) -> bool) -> Result<()> {
+        let last = self.next.segment;
+        segment::remove(&*self.volume, |number| number < last && !is_wanted(number))
     }
 
     fn failed(&self, doing: &str, error: &std::io::Error) -> StoreError {

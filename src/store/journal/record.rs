@@ -48,6 +48,10 @@ pub(in crate::store) struct Blob {
 }
 
 impl Blob {
+    pub(in crate::store) fn is_there(&self) -> bool {
+        self.length > 0
+    }
+
     pub(in crate::store) fn of<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
         (self.length > 0).then(|| record.get(self.start..self.start + self.length))?
     }
@@ -101,10 +105,10 @@ impl Record {
         &self.bytes
     }
 
-    /// `changes` are those that it was begun with; `then`: where the record after it begins.
-    pub(in crate::store) fn says<'a>(&'a self, changes: &'a [Change], then: Position) -> Said<'a> {
+    /// `changes` are those that it was begun with; `at`: where it will be.
+    pub(in crate::store) fn says<'a>(&'a self, changes: &'a [Change], at: Position) -> Said<'a> {
         let Record { opening, blobs, bytes, .. } = self;
-        Said { opening, changes, blobs, bytes, then }
+        Said { opening, changes, blobs, bytes, at }
     }
 
     /// As it is to stand in the journal.

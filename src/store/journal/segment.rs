@@ -93,14 +93,18 @@ pub(super) fn open(
     Err(StoreError::Corrupt(format!("segment {number} of the journal: {what}")))
 }
 
-pub(super) fn remove_before(volume: &dyn Volume, first_kept: u64) -> Result<()> {
+pub(super) fn remove(volume: &dyn Volume, is_over: impl Fn(u64) -> bool) -> Result<()> {
     let doing = |error| StoreError::file("clearing the journal", &error);
     let numbers = volume.list().map_err(doing)?;
-    for number in numbers.into_iter().filter(|number| *number < first_kept) {
+    for number in numbers.into_iter().filter(|number| is_over(*number)) {
         // Should the name come back after a crash, it is removed again.
         volume.remove(number).map_err(doing)?;
     }
     Ok(())
+}
+
+pub(in crate::store) fn missing(number: u64) -> StoreError {
+    StoreError::Corrupt(format!("segment {number} of the journal is missing"))
 }
 
 fn header(number: u64, store: StoreId) -> [u8; HEADER] {

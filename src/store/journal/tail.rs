@@ -58,8 +58,7 @@ impl Tail {
         if let Some(missing) =
             wanted.zip(segments.iter().map(Some).chain([None])).find(|(w, is)| Some(w) != *is)
         {
-            let what = format!("segment {} of the journal is missing", missing.0);
-            return Err(StoreError::Corrupt(what));
+            return Err(segment::missing(missing.0));
         }
         let (piece, length) = at_segment(&*volume, from.segment, store)?;
         if length < from.offset {

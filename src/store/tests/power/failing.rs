@@ -7,6 +7,7 @@ use super::medium::{Deed, Fault, Medium};
 use super::tape::{Image, Point, StateNo, Tape};
 use super::{is_the_model, open_on};
 use crate::broker::change::{Change, Turn};
+use crate::broker::job::{Event, Happening};
 use crate::store::model::Model;
 use crate::store::tests::against_model::same;
 use crate::store::tests::weather::Weather;
@@ -68,11 +69,13 @@ fn broken(seed: u64, fault: Fault) -> Option<Broken> {
     None
 }
 
-/// For which the file must grow.
+/// For which the index must grow, and the journal beyond a segment.
 fn large() -> Change {
     let mut change = insert(header(1 << 100 | 1 << 50));
     if let Change::Insert(insert) = &mut change {
-        insert.request = request(1 << 20);
+        insert.request = request(1 << 18);
+        let what = Happening::Cancelled { reason: Some("x".repeat(1 << 14)) };
+        insert.events = vec![Event { at: header(1).enqueued_at, what }; 64];
     }
     change
 }

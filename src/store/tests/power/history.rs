@@ -139,6 +139,8 @@ impl Life {
         } else {
             assert_eq!(store.commit(turn, &changes)?, expected);
         }
+        // To look at it is no work of the process.
+        let fuse = self.medium.take_fuse();
         if self.medium.is_off() {
             // What redb does behind a commit was cut off, and cannot be read any more.
             self.medium.acknowledged(next);
@@ -146,6 +148,7 @@ impl Life {
         } else {
             self.acknowledge(next);
         }
+        self.medium.kill_after(fuse);
         self.store.as_mut().expect("it is open").tidy()
     }
 

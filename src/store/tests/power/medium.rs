@@ -113,6 +113,10 @@ impl Medium {
         self.inner().fuse = changes;
     }
 
+    pub(super) fn take_fuse(&self) -> Option<usize> {
+        self.inner().fuse.take()
+    }
+
     pub(super) fn is_off(&self) -> bool {
         self.inner().off
     }

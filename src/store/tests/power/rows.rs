@@ -47,7 +47,7 @@ type Shape = fn(&ReadTransaction, &str) -> Result<Option<(u64, u64)>>;
 
 /// redb opens a table only as what it was made: so each kind is tried, and none is listed by name,
 /// and a new table cannot be forgotten here.
-const SHAPES: [Shape; 19] = [
+const SHAPES: [Shape; 20] = [
     hash::<&[u8; 16], &[u8]>,
     hash::<&[u8; 4], &[u8]>,
     hash::<&[u8; 5], &[u8]>,
@@ -65,6 +65,7 @@ const SHAPES: [Shape; 19] = [
     hash::<&[u8; 6], &[u8; 8]>,
     hash::<&[u8; 5], &[u8; 8]>,
     hash::<&[u8], u64>,
+    hash::<u64, u64>,
     hash::<&str, u64>,
     hash::<&str, &[u8]>,
 ];
