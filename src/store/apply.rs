@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use redb::WriteTransaction;
 
+use super::bodies::Owner;
 use super::books::{Books, Touched};
 use super::commit::{Commit, Memory, Starts};
 use super::error::Result;
-use super::journal::{Blobs, Opening, Position};
+use super::journal::{Blob, Blobs, Opening, Position};
 use super::shelf::AtHand;
 use super::{life, spent};
 use crate::broker::change::Change;
@@ -21,6 +22,8 @@ pub(super) struct Said<'a> {
     pub(super) changes: &'a [Change],
     /// Of each change.
     pub(super) blobs: &'a [Blobs],
+    /// Bodies that are in here once more.
+    pub(super) moved: &'a [(Owner, Blob)],
     /// All of the record.
     pub(super) bytes: &'a [u8],
     /// Where it begins.
@@ -53,6 +56,9 @@ impl Said<'_> {
                     books.apply(change, &mut touched)?;
                 }
             }
+        }
+        for (owner, body) in self.moved {
+            commit.moved(*owner, body)?;
         }
         let started = commit.started();
         let Memory { books, live, buffers, .. } = memory;

@@ -6,14 +6,15 @@ use std::borrow::Cow;
 
 use redb::{ReadTransaction, WriteTransaction};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::codec::{decode, encode_behind};
 use super::error::{Result, StoreError};
-use super::journal::Blob;
+use super::journal::{Blob, Blobs};
 use super::keys::{self, AttemptKey};
 use super::live::Live;
 use super::record::Attempt;
-use super::shelf::{AtHand, Kept, Shelf};
+use super::shelf::{AtHand, Kept, Shelf, Spot};
 use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
 use crate::broker::change::Change;
 use crate::broker::job::JobId;
@@ -26,6 +27,56 @@ const ATTEMPTS_NAME: &str = "attempts";
 
 /// How many bytes a request, a task token, an answer and an attempt take; nought: there is none.
 pub(super) type Lengths = [u32; 4];
+
+/// A row that has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Owner {
+    Request(JobId),
+    Answer(JobId),
+    Original(JobId),
+    /// And the number of the request.
+    Attempt(JobId, u32),
+}
+
+impl Owner {
+    /// Those that a change made, or that came of it since.
+    pub(super) fn all_of(change: &Change, blobs: &Blobs) -> Vec<(Owner, Blob)> {
+        let requested =
+            |id| vec![(Owner::Request(id), blobs.request), (Owner::Original(id), blobs.request)];
+        let mut owners = match change {
+            Change::Insert(insert) => requested(insert.header.id),
+            Change::Rewrite { id, .. } => requested(*id),
+            Change::Move(step) => {
+                let header = &step.header;
+                let attempt = Owner::Attempt(header.id, header.number());
+                vec![(Owner::Answer(header.id), blobs.answer), (attempt, blobs.attempt)]
+            }
+            _ => Vec::new(),
+        };
+        owners.retain(|(_, blob)| blob.is_there());
+        owners
+    }
+
+    /// Where its body is; `None` where there is none in the journal.
+    pub(super) fn spot(self, txn: &ReadTransaction) -> Result<Option<Spot>> {
+        let of = |row: Option<tables::Guard<'_>>, table| match row {
+            Some(row) => Ok(Kept::read(table, row.value())?.spot()),
+            None => Ok(None),
+        };
+        match self {
+            Owner::Request(id) => {
+                of(tables::read(txn, REQUESTS)?.get(&keys::job(id))?, REQUESTS_NAME)
+            }
+            Owner::Answer(id) => of(tables::read(txn, ANSWERS)?.get(&keys::job(id))?, ANSWERS_NAME),
+            Owner::Original(id) => {
+                of(tables::read(txn, ORIGINALS)?.get(&keys::job(id))?, ORIGINALS_NAME)
+            }
+            Owner::Attempt(id, number) => {
+                of(tables::read(txn, ATTEMPTS)?.get(&keys::attempt(id, number))?, ATTEMPTS_NAME)
+            }
+        }
+    }
+}
 
 /// Puts what a change brings behind `bytes`, one after the other, as it is kept.
 pub(super) fn encode_all(change: &Change, bytes: &mut Vec<u8>) -> Result<Lengths> {
@@ -127,6 +178,25 @@ impl<'txn> Bodies<'txn> {
             Ok(())
         } else {
             Err(StoreError::row(REQUESTS_NAME, "one that is to be rewritten is missing"))
+        }
+    }
+
+    /// The body of a row is here from now on.
+    pub(super) fn moved(&mut self, owner: Owner, body: &Blob) -> Result<()> {
+        let kept = self.record.keep(body)?;
+        let (live, row) = (&mut *self.live, &mut self.row);
+        let was_there = match owner {
+            Owner::Request(id) => put(&mut self.requests, &keys::job(id), &kept, live, row),
+            Owner::Answer(id) => put(&mut self.answers, &keys::job(id), &kept, live, row),
+            Owner::Original(id) => put(&mut self.originals, &keys::job(id), &kept, live, row),
+            Owner::Attempt(id, number) => {
+                put(&mut self.attempts, &keys::attempt(id, number), &kept, live, row)
+            }
+        };
+        if was_there? {
+            Ok(())
+        } else {
+            Err(StoreError::row("bodies", "one that is to be moved is missing"))
         }
     }
 

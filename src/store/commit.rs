@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Owner};
 use super::books::Books;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
-use super::journal::Blobs;
+use super::journal::{Blob, Blobs};
 use super::live::Live;
 use super::shelf::{AtHand, Shelf};
 use super::tables::{
@@ -130,6 +130,10 @@ impl<'txn> Commit<'txn> {
             | Change::Spent(_)
             | Change::Lived { .. } => Ok(()),
         }
+    }
+
+    pub(super) fn moved(&mut self, owner: Owner, body: &Blob) -> Result<()> {
+        self.bodies.moved(owner, body)
     }
 
     /// The request of each job that was moved into `Running`, in that order.

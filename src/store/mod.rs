@@ -16,6 +16,7 @@ mod apply;
 mod bodies;
 mod books;
 mod checkpoint;
+mod clearing;
 mod codec;
 mod commit;
 mod cursor;
@@ -48,7 +49,7 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Database, Durability, ReadableTable};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable};
 
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
@@ -63,8 +64,10 @@ use crate::broker::job::{Header, JobId, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
 use apply::Said;
+use bodies::Owner;
 use books::Books;
 use checkpoint::{Limits, Since};
+use clearing::Clearing;
 use commit::{Memory, Starts};
 use disk::Disk;
 use file::File;
@@ -110,6 +113,7 @@ pub struct Store {
     life: Life,
     limits: Limits,
     since: Since,
+    clearing: Clearing,
     /// Whatever failed once fails for ever: what a failed write left on the disk is not known, and
     /// the books ran ahead of a commit that was not.
     failed: Option<StoreError>,
@@ -170,7 +174,7 @@ impl Store {
             Ok((running, spent::read(txn)?, life::read(txn)?))
         })?;
         let (life, lived) = Life::begin(past, crate::handle::Handle::wall_now());
-        let (record, since) = Default::default();
+        let (record, since, clearing) = Default::default();
         let mut store = Store {
             database,
             reader,
@@ -181,6 +185,7 @@ impl Store {
             life,
             limits,
             since,
+            clearing,
             failed: None,
         };
         store.guarded(|store| store.sweep())?;
@@ -198,7 +203,7 @@ impl Store {
         self.guarded(|store| {
             let new = store.memory.books.unknown(names)?;
             if !new.is_empty() {
-                store.write(None, &new, &[])?;
+                store.write(None, &new, &[], &[])?;
             }
             Ok(store.memory.books.names())
         })
@@ -221,7 +226,7 @@ impl Store {
             }
             let lived = changes.iter().any(|change| matches!(change, Change::Lived { .. }));
             let began = if lived { store.life.tell() } else { None };
-            store.write(began, &[], changes)
+            store.write(began, &[], changes, &[])
         })
         .inspect_err(|error| {
             tracing::debug!(turn = turn.0, %error, "commit failed");
@@ -229,16 +234,24 @@ impl Store {
     }
 
     /// To be called between commits, when whoever waits for one was answered: makes redb durable
-    /// where enough has come together since it last was.
+    /// where enough has come together since it last was, and gives room back.
     ///
     /// # Errors
     /// A failed write; then every further commit fails.
     pub fn tidy(&mut self) -> Result<(), StoreError> {
-        self.guarded(
-            |store| {
-                if store.since.is_enough(store.limits) { store.checkpoint() } else { Ok(()) }
-            },
-        )
+        self.guarded(|store| {
+            if store.clearing.is_at_it() {
+                let moving = store.clearing.some(&store.journal, &store.database.begin_read()?)?;
+                if !moving.is_empty() {
+                    store.write(None, &[], &[], &moving)?;
+                }
+            }
+            if store.since.is_enough(store.limits) {
+                store.checkpoint()?;
+                store.clearing.choose(&store.memory.live, &store.journal)?;
+            }
+            Ok(())
+        })
     }
 
     /// As of the last commit.
@@ -258,9 +271,10 @@ impl Store {
         began: Option<Began>,
         targets: &[(TargetId, String)],
         changes: &[Change],
+        moving: &[(Owner, Vec<u8>)],
     ) -> error::Result<Vec<(JobId, Arc<Request>)>> {
         let Store { journal, record, memory, .. } = self;
-        record.begin(began, targets, changes)?;
+        record.begin(began, targets, changes, moving)?;
         let bytes = record.bytes().len();
         let at = journal.make_room()?;
         let mut txn = self.database.begin_write()?;
@@ -332,9 +346,9 @@ fn catch_up(
             Some(txn) => txn,
             none => none.insert(database.begin_write()?),
         };
-        let Reread { opening, changes, blobs } = Reread::of(bytes)?;
-        let (opening, changes, blobs) = (&opening, &*changes, &*blobs);
-        Said { opening, changes, blobs, bytes, at }.apply(txn, memory, Starts::Past)?;
+        let Reread { opening, changes, blobs, moved } = Reread::of(bytes)?;
+        let (opening, changes, blobs, moved) = (&opening, &*changes, &*blobs, &*moved);
+        Said { opening, changes, blobs, moved, bytes, at }.apply(txn, memory, Starts::Past)?;
         count += 1;
     }
     // The last record is on the disk before redb says that it has it.

@@ -31,7 +31,7 @@ pub(super) enum Kept<'a> {
 pub(super) struct Spot {
     pub(super) segment: u64,
     /// In bytes, from the beginning of the segment.
-    offset: u64,
+    pub(super) offset: u64,
     /// In bytes.
     pub(super) length: u32,
     /// CRC-32 (IEEE).

@@ -82,6 +82,46 @@ impl Journal {
         Ok(())
     }
 
+    /// The segments that get no more records.
+    pub(super) fn is_closed(&self, segment: u64) -> bool {
+        segment < self.next.segment
+    }
+
+    /// Of a segment, in bytes.
+    pub(super) fn length(&self, segment: u64) -> Result<u64> {
+        let piece = self.volume.open(segment);
+        piece.and_then(|piece| piece.len()).map_err(|error| reading(segment, &error))
+    }
+
+    /// Records of a closed segment, each with where it begins, about so many bytes of them; and
+    /// where the next ones do, or `None` at the end.
+    pub(super) fn read_some(
+        &self,
+        segment: u64,
+        mut from: u64,
+        bytes: u64,
+    ) -> Result<(Vec<(u64, Vec<u8>)>, Option<u64>)> {
+        let failed = |error| reading(segment, &error);
+        let piece = self.volume.open(segment).map_err(failed)?;
+        let length = piece.len().map_err(failed)?;
+        let end = from.saturating_add(bytes);
+        let mut records = Vec::new();
+        while from < length {
+            if from >= end {
+                return Ok((records, Some(from)));
+            }
+            let record = tail::record_at(&*piece, length, self.store, from).map_err(failed)?;
+            let Some((_, record)) = record else {
+                let what = format!("segment {segment} of the journal is damaged at byte {from}");
+                return Err(StoreError::Corrupt(what));
+            };
+            let at = from;
+            from += record.len() as u64;
+            records.push((at, record));
+        }
+        Ok((records, None))
+    }
+
     /// Whether these segments are there.
     pub(super) fn audit(&self, mut wanted: impl Iterator<Item = u64>) -> Result<()> {
         let there = self.volume.list().map_err(|error| self.failed("looking for", &error))?;
@@ -98,7 +138,14 @@ impl Journal {
         segment::remove(&*self.volume, |number| number < last && !is_wanted(number))
     }
 
+    /// Behind the header of a segment.
+    pub(super) const BEGIN: u64 = segment::HEADER as u64;
+
     fn failed(&self, doing: &str, error: &std::io::Error) -> StoreError {
         StoreError::file(&format!("{doing} segment {} of the journal", self.next.segment), error)
     }
+}
+
+fn reading(segment: u64, error: &std::io::Error) -> StoreError {
+    StoreError::file(&format!("reading segment {segment} of the journal"), error)
 }

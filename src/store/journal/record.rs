@@ -12,7 +12,7 @@ use super::segment::StoreId;
 use crate::broker::change::Change;
 use crate::broker::job::TargetId;
 use crate::store::apply::Said;
-use crate::store::bodies::{self, Lengths};
+use crate::store::bodies::{self, Lengths, Owner};
 use crate::store::codec::{append, decode_front, encode, take};
 use crate::store::error::{Result, StoreError};
 use crate::store::life::Began;
@@ -29,6 +29,8 @@ pub(in crate::store) struct Opening {
     /// New ones.
     pub(in crate::store) targets: Vec<(TargetId, String)>,
     changes: u32,
+    /// Whose bodies are in here once more, because the segment that had them is to be cleared.
+    moved: Vec<Owner>,
 }
 
 /// Where the bodies of one change are in the bytes of its record, as they are kept.
@@ -64,6 +66,7 @@ pub(in crate::store) struct Record {
     bytes: Vec<u8>,
     opening: Opening,
     blobs: Vec<Blobs>,
+    moved: Vec<(Owner, Blob)>,
     body: Vec<u8>,
 }
 
@@ -73,6 +76,7 @@ impl Record {
         began: Option<Began>,
         targets: &[(TargetId, String)],
         changes: &[Change],
+        moved: &[(Owner, Vec<u8>)],
     ) -> Result<()> {
         for room in [&mut self.bytes, &mut self.body] {
             room.clear();
@@ -81,11 +85,19 @@ impl Record {
         self.blobs.clear();
         let too_many = |_| StoreError::Io(format!("{} changes in a turn", changes.len()));
         let count = u32::try_from(changes.len()).map_err(too_many)?;
-        self.opening = Opening { began, targets: targets.to_vec(), changes: count };
+        let owners = moved.iter().map(|(owner, _)| *owner).collect();
+        let targets = targets.to_vec();
+        self.opening = Opening { began, targets, changes: count, moved: owners };
         encode(&mut self.bytes, &self.opening)?;
         self.bytes.splice(..0, [0; HEAD]);
         for change in changes {
             self.add(change)?;
+        }
+        self.moved.clear();
+        for (owner, body) in moved {
+            append(&mut self.bytes, &(body.len() as u64))?;
+            self.moved.push((*owner, Blob { start: self.bytes.len(), length: body.len() }));
+            self.bytes.extend_from_slice(body);
         }
         Ok(())
     }
@@ -107,8 +119,8 @@ impl Record {
 
     /// `changes` are those that it was begun with; `at`: where it will be.
     pub(in crate::store) fn says<'a>(&'a self, changes: &'a [Change], at: Position) -> Said<'a> {
-        let Record { opening, blobs, bytes, .. } = self;
-        Said { opening, changes, blobs, bytes, at }
+        let Record { opening, blobs, moved, bytes, .. } = self;
+        Said { opening, changes, blobs, moved, bytes, at }
     }
 
     /// As it is to stand in the journal.
@@ -127,6 +139,7 @@ pub(in crate::store) struct Reread {
     pub(in crate::store) opening: Opening,
     pub(in crate::store) changes: Vec<Change>,
     pub(in crate::store) blobs: Vec<Blobs>,
+    pub(in crate::store) moved: Vec<(Owner, Blob)>,
 }
 
 impl Reread {
@@ -146,12 +159,32 @@ impl Reread {
             changes.push(change);
             blobs.push(found);
         }
+        let mut moved = Vec::new();
+        for owner in &opening.moved {
+            let (length, after): (u64, _) = take(NAME, rest)?;
+            let (start, length) = (record.len() - after.len(), length as usize);
+            rest = after
+                .get(length..)
+                .ok_or_else(|| StoreError::row(NAME, "a body is longer than its record"))?;
+            moved.push((*owner, Blob { start, length }));
+        }
         if rest.is_empty() {
-            Ok(Reread { opening, changes, blobs })
+            Ok(Reread { opening, changes, blobs, moved })
         } else {
             let what = format_args!("a record is {} bytes too long", rest.len());
             Err(StoreError::row(NAME, what))
         }
+    }
+}
+
+impl Reread {
+    /// What its bodies were written for: a row that may refer to one, or may not any more.
+    pub(in crate::store) fn owners(&self) -> Vec<(Owner, Blob)> {
+        let mut owners = self.moved.clone();
+        for (change, blobs) in self.changes.iter().zip(&self.blobs) {
+            owners.extend(Owner::all_of(change, blobs));
+        }
+        owners
     }
 }
 

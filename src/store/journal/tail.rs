@@ -1,5 +1,6 @@
 //! The records behind a position, and the end of them.
 
+use std::io;
 use std::sync::Arc;
 
 use super::frame::{HEAD, Head};
@@ -127,21 +128,11 @@ impl Tail {
         })
     }
 
-    /// `None` where no whole record is there.
     fn record_at(&self, offset: u64) -> Result<Option<(Head, Vec<u8>)>> {
-        let mut bytes = [0; HEAD];
-        if self.length - offset < HEAD as u64 {
-            return Ok(None);
-        }
-        self.read(offset, &mut bytes)?;
-        let Some(head) = Head::from_bytes(&bytes) else { return Ok(None) };
-        let length = HEAD as u64 + u64::from(head.length);
-        if self.length - offset < length {
-            return Ok(None);
-        }
-        let mut frame = vec![0; HEAD + head.length as usize];
-        self.read(offset, &mut frame)?;
-        Ok(head.fits(self.store, &frame[HEAD..]).then_some((head, frame)))
+        record_at(&*self.piece, self.length, self.store, offset).map_err(|error| {
+            let what = format!("reading segment {} of the journal", self.at.segment);
+            StoreError::file(&what, &error)
+        })
     }
 
     /// Whether a later record is somewhere behind here.
@@ -181,4 +172,26 @@ fn at_segment(volume: &dyn Volume, number: u64, store: StoreId) -> Result<(Arc<d
     };
     let length = piece.len().map_err(|error| StoreError::file("reading the journal", &error))?;
     Ok((piece, length))
+}
+
+/// `None` where no whole record is there.
+pub(super) fn record_at(
+    piece: &dyn Piece,
+    length: u64,
+    store: StoreId,
+    offset: u64,
+) -> io::Result<Option<(Head, Vec<u8>)>> {
+    let mut bytes = [0; HEAD];
+    let left = length.saturating_sub(offset);
+    if left < HEAD as u64 {
+        return Ok(None);
+    }
+    piece.read(offset, &mut bytes)?;
+    let Some(head) = Head::from_bytes(&bytes) else { return Ok(None) };
+    if left < HEAD as u64 + u64::from(head.length) {
+        return Ok(None);
+    }
+    let mut frame = vec![0; HEAD + head.length as usize];
+    piece.read(offset, &mut frame)?;
+    Ok(head.fits(store, &frame[HEAD..]).then_some((head, frame)))
 }

@@ -1,6 +1,7 @@
 //! The bytes on disk. Where one of these fails, files that are out there cannot be read any more:
 //! `codec.rs` has the recipe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,17 +9,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
-use crate::broker::change::Account;
+use crate::broker::change::{Account, Change, Insert};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{Clock, FlowKey, Tag};
 use crate::broker::group::{GroupName, Membership, Stand};
 use crate::broker::job::{
-    End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, TargetId,
+    End, Event, Failure, Happening, Header, JobId, Place, Priority, Says, Seat, Source, TargetId,
 };
 use crate::broker::payload::{Answer, Request, TaskToken};
 use crate::broker::policy::{LimitId, LimitName};
 use crate::broker::time::{Lived, Wall};
+use crate::store::bodies::Owner;
 use crate::store::codec::{decode, encode};
+use crate::store::journal::{Record, Reread};
 use crate::store::life::Run;
 use crate::store::{Attempt, JobRecord, jobs, spent};
 
@@ -205,6 +208,45 @@ fn records() {
     }
     bytes.push(0);
     assert!(jobs::read(&bytes).is_err(), "one too many");
+}
+
+#[test]
+fn records_of_the_journal() {
+    let request = Request {
+        method: "GET".into(),
+        path: "/".into(),
+        body: Bytes::from_static(b"x"),
+        task_token: TaskToken::new("tok"),
+        ..Request::default()
+    };
+    let insert = Change::Insert(Box::new(Insert {
+        header: full(),
+        place: Place::Queued,
+        request: Arc::new(request),
+        claim: None,
+        source: Source::Sqs,
+        events: vec![Event { at: at(7), what: Happening::Due }],
+    }));
+    let changes = [insert, Change::Paused { target: TargetId(3), paused: true }];
+    let moved = [(Owner::Attempt(JobId(5), 2), vec![0xab, 0xcd])];
+    let targets = [(TargetId(1), "e".to_owned())];
+    let mut record = Record::default();
+    record.begin(Some(None), &targets, &changes, &moved).unwrap();
+    let header = "ac02020203040401050607080109010a00000000000000000101670b020101660c";
+    let opening = "010100010101650201030502";
+    // And lengths of its request and its token, which follow as they are kept.
+    let inserted = format!("00{header}0100010702") + "0c050000";
+    let bodies = "0103474554012f00017800000103746f6b";
+    let paused = "04030100000000";
+    let wanted = format!("{opening}{inserted}{bodies}{paused}02abcd");
+    assert_eq!(in_hex(&record.bytes()[20..]), wanted);
+    let again = Reread::of(record.bytes()).unwrap();
+    assert_eq!(again.changes[1], changes[1]);
+    assert_eq!(again.blobs[0].token.of(record.bytes()), Some(b"\x01\x03tok".as_slice()));
+    assert_eq!(again.moved[0].1.of(record.bytes()), Some(b"\xab\xcd".as_slice()));
+    for length in 0..record.bytes().len() {
+        assert!(Reread::of(&record.bytes()[..length]).is_err(), "{length} bytes were enough");
+    }
 }
 
 #[test]

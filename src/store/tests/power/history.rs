@@ -148,8 +148,21 @@ impl Life {
         } else {
             self.acknowledge(next);
         }
+        // Bodies may move meanwhile: another state, and nothing that a user sees is another.
+        let tidied = StateNo(self.states.len());
+        self.states.push(State { model: self.model().clone(), rows: None });
+        self.medium.begun(tidied);
         self.medium.kill_after(fuse);
-        self.store.as_mut().expect("it is open").tidy()
+        self.store.as_mut().expect("it is open").tidy()?;
+        let fuse = self.medium.take_fuse();
+        if self.medium.is_off() {
+            self.medium.acknowledged(tidied);
+            self.now = tidied;
+        } else {
+            self.acknowledge(tidied);
+        }
+        self.medium.kill_after(fuse);
+        Ok(())
     }
 
     fn add_target(&mut self, name: &str) {
@@ -191,9 +204,12 @@ impl Life {
         let (store, recovered) = open_on(self.medium.clone(), CACHE, &names(&[])).unwrap();
         self.store = Some(store);
         // What a commit that was cut off has left is known only now.
+        let found = Rows::of(&self.reader()).unwrap();
         let found = (self.now.0..self.states.len()).map(StateNo).find(|state| {
-            let model = &self.states[state.0].model;
-            recovered == model.recover() && is_the_model(&self.reader(), model)
+            let State { model, rows } = &self.states[state.0];
+            recovered == model.recover()
+                && is_the_model(&self.reader(), model)
+                && rows.as_ref().is_none_or(|rows| *rows == found)
         });
         self.acknowledge(found.expect("what is found is what was left"));
     }

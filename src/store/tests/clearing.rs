@@ -1,0 +1,72 @@
+//! Room in the journal is given back, whatever is kept for long.
+
+use super::power::{Image, Medium, open_on};
+use super::{ERP, RUNNING, SUCCEEDED, header, insert, names, request, step};
+use crate::broker::change::{Change, Turn};
+use crate::broker::group::Stand;
+use crate::broker::job::{JobId, Place};
+use crate::store::Store;
+
+const JOBS: u128 = 400;
+const BODY: usize = 1_024;
+
+fn is_kept(id: u128) -> bool {
+    id.is_multiple_of(16)
+}
+
+fn commit(store: &mut Store, changes: &[Change]) {
+    store.commit(Turn(1), changes).unwrap();
+    store.tidy().unwrap();
+}
+
+fn taken(medium: &Medium) -> usize {
+    medium.image().segments.values().map(Vec::len).sum()
+}
+
+#[test]
+fn one_job_that_is_kept_does_not_keep_its_segment() {
+    let medium = Medium::holding(Image::default());
+    let (mut store, _) = open_on(medium.clone(), 1 << 20, &names(&["erp"])).unwrap();
+    for id in 1..=JOBS {
+        let mut change = insert(header(id));
+        if let Change::Insert(insert) = &mut change {
+            insert.request = request(BODY);
+        }
+        commit(&mut store, &[change]);
+    }
+    let all = taken(&medium);
+    assert!(all > JOBS as usize * BODY, "{all} bytes");
+    for id in (1..=JOBS).filter(|id| !is_kept(*id)) {
+        let delete = Change::Delete {
+            id: JobId(id),
+            target: ERP,
+            priority: header(id).priority,
+            place: SUCCEEDED,
+            stand: Stand::Gone,
+        };
+        let start = step(header(id), Place::Queued, RUNNING);
+        commit(&mut store, &[start, step(header(id), RUNNING, SUCCEEDED), delete]);
+    }
+    // Idle traffic: each of these makes a checkpoint due, and a stretch is cleared behind it.
+    let pause = vec![Change::Paused { target: ERP, paused: true }; 60];
+    for _ in 0..120 {
+        commit(&mut store, &pause);
+    }
+    let left = taken(&medium);
+    let kept = (1..=JOBS).filter(|id| is_kept(*id)).count() * BODY;
+    assert!(left < 2 * kept + 5 * 12 * 1_024, "{left} bytes are left for {kept}, of {all}");
+
+    let look = |store: &Store| {
+        for id in (1..=JOBS).filter(|id| is_kept(*id)) {
+            let found = store.reader().request(JobId(id)).unwrap().unwrap();
+            assert_eq!(found, *request(BODY));
+        }
+    };
+    look(&store);
+    medium.off();
+    drop(store);
+    // After a kill too.
+    let next = medium.next_process();
+    let (store, _) = open_on(next, 1 << 20, &[]).unwrap();
+    look(&store);
+}
