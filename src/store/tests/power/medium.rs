@@ -77,7 +77,7 @@ impl Medium {
     }
 
     /// The same disk for the next process, with what the last one has done to it.
-    pub(super) fn next_process(&self) -> Medium {
+    pub(in crate::store::tests) fn next_process(&self) -> Medium {
         let mut inner = self.inner();
         inner.off = true;
         let (image, tape) = (std::mem::take(&mut inner.image), inner.tape.take());
@@ -121,7 +121,7 @@ impl Medium {
         self.inner().off
     }
 
-    pub(super) fn off(&self) {
+    pub(in crate::store::tests) fn off(&self) {
         self.inner().off = true;
     }
 
@@ -139,7 +139,7 @@ impl Medium {
         }
     }
 
-    pub(super) fn image(&self) -> Image {
+    pub(in crate::store::tests) fn image(&self) -> Image {
         self.inner().image.clone()
     }
 

@@ -28,7 +28,7 @@ pub(super) enum File {
 #[derive(Clone, Debug, Default)]
 pub(in crate::store::tests) struct Image {
     pub(super) index: Vec<u8>,
-    pub(super) segments: BTreeMap<u64, Vec<u8>>,
+    pub(in crate::store::tests) segments: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Image {
