@@ -9,7 +9,7 @@ use redb::ReadTransaction;
 
 use super::bodies::Owner;
 use super::error::Result;
-use super::journal::{Journal, Reread};
+use super::journal::{Journal, Reread, Stretch};
 use super::live::Live;
 
 /// What is read at a time, in bytes.
@@ -56,7 +56,7 @@ impl Clearing {
     pub(super) fn some(&mut self, journal: &Journal, txn: &ReadTransaction) -> Result<Moving> {
         let mut moving = Moving::new();
         let Some(At { segment, offset }) = self.now else { return Ok(moving) };
-        let (records, next) = journal.read_some(segment, offset, SLICE)?;
+        let Stretch { records, next } = journal.read_some(segment, offset, SLICE)?;
         self.now = next.map(|offset| At { segment, offset });
         for (at, record) in records {
             for (owner, blob) in Reread::of(&record)?.owners() {

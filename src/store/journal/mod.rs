@@ -93,14 +93,8 @@ impl Journal {
         piece.and_then(|piece| piece.len()).map_err(|error| reading(segment, &error))
     }
 
-    /// Records of a closed segment, each with where it begins, about so many bytes of them; and
-    /// where the next ones do, or `None` at the end.
-    pub(super) fn read_some(
-        &self,
-        segment: u64,
-        mut from: u64,
-        bytes: u64,
-    ) -> Result<(Vec<(u64, Vec<u8>)>, Option<u64>)> {
+    /// Records of a closed segment, about so many bytes of them.
+    pub(super) fn read_some(&self, segment: u64, mut from: u64, bytes: u64) -> Result<Stretch> {
         let failed = |error| reading(segment, &error);
         let piece = self.volume.open(segment).map_err(failed)?;
         let length = piece.len().map_err(failed)?;
@@ -108,7 +102,7 @@ impl Journal {
         let mut records = Vec::new();
         while from < length {
             if from >= end {
-                return Ok((records, Some(from)));
+                return Ok(Stretch { records, next: Some(from) });
             }
             let record = tail::record_at(&*piece, length, self.store, from).map_err(failed)?;
             let Some((_, record)) = record else {
@@ -119,7 +113,7 @@ impl Journal {
             from += record.len() as u64;
             records.push((at, record));
         }
-        Ok((records, None))
+        Ok(Stretch { records, next: None })
     }
 
     /// Whether these segments are there.
@@ -144,6 +138,14 @@ impl Journal {
     fn failed(&self, doing: &str, error: &std::io::Error) -> StoreError {
         StoreError::file(&format!("{doing} segment {} of the journal", self.next.segment), error)
     }
+}
+
+/// Some records of a segment.
+pub(super) struct Stretch {
+    /// Each with where it begins.
+    pub(super) records: Vec<(u64, Vec<u8>)>,
+    /// Where those begin that come next; `None` at the end.
+    pub(super) next: Option<u64>,
 }
 
 fn reading(segment: u64, error: &std::io::Error) -> StoreError {

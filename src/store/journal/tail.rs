@@ -143,8 +143,8 @@ impl Tail {
         while self.length - from >= HEAD as u64 {
             let length = (self.length - from).min(WINDOW as u64) as usize;
             self.read(from, &mut window[..length])?;
-            for (at, bytes) in window[..length].array_windows().enumerate() {
-                let head = Head::from_bytes(bytes);
+            for (at, bytes) in window[..length].windows(HEAD).enumerate() {
+                let head = bytes.first_chunk().and_then(Head::from_bytes);
                 if head.is_some_and(|head| later.contains(&head.sequence))
                     && self.record_at(from + at as u64)?.is_some()
                 {

@@ -164,7 +164,10 @@ impl<'a> Crashes<'a> {
         let reader = store.reader();
         let rows = Rows::of(&reader).map_err(|error| format!("it cannot be read: {error}"))?;
         let state = |number: &StateNo| &self.history.states[number.0];
-        let known = allowed.iter().find(|number| state(number).rows.as_ref() == Some(&rows));
+        let known = allowed.iter().find(|number| {
+            let State { model, rows: wanted } = state(number);
+            wanted.as_ref() == Some(&rows) && is_the_model(&reader, model)
+        });
         let is_it = |number: &&StateNo| {
             let state = state(number);
             // The order in which old flows are swept away begins anew with each process.

@@ -23,6 +23,7 @@ pub(super) use medium::{Deed, Fault, Medium};
 pub(super) use tape::Image;
 
 use crate::broker::change::Recovered;
+use crate::broker::payload::Request;
 use crate::store::checkpoint::Limits;
 use crate::store::disk::Disk;
 use crate::store::error::{Result as StoreResult, caught};
@@ -42,31 +43,35 @@ pub(super) fn open_on(
     cache: usize,
     targets: &[String],
 ) -> Result<(Store, Recovered), StoreError> {
-    let backend = &medium;
+    let backend = medium.clone();
     let database: StoreResult<Database> = caught(
         || {
             let mut builder = Database::builder();
             builder.set_cache_size(cache).set_repair_callback(|_| {
                 panic!("the whole file is walked: the last commit was no quick-repair one")
             });
-            let database =
-                builder.create_with_backend(backend.clone()).map_err(redb::Error::from)?;
+            let database = builder.create_with_backend(backend).map_err(redb::Error::from)?;
             check_format("memory".as_ref(), &database)?;
             Ok(database)
         },
         || {},
     );
     let disk = Disk::new("/nowhere/at/all".into(), 0);
-    let (store, recovered) =
-        Store::over(database?, Arc::new(medium.clone()), disk, LIMITS, targets)?;
+    let (store, recovered) = Store::over(database?, Arc::new(medium), disk, LIMITS, targets)?;
     // What time it is the model does not know.
     Ok((store, Recovered { lived: Default::default(), ..recovered }))
 }
 
+/// Its jobs, and their bodies, which the rows of the index only refer to.
 fn is_the_model(reader: &Reader, model: &Model) -> bool {
     model.jobs().all(|(id, job)| {
+        let request = Request { task_token: None, ..Request::clone(&job.request) };
+        let attempts: Vec<_> = job.attempts.values().cloned().collect();
         reader.job(id).is_ok_and(|found| found.as_ref() == Some(&job.record))
+            && reader.request(id).is_ok_and(|found| found == Some(request))
             && reader.answer(id).is_ok_and(|found| found.as_ref() == job.answer.as_deref())
+            && reader.original(id).is_ok_and(|found| found.as_ref() == job.original.as_deref())
+            && reader.attempts(id).is_ok_and(|found| found == attempts)
     })
 }
 
