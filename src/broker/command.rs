@@ -75,6 +75,18 @@ impl Broker {
         }
     }
 
+    /// A job whose row was asked for, because its workflow is gone, came into memory another way
+    /// meanwhile, and would be started. Whether it was one.
+    pub(super) fn drop_if_gone(&mut self, now: Now, id: JobId) -> bool {
+        match self.gone.get(&id).copied() {
+            Some(ticket) => {
+                self.found(now, ticket, None);
+                true
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn settled(&mut self, now: Now, id: JobId, how: Settlement) {
         match self.known(id) {
             Some(job) => self.settle_token(now, job, how),
@@ -124,6 +136,9 @@ impl Broker {
     /// Asks the store for a job that memory does not know.
     pub(super) fn find(&mut self, id: JobId, purpose: Purpose) {
         let ticket = self.next_ticket();
+        if matches!(purpose, Purpose::TaskGone { .. }) {
+            self.gone.insert(id, ticket);
+        }
         self.pending.insert(ticket, Pending::Find { job: id, purpose });
         self.outputs.push_back(Output::Load(Load::Job { id, ticket }));
     }
@@ -132,6 +147,9 @@ impl Broker {
         let Some(Pending::Find { job: id, purpose }) = self.pending.remove(&ticket) else {
             return;
         };
+        if matches!(purpose, Purpose::TaskGone { .. }) {
+            self.gone.remove(&id);
+        }
         // What memory has learned meanwhile is newer than what the store said.
         let job = job.filter(|_| !self.jobs.is_deleted(id));
         let Some(job) = self.known(id).or(job) else {

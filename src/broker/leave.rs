@@ -98,8 +98,9 @@ impl Broker {
             return;
         }
         if let Some(taken) = flight.leaves_no_more(true) {
-            self.limits.left(header.target, &taken, Some(at));
-            self.dirty.insert(header.target);
+            let target = header.target;
+            self.limits.left(target, &taken, Some(at));
+            self.look_at_sharers(target, &taken);
         }
     }
 }

@@ -88,6 +88,8 @@ pub struct Broker {
     groups: group::Groups,
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
+    /// Jobs whose workflow is gone, and whose row was asked for to say so.
+    gone: BTreeMap<JobId, Ticket>,
     retention: clock::Retention,
     lookout: set_back::Lookout,
     graves: graves::Graves,
@@ -124,6 +126,7 @@ impl Broker {
             groups: group::Groups::default(),
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
+            gone: BTreeMap::new(),
             retention: clock::Retention::new(retention),
             lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),

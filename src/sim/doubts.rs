@@ -75,10 +75,14 @@ impl Doubts {
     /// The end of a request is told. `before`: its job as it was then.
     pub(super) fn told(&mut self, now: Now, before: &Header, report: &Report, rules: &Rules) {
         let asking = before.course.is_asking();
-        if !asking {
-            self.was_sent(before.id);
+        let refused = report.outcome == Outcome::Refused;
+        match (asking, refused) {
+            (true, _) => {}
+            (false, false) => self.was_sent(before.id),
+            // It did no work, so what may have been done before was under what held then.
+            (false, true) => drop(self.starting.remove(&before.id)),
         }
-        if report.outcome != Outcome::Refused {
+        if !refused {
             self.allowed.remove(&before.id);
         }
         let settled = asking

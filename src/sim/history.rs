@@ -85,6 +85,10 @@ impl Told {
             },
             Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting, Verifying], Cancelled),
             Happening::Expired => (&[Scheduled, Queued, Waiting, Running], Expired),
+            // It was redriven at a pace, and its deadline passed: it may have done its work before.
+            Happening::Failed { code } if code == "Tollgate.OutcomeUnknown" => {
+                (&[Running, Waiting, Queued, Scheduled], Failed)
+            }
             Happening::Failed { .. } => (&[Running, Waiting, Queued], Failed),
             Happening::Unfit { .. } => (&[Queued], Failed),
             Happening::TokenAnswered | Happening::TokenLate { .. } => {
