@@ -142,11 +142,12 @@ impl Kept {
         self.token_by
     }
 
-    /// For one that is not: those that are armed go first.
-    pub(super) fn token_behind_armed_by(&self) -> Moment {
-        let armed = self.under_way.iter().filter(|key| !self.in_flight.contains_key(key)).count();
+    /// For one that is not: those that are armed go first, once they can.
+    pub(super) fn token_behind_armed_by(&self, they_can: impl Fn(TargetId) -> Moment) -> Moment {
+        let armed = || self.under_way.iter().filter(|key| !self.in_flight.contains_key(key));
         let each = self.pace().map_or(Duration::ZERO, |pace| stretched(pace.rate));
-        self.token_by + each * armed as u32
+        let can = armed().map(|(target, _)| they_can(*target)).max().unwrap_or(Moment::START);
+        self.token_by.max(can) + each * armed().count() as u32
     }
 
     fn hold(&self) -> Duration {

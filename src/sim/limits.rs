@@ -125,7 +125,14 @@ impl Limits {
             by = if armed {
                 by.max(kept.token_by())
             } else {
-                by.max(kept.token_behind_armed_by()).max(kept.room_by(at)?)
+                // One that cannot go so soon holds nobody up.
+                let they_can = |target| match target == id {
+                    true => Moment::START,
+                    false => {
+                        self.all(target).map(Kept::token_by).max().unwrap_or(at).min(at + LEAD)
+                    }
+                };
+                by.max(kept.token_behind_armed_by(they_can)).max(kept.room_by(at)?)
             };
         }
         Some(by)
@@ -260,6 +267,9 @@ impl Limits {
 pub(super) fn wall(at: Moment) -> Wall {
     Wall::from_millis(super::clocks::WALL) + at.since(Moment::START)
 }
+
+/// How long before its token a job is armed at most.
+const LEAD: Duration = Duration::from_millis(50);
 
 /// In any second as many as the bucket allows, where the network is even.
 pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -55,7 +55,8 @@ impl World {
         self.checker.limits.tempo = self.shape.tempo;
         let retention = self.shape.retention;
         let model = &self.disk.model;
-        self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
+        let policies = self.policies();
+        self.checker.start(self.at, now, model, &policies, &self.limits, retention)?;
         let mut recovered = self.disk.model.recover();
         if self.planted == Some(Planted::ForgottenWindows) {
             recovered.spent.clear();
