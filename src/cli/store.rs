@@ -39,7 +39,7 @@ fn export(args: &ExportArgs, terminal: &mut Terminal) -> Result<(), CliError> {
         return Err(CliError::Failed(format!("there is no store at {}", path.display())));
     }
     let failed = |error: StoreError| CliError::Failed(error.to_string());
-    let options = Options { path, cache: CACHE, min_free_disk: 0 };
+    let options = Options { path, cache: CACHE, min_free_disk: 0, keys: None };
     let (store, recovered) = Store::open(&options, &[]).map_err(failed)?;
     let names = recovered.targets.into_iter().map(|target| (target.id, target.name, None));
     let directory = Directory::new(names);
