@@ -65,8 +65,6 @@ pub(super) const PROBE_EVERY: RangeInclusive<Duration> = millis(100)..=secs(DAY)
 /// In bytes.
 pub(super) const HOST_NAME: usize = 253;
 /// In bytes.
-pub(super) const KEY_FILE: usize = 64 << 10;
-/// In bytes.
 pub(super) const TOKENS_FILE: usize = 1 << 20;
 /// In bytes.
 pub(super) const PEM_FILE: usize = 1 << 20;

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
@@ -74,48 +73,27 @@ impl Item<'_> {
     /// The contents of the file that the text names, less one line end. A relative path starts at
     /// the folder of the configuration file. At most `max` bytes.
     pub(super) fn secret_file(&self, max: usize) -> Result<String, String> {
-        self.contents(max, |_, _| Ok(()))
-    }
-
-    /// As [`Item::secret_file`]; one that others than its owner and its group may read is refused.
-    pub(super) fn private_file(&self, max: usize) -> Result<String, String> {
-        self.contents(max, |file, place| {
-            let mode = file
-                .metadata()
-                .map_err(|error| format!("cannot look at {place}: {error}"))?
-                .permissions()
-                .mode();
-            if mode & 0o027 == 0 {
-                return Ok(());
-            }
-            Err(format!(
-                "{place} has mode {:04o}, so that more than its owner and those of its group may \
-                 read it, or more than its owner write it; `chmod 600` it",
-                mode & 0o7777
-            ))
-        })
-    }
-
-    fn contents(
-        &self,
-        max: usize,
-        check: impl FnOnce(&File, &str) -> Result<(), String>,
-    ) -> Result<String, String> {
-        let path = self.text("the path of a file, in quotes")?;
-        let folder = self.context.source.file.parent().unwrap_or(Path::new(""));
-        let full = folder.join(&path.value);
-        let place = if path.filled_in { path.to_string() } else { quoted(&full.to_string_lossy()) };
-        let unread = |error| format!("cannot read {place}: {error}");
+        let (full, place) = self.file()?;
         let mut bytes = Vec::new();
-        let file = File::open(&full).map_err(unread)?;
-        check(&file, &place)?;
-        file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+        File::open(&full)
+            .and_then(|file| file.take(max as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot read {place}: {error}"))?;
         if bytes.len() > max {
             return Err(format!("{place} is larger than {max} bytes"));
         }
         let text = String::from_utf8(bytes).map_err(|_| format!("{place} is not UTF-8 text"))?;
         let trimmed = text.strip_suffix('\n').unwrap_or(&text);
         Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
+    }
+
+    /// The path that the text names, a relative one from the folder of the configuration file, and
+    /// how it is shown.
+    pub(super) fn file(&self) -> Result<(PathBuf, String), String> {
+        let path = self.text("the path of a file, in quotes")?;
+        let folder = self.context.source.file.parent().unwrap_or(Path::new(""));
+        let full = folder.join(&path.value);
+        let place = if path.filled_in { path.to_string() } else { quoted(&full.to_string_lossy()) };
+        Ok((full, place))
     }
 
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, String> {

@@ -246,7 +246,8 @@ fn bytes(range: std::ops::RangeInclusive<u64>) -> impl FnOnce(&Item<'_>) -> Resu
 
 /// Keys, read from a file that is its owner's own.
 fn keys(item: &Item<'_>) -> Result<Keys, String> {
-    Keys::parse(&item.private_file(bounds::KEY_FILE)?)
+    let (path, place) = item.file()?;
+    Keys::read(&path, &place)
 }
 
 fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {

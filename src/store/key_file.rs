@@ -3,6 +3,10 @@
 //! more is encrypted. Empty lines and lines that begin with `#` do not count.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,6 +16,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use ring::digest::{Context, SHA256};
 
 const LENGTH: usize = 32;
+/// Of the file, in bytes.
+const LARGEST: u64 = 64 << 10;
 /// In place of the first key.
 const NONE: &str = "none";
 /// With or without `=` at the end.
@@ -102,6 +108,30 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// `named`: how errors name the file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, more than its owner and its group may read it, or it is as in
+    /// [`Keys::parse`].
+    pub fn read(path: &Path, named: &str) -> Result<Keys, String> {
+        let unread = |error| format!("cannot read {named}: {error}");
+        let file = File::open(path).map_err(unread)?;
+        let mode = file.metadata().map_err(unread)?.permissions().mode();
+        if mode & 0o027 != 0 {
+            return Err(format!(
+                "{named} has mode {:04o}: others than its owner and those of its group may read \
+                 it, or others than its owner write it; `chmod 600` it",
+                mode & 0o7777
+            ));
+        }
+        let mut text = String::new();
+        file.take(LARGEST + 1).read_to_string(&mut text).map_err(unread)?;
+        if text.len() as u64 > LARGEST {
+            return Err(format!("{named} is larger than {LARGEST} bytes"));
+        }
+        Keys::parse(&text)
+    }
+
     /// # Errors
     /// Names the line that is wrong, and shows nothing of what is in it.
     pub fn parse(text: &str) -> Result<Keys, String> {

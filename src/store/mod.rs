@@ -9,8 +9,10 @@
 
 mod bodies;
 mod books;
+mod check;
 mod codec;
 mod commit;
+mod compact;
 mod cursor;
 mod disk;
 mod error;
@@ -42,6 +44,8 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable};
 
+pub use check::{Checked, check};
+pub use compact::{Compacted, compact};
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
 pub use error::StoreError;
