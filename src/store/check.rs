@@ -11,6 +11,7 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetada
 use super::codec::{decode, encode};
 use super::commit::ClaimRow;
 use super::error::{self, Result, StoreError};
+use super::load::Grave;
 use super::seal::{Field, Seals};
 use super::tables::{self, Definition};
 use super::{Attempt, Options, jobs, keys, life, open, spent};
@@ -203,9 +204,13 @@ impl<'a> Check<'a> {
                 self.has(tables::RUNNING, "running", id, &keys::job(id), Some(&bytes))?;
             }
             Place::Ended { end, at } if end.is_dead() => {
-                let size = self.size(id)?;
-                encode(&mut bytes, &(header, place, size))?;
                 let key = keys::dead(header.target, at, id);
+                // What it took when it died: a request that was edited since may take more.
+                let size = match tables::read(self.txn, tables::DEAD)?.get(&key)? {
+                    Some(row) => decode::<Grave>("dead", row.value())?.2,
+                    None => 0,
+                };
+                encode(&mut bytes, &(header, place, size))?;
                 self.has(tables::DEAD, "dead", id, &key, Some(&bytes))?;
                 *self.graves.entry(header.target).or_default() += size;
             }
@@ -218,22 +223,6 @@ impl<'a> Check<'a> {
         }
         self.bytes = bytes;
         Ok(())
-    }
-
-    /// Of all that is kept of a job's requests and answers, in bytes.
-    fn size(&self, id: JobId) -> Result<u64> {
-        let key = keys::job(id);
-        let mut size = 0;
-        for table in [tables::REQUESTS, tables::ANSWERS, tables::ORIGINALS] {
-            let row = tables::read(self.txn, table)?.get(&key)?;
-            size += row.map_or(0, |row| row.value().len() as u64);
-        }
-        let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
-        let attempts = tables::read(self.txn, tables::ATTEMPTS)?;
-        for row in attempts.range::<&keys::AttemptKey>(&first..=&last)? {
-            size += row?.1.value().len() as u64;
-        }
-        Ok(size)
     }
 
     /// `value`: what must stand there, where it is known.

@@ -163,7 +163,7 @@ fn slips_are_usage_errors() {
     for line in [
         "sevre",
         "top",
-        "store check",
+        "store mend",
         "plan",
         "plan erp --jobs 0",
         "plan erp --at tomorrow",
