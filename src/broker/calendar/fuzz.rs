@@ -17,7 +17,7 @@ const ZONES: [&str; 5] =
 pub fn schedule(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut entries = Vec::new();
-    for line in text.split('\n').take(6) {
+    for line in text.split('\n').take(4) {
         let Some(first) = line.chars().next() else { continue };
         match line[first.len_utf8()..].parse::<When>() {
             Ok(when) => {
@@ -40,13 +40,11 @@ pub fn schedule(bytes: &[u8]) {
     let open = schedule.is_ever_open(Duration::ZERO);
     let closes = schedule.entries().iter().any(|entry| entry.rule == Rule::Closed);
     assert!(open || closes, "closed without a closed time: {schedule:?}");
-    // Around the changes of 2026 in Berlin and on Lord Howe, the day that Apia left out, and where
-    // clocks begin.
-    for at in [1_774_745_940_000, 1_792_886_400_000, 1_775_311_200_000, 1_325_239_200_000, 0] {
-        let mut at = Wall::from_millis(at);
-        for _ in 0..4 {
-            let Some(next) = step(&schedule, at) else { break };
-            at = next;
+    // Before a change in Berlin, one on Lord Howe, and the day that Apia left out.
+    for at in [1_774_745_940_000, 1_775_311_200_000, 1_325_239_200_000] {
+        let at = Wall::from_millis(at);
+        if let Some(next) = step(&schedule, at) {
+            step(&schedule, next);
         }
     }
     // No clock says so; it is only not to panic.
@@ -56,14 +54,13 @@ pub fn schedule(bytes: &[u8]) {
 /// What holds until the next change holds up to it, and no request is let off into a closed time.
 fn step(schedule: &Schedule, at: Wall) -> Option<Wall> {
     let moment = schedule.at(at);
-    for lasting in [Duration::from_secs(1), Duration::from_secs(3_600)] {
-        let held = schedule.for_request(at, lasting);
-        if held.rule != Rule::Closed {
-            let begin = schedule.closed_within(at, lasting);
-            assert_eq!(begin, None, "sent at {at:?} into a closed time: {schedule:?}");
-        }
-        assert!(held.until.is_none_or(|until| until > at), "{held:?} at {at:?}");
+    let lasting = Duration::from_secs(3_600);
+    let held = schedule.for_request(at, lasting);
+    if held.rule != Rule::Closed {
+        let begin = schedule.closed_within(at, lasting);
+        assert_eq!(begin, None, "sent at {at:?} into a closed time: {schedule:?}");
     }
+    assert!(held.until.is_none_or(|until| until > at), "{held:?} at {at:?}");
     let until = moment.until?;
     assert!(until > at, "{moment:?} at {at:?}: {schedule:?}");
     let last = schedule.at(Wall::from_millis(until.as_millis() - 1));

@@ -37,7 +37,7 @@ fn damage(path: &Path, damage: impl FnOnce(&WriteTransaction)) {
 
 #[test]
 fn a_store_that_was_never_harmed_is_in_order() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         let directory = tempfile::tempdir().unwrap();
         let keys = (seed % 2 == 0).then(|| Keys::parse(KEY).unwrap());
         let options = Options { keys, ..options(directory.path().join("store.redb")) };
@@ -167,14 +167,12 @@ fn a_page_that_was_bent_is_found_or_refused() {
     let path = options.path.as_path();
     weathered(&options, 5, 30);
     let whole = std::fs::read(path).unwrap();
+    let used = |page: &usize| whole[page * 4_096 + 64..][..8] != [0; 8];
+    let pages: Vec<usize> = (1..whole.len() / 4_096).filter(used).collect();
     let mut found = 0;
-    for page in (1..whole.len() / 4_096).step_by(7) {
-        let at = page * 4_096 + 64;
-        if whole[at..at + 8] == [0; 8] {
-            continue;
-        }
+    for page in pages.iter().step_by(pages.len().div_ceil(12)) {
         let mut bent = whole.clone();
-        bent[at] ^= 0x40;
+        bent[page * 4_096 + 64] ^= 0x40;
         std::fs::write(path, &bent).unwrap();
         match check(&options) {
             // A page that is free: nobody reads it.
@@ -191,7 +189,7 @@ fn a_file_is_made_as_small_as_what_is_in_it() {
     let directory = tempfile::tempdir().unwrap();
     let keys = Some(Keys::parse(KEY).unwrap());
     let options = Options { keys, ..options(directory.path().join("store.redb")) };
-    weathered(&options, 1, 150);
+    weathered(&options, 1, 60);
     let sizes = compact(&options).unwrap();
     assert!(sizes.after < sizes.before, "{sizes:?}");
     assert_eq!(sizes.after, std::fs::metadata(&options.path).unwrap().len());
