@@ -12,7 +12,7 @@ use crate::store::{self, StoreError};
 pub(super) fn check(args: &CareArgs, terminal: &mut Terminal) -> Result<(), CliError> {
     let options = options(&args.store)?;
     let file = options.path.display();
-    let checked = store::check(&options).map_err(failed)?;
+    let checked = store::check(&options).map_err(|error| failed(&error))?;
     let store::Checked { jobs, findings, more } = &checked;
     let found = findings.len() as u64 + more;
     if args.json {
@@ -39,7 +39,8 @@ pub(super) fn check(args: &CareArgs, terminal: &mut Terminal) -> Result<(), CliE
 pub(super) fn compact(args: &CareArgs, terminal: &mut Terminal) -> Result<(), CliError> {
     let options = options(&args.store)?;
     let file = options.path.display();
-    let store::Compacted { before, after } = store::compact(&options).map_err(failed)?;
+    let store::Compacted { before, after } =
+        store::compact(&options).map_err(|error| failed(&error))?;
     terminal.print(&if args.json {
         let file = file.to_string();
         json!({ "file": file, "bytes_before": before, "bytes_after": after }).to_string()
@@ -48,6 +49,6 @@ pub(super) fn compact(args: &CareArgs, terminal: &mut Terminal) -> Result<(), Cl
     })
 }
 
-fn failed(error: StoreError) -> CliError {
+fn failed(error: &StoreError) -> CliError {
     CliError::Failed(error.to_string())
 }

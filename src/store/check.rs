@@ -355,7 +355,7 @@ impl<'a> Check<'a> {
             match vacant.get(&group)? {
                 Some(row) => drop(decode::<GroupName>("vacant", row.value())?),
                 None => {
-                    self.checked.found("table vacant: a group without a head is missing".into())
+                    self.checked.found("table vacant: a group without a head is missing".into());
                 }
             }
         }
