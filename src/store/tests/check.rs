@@ -117,7 +117,7 @@ fn what_says_something_else_is_found() {
     weathered(&options, 3, 120);
     let whole = std::fs::read(path).unwrap();
     let planted = |table: &str, plant: &dyn Fn(&WriteTransaction)| {
-        damage(path, |txn| plant(txn));
+        damage(path, plant);
         is_found(&options, table, "planted");
         std::fs::write(path, &whole).unwrap();
     };
