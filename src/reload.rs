@@ -118,7 +118,7 @@ impl Reloader {
                 let tls = if old.tls.is_some() && new.tls.is_some() { &new.tls } else { &old.tls };
                 *new != config::Server { tls: tls.clone(), ..old.clone() }
             }),
-            ("[store] path, cache or min_free_disk", {
+            ("[store] path, cache, min_free_disk or encrypt_key_file", {
                 let old = &state.config.store;
                 let retention = config.store.retention;
                 config.store != config::Store { retention, ..old.clone() }

@@ -14,7 +14,7 @@ mod store;
 
 pub use dead::{DeadFilterArgs, EditArgs};
 pub use explain::{ExplainArgs, Question};
-pub use store::{ExportArgs, StoreArgs, StoreCommand};
+pub use store::{CareArgs, ExportArgs, StoreArgs, StoreCommand, StoreFile};
 
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,

@@ -5,6 +5,7 @@
 pub mod args;
 
 mod ages;
+mod care;
 mod check;
 mod client;
 mod connect;

@@ -28,6 +28,7 @@ pub fn store() -> Store {
         cache: 64 * MIB,
         retention: Duration::from_secs(24 * 3_600),
         min_free_disk: 256 * MIB as u64,
+        keys: None,
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
 use crate::auth::Hosts;
 use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Bounds, LimitName, Policy, Retry, Tempo};
+use crate::store::Keys;
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
 /// its folder; the store's path is kept as given, so it starts at the working directory.
@@ -99,6 +100,7 @@ fn store(table: &Table<'_>) -> Store {
             default.min_free_disk,
             size(bounds::MIN_FREE_DISK),
         ),
+        keys: table.get("encrypt_key_file", keys),
     };
     table.finish(vocabulary::STORE.later);
     store
@@ -240,6 +242,12 @@ fn bytes(range: std::ops::RangeInclusive<u64>) -> impl FnOnce(&Item<'_>) -> Resu
         let bytes = size(range)(item)?;
         usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())
     }
+}
+
+/// Keys, read from a file that is its owner's own.
+fn keys(item: &Item<'_>) -> Result<Keys, String> {
+    let (path, place) = item.file()?;
+    Keys::read(&path, &place)
 }
 
 fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {

@@ -12,6 +12,7 @@ use crate::auth::Rules;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
+use crate::store::Keys;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -133,6 +134,8 @@ pub struct Store {
     pub retention: Duration,
     /// In bytes.
     pub min_free_disk: u64,
+    /// Of `encrypt_key_file`.
+    pub keys: Option<Keys>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

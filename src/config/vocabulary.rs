@@ -40,8 +40,8 @@ pub(super) const AUTH: Words = Words {
 
 pub(super) const STORE: Words = Words {
     table: "store",
-    known: &["path", "cache", "retention", "min_free_disk"],
-    later: &["encrypt_key_file"],
+    known: &["path", "cache", "retention", "min_free_disk", "encrypt_key_file"],
+    later: &[],
 };
 
 pub(super) const TELEMETRY: Words =

@@ -262,6 +262,7 @@ async fn open_store(config: &Config) -> anyhow::Result<(Store, Recovered)> {
         path: config.store.path.clone(),
         cache: config.store.cache,
         min_free_disk: config.store.min_free_disk,
+        keys: config.store.keys.clone(),
     };
     let names: Vec<String> = config.targets.keys().cloned().collect();
     let path = options.path.display().to_string();

@@ -124,7 +124,7 @@ impl Fake {
         // Never read: what is read comes from the shelf.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        let options = Options { path, cache: 1 << 20, min_free_disk: 0 };
+        let options = Options { path, cache: 1 << 20, min_free_disk: 0, keys: None };
         let reader = Store::open(&options, &[]).unwrap().0.reader();
         let handle = Handle::new(to_loop, reader, directory(), std::time::Instant::now());
         let (note, seen) = unbounded_channel();

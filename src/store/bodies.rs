@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use super::codec::{decode, encode};
 use super::error::Result;
 use super::keys;
 use super::record::Attempt;
+use super::seal::{Field, Seals};
 use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
 use crate::broker::job::JobId;
 use crate::broker::payload::{Answer, Request};
@@ -21,6 +21,7 @@ const ATTEMPTS_NAME: &str = "attempts";
 
 /// Within a commit.
 pub(super) struct Bodies<'txn> {
+    seals: &'txn Seals,
     requests: Writer<'txn, 16>,
     answers: Writer<'txn, 16>,
     originals: Writer<'txn, 16>,
@@ -28,8 +29,9 @@ pub(super) struct Bodies<'txn> {
 }
 
 impl<'txn> Bodies<'txn> {
-    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Bodies<'txn>> {
+    pub(super) fn open(txn: &'txn WriteTransaction, seals: &'txn Seals) -> Result<Bodies<'txn>> {
         Ok(Bodies {
+            seals,
             requests: Writer::open(txn, REQUESTS, REQUESTS_NAME)?,
             answers: Writer::open(txn, ANSWERS, ANSWERS_NAME)?,
             originals: Writer::open(txn, ORIGINALS, ORIGINALS_NAME)?,
@@ -38,14 +40,15 @@ impl<'txn> Bodies<'txn> {
     }
 
     pub(super) fn add(&mut self, id: JobId, request: &Request, buffer: &mut Vec<u8>) -> Result<()> {
-        encode(buffer, request)?;
-        self.requests.add(&keys::job(id), buffer)
+        let key = keys::job(id);
+        self.seals.encode(buffer, Field::Request, &key, request)?;
+        self.requests.add(&key, buffer)
     }
 
     /// Less its task token.
     pub(super) fn request(&self, id: JobId) -> Result<Request> {
-        let row = self.requests.get(&keys::job(id))?;
-        decode(REQUESTS_NAME, row.value())
+        let key = keys::job(id);
+        self.seals.decode(Field::Request, &key, self.requests.get(&key)?.value())
     }
 
     /// Keeps [`Answer::keep`] bytes of its body.
@@ -55,8 +58,9 @@ impl<'txn> Bodies<'txn> {
         answer: &Answer,
         buffer: &mut Vec<u8>,
     ) -> Result<()> {
-        encode(buffer, kept(answer).as_ref())?;
-        self.answers.put(&keys::job(id), buffer)
+        let key = keys::job(id);
+        self.seals.encode(buffer, Field::Answer, &key, kept(answer).as_ref())?;
+        self.answers.put(&key, buffer)
     }
 
     /// Another request in place of the one that is there; the first one of all is kept.
@@ -68,11 +72,11 @@ impl<'txn> Bodies<'txn> {
     ) -> Result<()> {
         let key = keys::job(id);
         if self.originals.find(&key)?.is_none() {
-            buffer.clear();
-            buffer.extend_from_slice(self.requests.get(&key)?.value());
+            let original = self.request(id)?;
+            self.seals.encode(buffer, Field::Original, &key, &original)?;
             self.originals.add(&key, buffer)?;
         }
-        encode(buffer, request)?;
+        self.seals.encode(buffer, Field::Request, &key, request)?;
         self.requests.replace(&key, buffer)
     }
 
@@ -84,8 +88,9 @@ impl<'txn> Bodies<'txn> {
         attempt: &Attempt,
         buffer: &mut Vec<u8>,
     ) -> Result<()> {
-        encode(buffer, attempt)?;
-        self.attempts.put(&keys::attempt(id, number), buffer)?;
+        let key = keys::attempt(id, number);
+        self.seals.encode(buffer, Field::Attempt, &key, attempt)?;
+        self.attempts.put(&key, buffer)?;
         match number.checked_sub(Attempt::KEPT) {
             Some(old) => self.attempts.clear(&keys::attempt(id, 0), &keys::attempt(id, old)),
             None => Ok(()),
@@ -116,28 +121,35 @@ impl<'txn> Bodies<'txn> {
     }
 }
 
-pub(super) fn request(txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
-    let row = tables::read(txn, REQUESTS)?.get(&keys::job(id))?;
-    row.map(|row| decode(REQUESTS_NAME, row.value())).transpose()
+pub(super) fn request(txn: &ReadTransaction, seals: &Seals, id: JobId) -> Result<Option<Request>> {
+    let key = keys::job(id);
+    let row = tables::read(txn, REQUESTS)?.get(&key)?;
+    row.map(|row| seals.decode(Field::Request, &key, row.value())).transpose()
 }
 
-pub(super) fn answer(txn: &ReadTransaction, id: JobId) -> Result<Option<Answer>> {
-    let row = tables::read(txn, ANSWERS)?.get(&keys::job(id))?;
-    row.map(|row| decode(ANSWERS_NAME, row.value())).transpose()
+pub(super) fn answer(txn: &ReadTransaction, seals: &Seals, id: JobId) -> Result<Option<Answer>> {
+    let key = keys::job(id);
+    let row = tables::read(txn, ANSWERS)?.get(&key)?;
+    row.map(|row| seals.decode(Field::Answer, &key, row.value())).transpose()
 }
 
 /// The first request of a job that was given another.
-pub(super) fn original(txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
-    let row = tables::read(txn, ORIGINALS)?.get(&keys::job(id))?;
-    row.map(|row| decode(ORIGINALS_NAME, row.value())).transpose()
+pub(super) fn original(txn: &ReadTransaction, seals: &Seals, id: JobId) -> Result<Option<Request>> {
+    let key = keys::job(id);
+    let row = tables::read(txn, ORIGINALS)?.get(&key)?;
+    row.map(|row| seals.decode(Field::Original, &key, row.value())).transpose()
 }
 
 /// The last answers, oldest first.
-pub(super) fn attempts(txn: &ReadTransaction, id: JobId) -> Result<Vec<Attempt>> {
+pub(super) fn attempts(txn: &ReadTransaction, seals: &Seals, id: JobId) -> Result<Vec<Attempt>> {
     let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
     let table = tables::read(txn, ATTEMPTS)?;
     let rows = table.range::<&keys::AttemptKey>(&first..=&last)?;
-    rows.map(|row| decode(ATTEMPTS_NAME, row?.1.value())).collect()
+    let read = |row: std::result::Result<(redb::AccessGuard<'_, &keys::AttemptKey>, _), _>| {
+        let (key, value): (_, tables::Guard<'_>) = row?;
+        seals.decode(Field::Attempt, key.value(), value.value())
+    };
+    rows.map(read).collect()
 }
 
 fn kept(answer: &Answer) -> Cow<'_, Answer> {

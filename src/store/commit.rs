@@ -11,6 +11,7 @@ use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
 use super::record::Attempt;
+use super::seal::Seals;
 use super::tables::{
     CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
 };
@@ -58,11 +59,12 @@ pub(super) struct Commit<'txn> {
 impl<'txn> Commit<'txn> {
     pub(super) fn open(
         txn: &'txn WriteTransaction,
+        seals: &'txn Seals,
         buffers: &'txn mut Buffers,
     ) -> Result<Commit<'txn>> {
         Ok(Commit {
             jobs: Writer::open(txn, JOBS, "jobs")?,
-            bodies: Bodies::open(txn)?,
+            bodies: Bodies::open(txn, seals)?,
             ready: Writer::open(txn, READY, "ready")?,
             timers: Writer::open(txn, TIMERS, "timers")?,
             deadlines: Writer::open(txn, DEADLINES, "deadlines")?,
@@ -71,7 +73,7 @@ impl<'txn> Commit<'txn> {
             dead: Writer::open(txn, DEAD, "dead")?,
             groups: Groups::open(txn)?,
             graves: Writer::open(txn, GRAVES, "graves")?,
-            tokens: Tokens::open(txn)?,
+            tokens: Tokens::open(txn, seals)?,
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,

@@ -9,8 +9,10 @@
 
 mod bodies;
 mod books;
+mod check;
 mod codec;
 mod commit;
+mod compact;
 mod cursor;
 mod disk;
 mod error;
@@ -19,6 +21,7 @@ mod flows;
 pub(crate) mod fuzz;
 mod groups;
 mod jobs;
+mod key_file;
 mod keys;
 pub(crate) mod life;
 mod list;
@@ -28,6 +31,7 @@ pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod seal;
 mod spent;
 mod tables;
 #[cfg(test)]
@@ -40,9 +44,12 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable};
 
+pub use check::{Checked, check};
+pub use compact::{Compacted, compact};
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
 pub use error::StoreError;
+pub use key_file::{KeyId, Keys};
 pub use list::{DeathTally, Deaths};
 pub use reader::Reader;
 pub use record::{Attempt, Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
@@ -57,6 +64,7 @@ use commit::{Buffers, Commit};
 use disk::Disk;
 use file::File;
 use life::Life;
+use seal::Seals;
 
 /// The format of the file: its tables, keys and values. Another one is refused.
 pub const FORMAT: u64 = 1;
@@ -68,6 +76,8 @@ pub struct Options {
     pub cache: usize,
     /// Below it [`Reader::has_room`] says no; in bytes.
     pub min_free_disk: u64,
+    /// Of `encrypt_key_file`; `None`: nothing is encrypted, and nothing can be that is there.
+    pub keys: Option<Keys>,
 }
 
 /// What the store's thread tells the loop.
@@ -90,6 +100,7 @@ pub struct Store {
     disk: Arc<Disk>,
     books: Books,
     buffers: Buffers,
+    seals: Seals,
     life: Life,
     /// Whatever failed once fails for ever: redb refuses to go on, and so do the books, which
     /// ran ahead of a commit that was not.
@@ -110,16 +121,29 @@ impl Store {
     ) -> Result<(Store, Recovered), StoreError> {
         let database = open::open(&options.path, options.cache)?;
         let disk = Disk::new(options.path.clone(), options.min_free_disk);
-        Store::over(database, disk, target_names)
+        Store::sealed_over(database, disk, options.keys.as_ref(), target_names)
     }
 
+    #[cfg(test)]
     fn over(
         database: Database,
         disk: Disk,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
+        Store::sealed_over(database, disk, None, target_names)
+    }
+
+    fn sealed_over(
+        database: Database,
+        disk: Disk,
+        keys: Option<&Keys>,
+        target_names: &[String],
+    ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
-        let reader = Reader::new(database.clone(), disk.clone());
+        let seals = Seals::begin(keys)?;
+        let reader = Reader::new(database.clone(), disk.clone(), seals.clone());
+        error::caught(|| seals.admit(&database), || reader.leak())
+            .map_err(|error| error.of(disk.path()))?;
         let (books, running, spent, past) = reader.read(|txn| {
             let books = Books::read(txn)?;
             books.audit(txn)?;
@@ -131,7 +155,7 @@ impl Store {
         })?;
         let buffers = Buffers::default();
         let (life, lived) = Life::begin(past, crate::handle::Handle::wall_now());
-        let mut store = Store { database, reader, disk, books, buffers, life, failed: None };
+        let mut store = Store { database, reader, disk, books, buffers, seals, life, failed: None };
         store.add_targets(target_names)?;
         let recovered = store.books.recovered(running);
         let recovered = Recovered { spent, lived, ..recovered };
@@ -192,7 +216,7 @@ impl Store {
         // Two phases, and a file that opens at once after a crash.
         txn.set_quick_repair(true);
         let mut touched = Touched::default();
-        let mut commit = Commit::open(&txn, &mut self.buffers)?;
+        let mut commit = Commit::open(&txn, &self.seals, &mut self.buffers)?;
         let mut spent = spent::Touched::default();
         let mut last = None;
         for change in changes {

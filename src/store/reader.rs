@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::file::File;
 use super::list::DeathTally;
 use super::record::{Attempt, Filter, JobRecord, Page};
+use super::seal::Seals;
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
 use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
@@ -23,11 +24,12 @@ use crate::broker::payload::{Answer, Request, TaskToken};
 pub struct Reader {
     database: Arc<File>,
     disk: Arc<Disk>,
+    seals: Seals,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>) -> Reader {
-        Reader { database, disk }
+    pub(super) fn new(database: Arc<File>, disk: Arc<Disk>, seals: Seals) -> Reader {
+        Reader { database, disk, seals }
     }
 
     pub fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
@@ -39,22 +41,22 @@ impl Reader {
 
     /// The kept part of the last answer.
     pub fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
-        self.read(|txn| bodies::answer(txn, id))
+        self.read(|txn| bodies::answer(txn, &self.seals, id))
     }
 
     /// The request that a job came with, where it was given another.
     pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::original(txn, id))
+        self.read(|txn| bodies::original(txn, &self.seals, id))
     }
 
     /// The last answers of a job that has not succeeded, oldest first.
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
-        self.read(|txn| bodies::attempts(txn, id))
+        self.read(|txn| bodies::attempts(txn, &self.seals, id))
     }
 
     /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::request(txn, id))
+        self.read(|txn| bodies::request(txn, &self.seals, id))
     }
 
     /// The order is that of the index that answers best: queued jobs by target, priority and seat;
@@ -139,7 +141,7 @@ impl Reader {
 
     /// The task token of a job, while an answer is owed to it.
     pub fn token(&self, id: JobId) -> Result<Option<TaskToken>, StoreError> {
-        self.read(|txn| tokens::token(txn, id))
+        self.read(|txn| tokens::token(txn, &self.seals, id))
     }
 
     /// Jobs that have not ended and have a task token, by id, with their tokens.
@@ -148,7 +150,7 @@ impl Reader {
         after: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
-        self.read(|txn| tokens::page(txn, after, limit))
+        self.read(|txn| tokens::page(txn, &self.seals, after, limit))
     }
 
     /// How many of these there are.

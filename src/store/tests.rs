@@ -1,12 +1,14 @@
 //! Tests of the store as a whole.
 
 mod against_model;
+mod check;
 mod figures;
 mod file;
 mod fixture;
 mod format;
 mod power;
 mod refusals;
+mod seal;
 mod weather;
 mod worker;
 
@@ -32,7 +34,7 @@ use crate::broker::time::Wall;
 const ERP: TargetId = TargetId(0);
 
 fn options(path: impl AsRef<Path>) -> Options {
-    Options { path: path.as_ref().to_owned(), cache: 8 << 20, min_free_disk: 0 }
+    Options { path: path.as_ref().to_owned(), cache: 8 << 20, min_free_disk: 0, keys: None }
 }
 
 fn names(names: &[&str]) -> Vec<String> {

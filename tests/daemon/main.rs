@@ -5,6 +5,7 @@
 //! ones and prints what they measured.
 
 mod access;
+mod at_rest;
 mod broken_disk;
 mod clocks;
 mod crash;
@@ -15,6 +16,7 @@ mod fairness;
 mod groups;
 mod idle;
 mod injection;
+mod kills;
 mod limits;
 mod memory;
 mod metronome;
@@ -27,4 +29,5 @@ mod prometheus;
 mod raw;
 mod reload;
 mod smuggling;
+mod strangers;
 mod support;

@@ -354,7 +354,8 @@ impl Records for Shelf {
 }
 
 fn store(dir: &TempDir) -> Store {
-    let options = Options { path: dir.path().join("store"), cache: 1 << 20, min_free_disk: 0 };
+    let options =
+        Options { path: dir.path().join("store"), cache: 1 << 20, min_free_disk: 0, keys: None };
     // Targets are numbered from 0 as they are named.
     Store::open(&options, &["another".into(), "erp".into()]).unwrap().0
 }

@@ -56,7 +56,13 @@ fn gist(line: &str) -> String {
         }
         Command::Store(args) => match &args.command {
             StoreCommand::Export(args) => {
-                format!("export {:?} {} {}", args.file, args.config.display(), args.with_secrets)
+                let StoreFile { file, config, .. } = &args.store;
+                format!("export {file:?} {} {}", config.display(), args.with_secrets)
+            }
+            StoreCommand::Check(args) => format!("check {:?} json {}", args.store.file, args.json),
+            StoreCommand::Compact(args) => {
+                let StoreFile { file, encrypt_key_file, .. } = &args.store;
+                format!("compact {file:?} {encrypt_key_file:?} json {}", args.json)
             }
         },
         Command::Targets(args) => {
@@ -130,6 +136,12 @@ fn lines_mean_what_they_say() {
         ("dead purge erp -y", format!(r#"dead purge ["erp"] true at {admin} json false"#)),
         ("store export", "export None config/tollgate.toml false".into()),
         ("store export a --with-secrets", r#"export Some("a") config/tollgate.toml true"#.into()),
+        ("store check --json", "check None json true".into()),
+        ("store compact a", r#"compact Some("a") None json false"#.into()),
+        (
+            "store compact --encrypt-key-file k",
+            r#"compact None Some("k") json false"#.into(),
+        ),
         ("targets", "targets None false".into()),
         ("targets erp --json", r#"targets Some("erp") true"#.into()),
         ("plan erp", format!("plan erp 1 None None at {admin} json false")),
@@ -151,7 +163,7 @@ fn slips_are_usage_errors() {
     for line in [
         "sevre",
         "top",
-        "store check",
+        "store mend",
         "plan",
         "plan erp --jobs 0",
         "plan erp --at tomorrow",
