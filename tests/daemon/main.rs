@@ -28,3 +28,4 @@ mod raw;
 mod reload;
 mod smuggling;
 mod support;
+mod top;
