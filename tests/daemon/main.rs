@@ -29,3 +29,4 @@ mod reload;
 mod smuggling;
 mod support;
 mod top;
+mod traces;
