@@ -44,3 +44,4 @@ mod sim;
 pub mod sources;
 pub mod step_functions;
 pub mod store;
+pub mod trace;

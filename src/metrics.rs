@@ -33,6 +33,7 @@ const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
 const RELOAD_OK: &str = "tollgate_config_last_reload_successful";
 const RELOAD_AT: &str = "tollgate_config_last_reload_success_timestamp_seconds";
 const CALLBACKS: &str = "tollgate_callbacks_total";
+const SPANS: &str = "tollgate_trace_spans_total";
 const BUILD_INFO: &str = "tollgate_build_info";
 
 /// From a token at a thousand a second to a backlog of days.
@@ -77,6 +78,23 @@ impl Callback {
     }
 }
 
+/// What became of spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spans {
+    Exported,
+    /// The collector was away, or did not want them.
+    Dropped,
+}
+
+impl Spans {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Spans::Exported => "exported",
+            Spans::Dropped => "dropped",
+        }
+    }
+}
+
 /// Says how many jobs ended whose task token is still to be answered; `None` if it cannot tell.
 type Pending = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -115,13 +133,14 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 10] = [
+        let described: [(&'static str, Unit, &'static str); 11] = [
             (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
             (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
             (FINISHED, Unit::Count, "Jobs that ended, by how."),
             (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
             (DEAD_DROPPED, Unit::Count, "Dead jobs that were forgotten for `dead_retention`."),
             (CALLBACKS, Unit::Count, "Calls that answer a task token, by what became of them."),
+            (SPANS, Unit::Count, "Spans of traces, by whether the collector took them."),
             (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
             (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
             (COMMIT_SECONDS, Unit::Seconds, "How long a commit to disk took."),
@@ -168,6 +187,12 @@ impl Metrics {
     /// A task token was answered, or could not be.
     pub fn callback(&self, result: Callback) {
         self.callbacks(result).increment(1);
+    }
+
+    /// So many spans were brought to the collector, or were not.
+    pub fn spans(&self, result: Spans, count: u64) {
+        let labels = vec![Label::from_static_parts("result", result.as_str())];
+        self.0.recorder.register_counter(&Key::from_parts(SPANS, labels), &META).increment(count);
     }
 
     /// Step Functions is configured: from now on its metrics are there, if at nought.

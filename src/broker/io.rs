@@ -245,7 +245,17 @@ pub enum Output {
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
     /// `number` names it among the job's requests, `attempt` among those for its work.
-    Send { job: JobId, target: TargetId, priority: Priority, number: u32, attempt: u32, aim: Aim },
+    Send {
+        job: JobId,
+        target: TargetId,
+        priority: Priority,
+        number: u32,
+        attempt: u32,
+        aim: Aim,
+        /// Since when it waited: for its first request since it was taken in, for a later one since
+        /// it last came into its queue.
+        since: Wall,
+    },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.

@@ -86,7 +86,8 @@ impl Broker {
         }
         let Some((header, _)) = self.jobs.get(job) else { return };
         let (attempt, aim) = (header.attempts, header.aim());
-        let send = Output::Send { job, target: id, priority, number, attempt, aim };
+        let since = if number == 1 { header.enqueued_at } else { header.ready_at };
+        let send = Output::Send { job, target: id, priority, number, attempt, aim, since };
         self.outputs.push_back(send);
     }
 

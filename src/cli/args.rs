@@ -11,10 +11,12 @@ use clap::{Args, Parser, Subcommand};
 mod dead;
 mod explain;
 mod store;
+mod top;
 
 pub use dead::{DeadFilterArgs, EditArgs};
 pub use explain::{ExplainArgs, Question};
 pub use store::{CareArgs, ExportArgs, StoreArgs, StoreCommand, StoreFile};
+pub use top::TopArgs;
 
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
@@ -53,6 +55,8 @@ pub enum Command {
     Dead(DeadArgs),
     /// Limits, depths, ages, state and estimated time to drain of each target
     Targets(TargetsArgs),
+    /// A live view of all targets: queues, rates, ages, outcomes
+    Top(TopArgs),
     /// When so many more jobs would be done, and what would wait, without doing it
     Plan(PlanArgs),
     /// Send nothing more to a target; its jobs wait
@@ -83,6 +87,7 @@ impl Command {
             Command::Jobs(args) => &args.trust,
             Command::Dead(args) => &args.trust,
             Command::Targets(args) => &args.trust,
+            Command::Top(args) => &args.trust,
             Command::Plan(args) => &args.trust,
             Command::Pause(args) | Command::Resume(args) => &args.trust,
             Command::Reload(args) => &args.trust,

@@ -94,7 +94,7 @@ fn render(targets: &[Target], now: Timestamp, paint: Paint) -> String {
 }
 
 /// How it stands with Step Functions, where there is something to say.
-fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
+pub(super) fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
     let pending = match known.pending_answers {
         0 => "no answer is pending".to_owned(),
         1 => "1 answer is pending".to_owned(),
@@ -126,7 +126,7 @@ fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
     Some((format!("Step Functions: {state}{with}{since}, {pending}: {error}"), tone))
 }
 
-fn state(target: &Target, now: Timestamp) -> (String, Tone) {
+pub(super) fn state(target: &Target, now: Timestamp) -> (String, Tone) {
     if !target.configured {
         return ("not configured".into(), Tone::Bad);
     }
@@ -160,7 +160,7 @@ fn state(target: &Target, now: Timestamp) -> (String, Tone) {
     }
 }
 
-fn in_flight(target: &Target) -> String {
+pub(super) fn in_flight(target: &Target) -> String {
     match target.limit.as_ref().and_then(|limit| limit.max_concurrent) {
         Some(most) => format!("{}/{most}", target.in_flight),
         None => target.in_flight.to_string(),
@@ -181,7 +181,7 @@ fn queue(target: &Target, priority: &str) -> String {
 }
 
 /// The lowest priority is drained last.
-fn drained_in(target: &Target) -> String {
+pub(super) fn drained_in(target: &Target) -> String {
     let seconds = target
         .priorities
         .values()

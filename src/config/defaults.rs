@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::types::{Listen, LogFormat, Server, StepFunctions, Store, Telemetry};
 use crate::broker::policy::{self, Rate, Retry};
+use crate::trace::Ratio;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -33,7 +34,12 @@ pub fn store() -> Store {
 }
 
 pub fn telemetry() -> Telemetry {
-    Telemetry { log: "info".to_owned(), log_format: LogFormat::Text }
+    Telemetry {
+        log: "info".to_owned(),
+        log_format: LogFormat::Text,
+        otlp_endpoint: None,
+        otlp_sample_ratio: Ratio::ALL,
+    }
 }
 
 /// What the table `[step_functions]` means where it is empty.

@@ -26,6 +26,7 @@ mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod telemetry;
 mod template;
 mod tls;
 mod types;

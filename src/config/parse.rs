@@ -15,6 +15,7 @@ use super::item::{Item, Text, quoted};
 use super::listen::{Listeners, Role, address};
 use super::source::Source;
 use super::table::{Context, Table, nearest};
+use super::telemetry;
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, show_duration, size};
 use super::url::base_url;
@@ -111,6 +112,12 @@ fn telemetry(table: &Table<'_>) -> Telemetry {
     let telemetry = Telemetry {
         log: table.get_or("log", default.log, log_filter),
         log_format: table.get_or("log_format", default.log_format, log_format),
+        otlp_endpoint: table.get("otlp_endpoint", telemetry::endpoint),
+        otlp_sample_ratio: table.get_or(
+            "otlp_sample_ratio",
+            default.otlp_sample_ratio,
+            telemetry::ratio,
+        ),
     };
     table.finish(vocabulary::TELEMETRY.later);
     telemetry

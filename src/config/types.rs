@@ -12,6 +12,7 @@ use crate::auth::Rules;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
+use crate::trace::Ratio;
 use crate::store::Keys;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,11 +139,15 @@ pub struct Store {
     pub keys: Option<Keys>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
     /// `RUST_LOG`'s grammar.
     pub log: String,
     pub log_format: LogFormat,
+    /// Where traces go; `None`: nowhere.
+    pub otlp_endpoint: Option<http::Uri>,
+    /// Of the traces that begin here.
+    pub otlp_sample_ratio: Ratio,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

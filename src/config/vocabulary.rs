@@ -44,8 +44,11 @@ pub(super) const STORE: Words = Words {
     later: &[],
 };
 
-pub(super) const TELEMETRY: Words =
-    Words { table: "telemetry", known: &["log", "log_format"], later: &["otlp_endpoint"] };
+pub(super) const TELEMETRY: Words = Words {
+    table: "telemetry",
+    known: &["log", "log_format", "otlp_endpoint", "otlp_sample_ratio"],
+    later: &[],
+};
 
 pub(super) const STEP_FUNCTIONS: Words = Words {
     table: "step_functions",

@@ -12,6 +12,7 @@ use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::Request;
 use crate::config::Target;
 use crate::http_api::path;
+use crate::trace::Recording;
 
 const ID: JobId = JobId(0x0197_a3b0_6d1e_7c55_b1b2_6f5a_4f0c_9e11);
 
@@ -25,6 +26,7 @@ pub(crate) fn sendable(target: &Target, request: &Request) {
         request,
         aim: &Aim::Work,
         number: 1,
+        trace: Recording::Off,
     };
     let asked = question::verify(target, ID, request);
     let asked = asked.unwrap_or_else(|why| panic!("{request:?} cannot be asked for: {why}"));

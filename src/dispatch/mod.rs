@@ -69,6 +69,7 @@ use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Answer, Close, Follow, Outcome, Report, Request};
 use crate::config::Target;
+use crate::trace::Recording;
 
 /// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
 /// several addresses, each gets an equal part of it.
@@ -94,6 +95,8 @@ pub struct Outgoing<'a> {
     pub aim: &'a Aim,
     /// Among all requests of the job, from 1.
     pub number: u32,
+    /// Whether its span is recorded, and so is the parent of what the target does.
+    pub trace: Recording,
 }
 
 /// Makes the requests. Cheap to clone; clones share their connections.

@@ -17,6 +17,7 @@ use crate::broker::payload::Answer;
 use crate::broker::time::Wall;
 use crate::handle::Directory;
 use crate::store::JobRecord;
+use crate::trace::TraceId;
 
 /// A job. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -70,6 +71,11 @@ pub struct JobJson {
     pub holds_group: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairness_key: Option<String>,
+    /// The trace that its requests belong to: its caller's, or one that has the job's own id. Told
+    /// where one job is asked for, and in the answer to a submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    pub trace_id: Option<String>,
     /// The submission named a job that is there already; this is that job.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -167,6 +173,13 @@ impl JobJson {
         self
     }
 
+    /// The same, with the trace that it belongs to.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<TraceId>) -> JobJson {
+        self.trace_id = trace.map(|trace| trace.to_string());
+        self
+    }
+
     /// `answer`: what the store kept of the last one; shown once the job has ended.
     pub fn new(record: &JobRecord, directory: &Directory, answer: Option<&Answer>) -> JobJson {
         let header = &record.header;
@@ -190,6 +203,7 @@ impl JobJson {
             behind: None,
             holds_group: holds(&record.place, header.stand()),
             fairness_key: header.flow.as_ref().map(ToString::to_string),
+            trace_id: None,
             duplicate: false,
             result: None,
             error: None,

@@ -24,7 +24,7 @@ use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::Now;
-use crate::config::{Config, Listen, Sources, Target};
+use crate::config::{Config, Listen, Sources, Target, Telemetry};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
@@ -35,6 +35,7 @@ use crate::reload::Reloader;
 use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
+use crate::trace::Tracer;
 
 use files::Shares;
 use listeners::Listeners;
@@ -61,6 +62,7 @@ pub struct Running {
     listeners: Listeners,
     drain_timeout: Duration,
     step_functions: Option<StepFunctions>,
+    tracer: Tracer,
     /// Tells them to stop.
     stop_callbacks: watch::Sender<bool>,
     /// Holds `true` once no source may take anything any more.
@@ -122,6 +124,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
              [step_functions] in the configuration: they wait"
         );
     }
+    let tracer = tracer(&config.telemetry, &metrics)?;
     let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
         broker: core(recovered, &live, &config, &handle),
@@ -135,6 +138,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         books: Books::new(metrics.clone()),
         health: health_sender,
         step_functions: step_functions.clone(),
+        tracer: tracer.clone(),
     });
     let loop_thread = std::thread::Builder::new().name("loop".into());
     let loop_thread = loop_thread.spawn(move || driver.run()).context("start the loop")?;
@@ -193,6 +197,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         listeners,
         drain_timeout,
         step_functions,
+        tracer,
         stop_callbacks,
         sources,
         _chores: chores,
@@ -244,6 +249,7 @@ impl Running {
         {
             tracing::warn!("answers to task tokens were still under way; they are sent again");
         }
+        let _ = self.tracer.flush().await;
         // Callers that wait for a job which will not run any more are let go.
         self.listeners.close().await;
         self.loop_.send(Message::Stop).map_err(|_| Stopped)?;
@@ -327,6 +333,15 @@ fn poll_sources(
             sqs::run(&sqs, &aws, handle.clone(), shutdown.clone()),
             activity::run(&activity, &step_functions, handle, shutdown),
         );
+    }
+}
+
+fn tracer(telemetry: &Telemetry, metrics: &Metrics) -> anyhow::Result<Tracer> {
+    match &telemetry.otlp_endpoint {
+        None => Ok(Tracer::default()),
+        Some(endpoint) => {
+            Ok(Tracer::start(endpoint, telemetry.otlp_sample_ratio, metrics.clone())?)
+        }
     }
 }
 

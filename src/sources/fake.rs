@@ -18,7 +18,7 @@ use crate::broker::io::{
 use crate::broker::job::{
     End, Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
-use crate::broker::payload::Answer;
+use crate::broker::payload::{Answer, Request};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
@@ -89,6 +89,11 @@ impl Records for Shelf {
 
     fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
         Ok(self.jobs().get(&id).and_then(|(_, answer)| answer.clone()))
+    }
+
+    /// None of them is kept.
+    fn request(&self, _id: JobId) -> Result<Option<Request>, StoreError> {
+        Ok(None)
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {

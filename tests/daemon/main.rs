@@ -31,3 +31,5 @@ mod reload;
 mod smuggling;
 mod strangers;
 mod support;
+mod top;
+mod traces;

@@ -87,7 +87,7 @@ function facts(job) {
     job.estimated_start ? fact("Starts about", moment(job.estimated_start)) : null,
     job.deadline ? fact("Deadline", moment(job.deadline)) : null,
     job.delivery ? fact("Delivery", job.delivery) : null,
-    job.group ? fact("Group", h("span", { class: "mono" }, job.group), job.holds_group ? h("b", { class: "bad" }, " · held by this job") : null) : null,
+    job.group ? fact("Group", h("a", { class: "mono", href: `#/jobs?target=${encodeURIComponent(job.target)}&group=${encodeURIComponent(job.group)}` }, job.group), job.holds_group ? h("b", { class: "bad" }, " · held by this job") : null) : null,
     job.behind ? fact("Behind", h("a", { href: jobLink(job.behind), class: "mono" }, job.behind)) : null,
     job.fairness_key ? fact("Fairness key", h("span", { class: "mono" }, job.fairness_key)) : null,
     job.finished_at ? fact("Ended", moment(job.finished_at)) : null,

@@ -68,6 +68,7 @@ fn gist(line: &str) -> String {
         Command::Targets(args) => {
             format!("targets {:?} {}", args.name.as_ref().map(TargetName::as_str), args.format.json)
         }
+        Command::Top(args) => format!("top {}", args.at.admin_url.0),
         Command::Plan(args) => format!(
             "plan {} {} {:?} {:?} at {} json {}",
             args.target,
@@ -97,6 +98,7 @@ fn lines_mean_what_they_say() {
         ("serve", "serve config/tollgate.toml".to_owned()),
         ("serve --config a.toml", "serve a.toml".into()),
         ("demo", "demo None".into()),
+        ("top --admin-url unix:/run/a.sock", "top unix:/run/a.sock".into()),
         ("demo --for 30s", "demo Some(30s)".into()),
         ("check --json", "check config/tollgate.toml true".into()),
         (
@@ -162,7 +164,7 @@ fn lines_mean_what_they_say() {
 fn slips_are_usage_errors() {
     for line in [
         "sevre",
-        "top",
+        "top erp",
         "store mend",
         "plan",
         "plan erp --jobs 0",
