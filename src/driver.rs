@@ -17,6 +17,7 @@ use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
 use crate::broker::time::Now;
+use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
@@ -87,6 +88,7 @@ pub(crate) struct Driver {
     pulse: Arc<Pulse>,
     health: watch::Sender<Health>,
     step_functions: Option<StepFunctions>,
+    callbacks: Callbacks,
     gathered: Gathered,
     writing: Option<Writing>,
     /// Requests of started jobs, from the commit until they are sent.
@@ -111,6 +113,7 @@ pub(crate) struct Parts {
     pub(crate) books: Books,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) step_functions: Option<StepFunctions>,
+    pub(crate) callbacks: Callbacks,
 }
 
 impl Driver {
@@ -128,6 +131,7 @@ impl Driver {
             books: parts.books,
             health: parts.health,
             step_functions: parts.step_functions,
+            callbacks: parts.callbacks,
             gathered: Gathered::default(),
             writing: None,
             requests: HashMap::new(),
@@ -339,6 +343,9 @@ impl Driver {
         }
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
+            if let Some(callback) = &ended.header.callback {
+                self.callbacks.job_ended(&callback.name);
+            }
             self.requests.remove(&ended.header.id);
             self.pulse.totals(id).ended(ended.place.state());
             self.books.finished((id, directory.name(id)), priority, ended.place.state());

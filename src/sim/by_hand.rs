@@ -170,6 +170,7 @@ fn job(id: u128) -> Submission {
         dedup: None,
         group: None,
         flow: None,
+        callback: None,
         unfit: None,
         delivery: None,
     }

@@ -9,6 +9,7 @@
 
 mod bodies;
 mod books;
+mod callbacks;
 mod codec;
 mod commit;
 mod cursor;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable};
 
+pub use callbacks::{CallbackCount, CallbackList};
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
 pub use error::StoreError;

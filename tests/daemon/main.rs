@@ -6,6 +6,7 @@
 
 mod access;
 mod broken_disk;
+mod callbacks;
 mod clocks;
 mod crash;
 mod dedup;
@@ -26,5 +27,6 @@ mod priority;
 mod prometheus;
 mod raw;
 mod reload;
+mod secrets;
 mod smuggling;
 mod support;
