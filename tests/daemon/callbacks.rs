@@ -130,7 +130,7 @@ async fn every_end_is_told_over_kills_and_failures_with_the_same_id_on_repeats()
                 // To a target that sends nothing.
                 2 => {
                     job["target"] = json!("shut");
-                    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+                    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(5);
                     job["deadline"] = json!(soon.to_string());
                 }
                 _ => {}
