@@ -17,6 +17,7 @@ use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
 use crate::broker::time::{Now, Wall};
+use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
@@ -89,6 +90,7 @@ pub(crate) struct Driver {
     pulse: Arc<Pulse>,
     health: watch::Sender<Health>,
     step_functions: Option<StepFunctions>,
+    callbacks: Callbacks,
     tracer: Tracer,
     gathered: Gathered,
     writing: Option<Writing>,
@@ -114,6 +116,7 @@ pub(crate) struct Parts {
     pub(crate) books: Books,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) step_functions: Option<StepFunctions>,
+    pub(crate) callbacks: Callbacks,
     pub(crate) tracer: Tracer,
 }
 
@@ -132,6 +135,7 @@ impl Driver {
             books: parts.books,
             health: parts.health,
             step_functions: parts.step_functions,
+            callbacks: parts.callbacks,
             tracer: parts.tracer,
             gathered: Gathered::default(),
             writing: None,
@@ -344,6 +348,9 @@ impl Driver {
         }
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
+            if let Some(callback) = &ended.header.callback {
+                self.callbacks.job_ended(&callback.name);
+            }
             self.requests.remove(&ended.header.id);
             self.pulse.totals(id).ended(ended.place.state());
             self.books.finished((id, directory.name(id)), priority, ended.place.state());

@@ -68,5 +68,6 @@ pub(crate) fn directory() -> (Directory, Arc<Target>) {
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     let erp = config.targets["erp"].clone();
     let entry = (TargetId(1), "erp".to_owned(), Some(erp.clone()));
-    (Directory::new([entry]).with_step_functions(true), erp)
+    let orders = crate::broker::callback::CallbackName::new("orders").ok();
+    (Directory::new([entry]).with_step_functions(true).with_callbacks(orders), erp)
 }

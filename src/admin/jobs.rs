@@ -314,6 +314,7 @@ fn told(command: &JobCommand) -> &'static str {
         JobCommand::Reprioritize { .. } => "priority of a job changed",
         JobCommand::Redrive { .. } => "dead job redriven",
         JobCommand::Purge { .. } => "dead job purged",
+        JobCommand::TellAgain { .. } => "callback of a job redriven",
     }
 }
 
@@ -327,6 +328,12 @@ fn rule(command: &JobCommand) -> &'static str {
             "the priority of one that is being sent, or has ended, cannot be changed any more"
         }
         JobCommand::Redrive { .. } => "only a dead one (failed or expired) can be redriven",
-        JobCommand::Purge { .. } => "only a dead one (failed or expired) can be purged",
+        JobCommand::Purge { .. } => {
+            "only a dead one (failed or expired) can be purged, and only once its task token and its \
+             callback have been answered or given up"
+        }
+        JobCommand::TellAgain { .. } => {
+            "only one that has ended, and was submitted with a callback, has somebody to tell"
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::callback::Told;
 use super::change::{Candidate, Change, Load, Ticket};
 use super::course::{Course, Delivery, Phase};
 use super::fair::Tag;
@@ -50,6 +51,7 @@ pub(super) enum Purpose {
     Expire,
     TaskGone { reason: String },
     Settle { how: Settlement },
+    Told { end: u32, how: Told },
 }
 
 impl Broker {
@@ -168,6 +170,7 @@ impl Broker {
             Purpose::Abandon => self.abandon(now, job),
             Purpose::TaskGone { reason } => self.drop_task(now, job, reason),
             Purpose::Settle { how } => self.settle_token(now, job, how),
+            Purpose::Told { end, how } => self.settle_callback(now, job, end, how),
             Purpose::Expire => match job.0.deadline {
                 Some(deadline) if deadline <= now.wall => self.expire(now, id),
                 // The wall clock was set back meanwhile.
@@ -215,7 +218,8 @@ impl Broker {
                     Ok((header, place))
                 }
             }
-            JobCommand::Purge { .. } if is_laid_down(&job) => {
+            JobCommand::TellAgain { by, .. } => self.tell_again(now, job, by.as_ref()),
+            JobCommand::Purge { .. } if may_be_forgotten(&job) => {
                 self.purge(&job);
                 Ok(job)
             }
@@ -390,7 +394,7 @@ impl Broker {
     fn still_dead(&self, jobs: Vec<(Header, Place)>, which: &DeadFilter) -> Vec<(Header, Place)> {
         let newest = |job: (Header, Place)| self.known(job.0.id).unwrap_or(job);
         let fits = |job: &(Header, Place)| {
-            is_laid_down(job) && which.fits(&job.0, &job.1) && !self.jobs.is_deleted(job.0.id)
+            may_be_forgotten(job) && which.fits(&job.0, &job.1) && !self.jobs.is_deleted(job.0.id)
         };
         jobs.into_iter().map(newest).filter(fits).collect()
     }
@@ -495,7 +499,12 @@ fn may_have_worked(header: &Header) -> bool {
     header.spent > 0 || header.course.doubt
 }
 
-/// Dead, and nobody is owed an answer any more: it can be redriven or purged.
+/// Dead, and no workflow is owed an answer any more: it can be redriven.
 pub(super) fn is_laid_down((header, place): &(Header, Place)) -> bool {
     matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
+}
+
+/// Nor is anybody else to be told of its end: it can be purged.
+pub(super) fn may_be_forgotten(job: &(Header, Place)) -> bool {
+    is_laid_down(job) && !job.0.owes_callback()
 }

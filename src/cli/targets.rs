@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::table::{Align, Cell, Table};
 use super::terminal::{Paint, Tone, clean};
 use super::wire::{Queue, StepFunctions, Target, Targets, When, one_line};
-use super::{Outside, ages};
+use super::{Outside, ages, callbacks};
 
 pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result<(), CliError> {
     let client = outside.client(&args.at.admin_url.0)?;
@@ -22,12 +22,19 @@ pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result
         return outside.terminal.print(&one_line(answer.text()));
     }
     let shown = match &args.name {
-        Some(_) => Targets { targets: vec![answer.read::<Target>()?], step_functions: None },
+        Some(_) => Targets {
+            targets: vec![answer.read::<Target>()?],
+            step_functions: None,
+            callbacks: Vec::new(),
+        },
         None => answer.read::<Targets>()?,
     };
     let (now, paint) = (Timestamp::now(), outside.terminal.paint);
     let mut text = render(&shown.targets, now, paint);
     if let Some((line, tone)) = shown.step_functions.and_then(|known| workflows(&known, now)) {
+        let _ = writeln!(text, "{}", paint.dress(&line, tone));
+    }
+    for (line, tone) in shown.callbacks.iter().filter_map(|one| callbacks::trouble(one, now)) {
         let _ = writeln!(text, "{}", paint.dress(&line, tone));
     }
     outside.terminal.print(&text)

@@ -73,6 +73,7 @@ pub(super) struct Job {
     pub(super) duplicate: bool,
     pub(super) result: Option<JobResult>,
     pub(super) error: Option<JobError>,
+    pub(super) callback: Option<JobCallback>,
     #[serde(default)]
     pub(super) history: Vec<Event>,
 }
@@ -164,6 +165,36 @@ pub(super) struct Page {
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
     pub(super) step_functions: Option<StepFunctions>,
+    #[serde(default)]
+    pub(super) callbacks: Vec<Callback>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CallbackList {
+    pub(super) callbacks: Vec<Callback>,
+}
+
+/// How it stands with one callback.
+#[derive(Debug, Deserialize)]
+pub(super) struct Callback {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) state: String,
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) pending: u64,
+    #[serde(default)]
+    pub(super) undelivered: u64,
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// Whom a job's end is told to.
+#[derive(Debug, Deserialize)]
+pub(super) struct JobCallback {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
 }
 
 /// How it stands with the workflows that wait for jobs.

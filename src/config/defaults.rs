@@ -57,6 +57,35 @@ pub fn step_functions() -> StepFunctions {
     }
 }
 
+/// What a table `[callbacks.NAME]` says beyond its `url` and `secret_file`.
+pub struct Callback {
+    pub timeout: Duration,
+    pub rate: Rate,
+    pub max_concurrent: NonZeroU32,
+    pub min_backoff: Duration,
+    pub max_backoff: Duration,
+    pub max_retry_duration: Duration,
+    pub max_body: usize,
+}
+
+/// # Panics
+/// Never: the rate is a constant and none is zero.
+pub fn callback() -> Callback {
+    Callback {
+        // 15 to 30 s (Standard Webhooks, "Request timeouts").
+        timeout: Duration::from_secs(15),
+        rate: Rate::new(at_least_one(50), Duration::from_secs(1))
+            .expect("50 in a second is a rate"),
+        max_concurrent: at_least_one(8),
+        min_backoff: Duration::from_secs(5),
+        max_backoff: Duration::from_secs(3_600),
+        // "Multiple days" (the same, "Deliverability and reliability").
+        max_retry_duration: Duration::from_secs(3 * 24 * 3_600),
+        // Under 20 kB in all ("Payload size").
+        max_body: 16 * KIB,
+    }
+}
+
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_QUEUED: u64 = 1_000_000;
 

@@ -25,6 +25,13 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// The same with another value, which is a part of it: nothing that was cut off is shown.
+    pub(super) fn with(&self, value: &str) -> Text {
+        let written = if self.filled_in { self.written.clone() } else { value.to_owned() };
+        let written = written.split('?').next().unwrap_or_default().to_owned();
+        Text { value: value.to_owned(), written, filled_in: self.filled_in }
+    }
+
     /// Part of it came from the environment.
     pub(super) fn filled_in(&self) -> bool {
         self.filled_in

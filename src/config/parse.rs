@@ -20,8 +20,8 @@ use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, show_duration, size};
 use super::url::base_url;
 use super::{
-    auth, bounds, breaker, calendar, defaults, limits, outcomes, sources, step_functions, syntax,
-    tls, vocabulary,
+    auth, bounds, breaker, calendar, callbacks, defaults, limits, outcomes, sources,
+    step_functions, syntax, tls, vocabulary,
 };
 use crate::auth::Hosts;
 use crate::broker::group::OnGroupFailure;
@@ -62,6 +62,7 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
         limits,
+        callbacks: callbacks::read(root, &mut listeners),
         targets,
         sources: sources::sources(root),
     };

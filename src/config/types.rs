@@ -7,13 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::callbacks::Callback;
 use super::outcomes::Asking;
 use crate::auth::Rules;
+use crate::broker::callback::CallbackName;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
-use crate::trace::Ratio;
 use crate::store::Keys;
+use crate::trace::Ratio;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub step_functions: Option<StepFunctions>,
     /// Those that targets share.
     pub limits: BTreeMap<LimitName, Bounds>,
+    /// Who can be told of a job's end.
+    pub callbacks: BTreeMap<CallbackName, Arc<Callback>>,
     pub targets: BTreeMap<String, Arc<Target>>,
     pub sources: Sources,
 }

@@ -1,7 +1,9 @@
 //! From a job to the request that its target receives (CONTRACT §5, "What a target receives").
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use http_body_util::Full;
@@ -64,6 +66,26 @@ impl Prepared {
             origin,
             method,
         })
+    }
+
+    /// A POST of a body in JSON to the whole of `url`, its query included.
+    pub(super) fn post(url: &Uri, more: &HeaderMap, body: Bytes) -> Result<Prepared, Unfit> {
+        let origin = Origin::of(url).ok_or(Unfit::Url)?;
+        let path = url.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut headers = HeaderMap::with_capacity(more.len() + 4);
+        let mut add = |name: HeaderName, value: HeaderValue| {
+            headers.try_append(name, value).map(|_| ()).map_err(|_| Unfit::TooManyHeaders)
+        };
+        add(HOST, origin.host_header().ok_or(Unfit::Url)?)?;
+        add(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        if !more.contains_key(USER_AGENT) {
+            add(USER_AGENT, OURSELVES)?;
+        }
+        for (name, value) in more.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
+            add(name.clone(), value.clone())?;
+        }
+        add(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        Ok(Prepared { origin, method: Method::POST, path, headers, body })
     }
 
     /// With its target in origin form (RFC 9112 §3.2.1).

@@ -176,6 +176,7 @@ fn job(id: u128) -> Submission {
         dedup: None,
         group: None,
         flow: None,
+        callback: None,
         unfit: None,
         delivery: None,
     }

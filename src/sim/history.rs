@@ -91,6 +91,13 @@ impl Told {
             }
             Happening::Failed { .. } => (&[Running, Waiting, Queued], Failed),
             Happening::Unfit { .. } => (&[Queued], Failed),
+            Happening::CallbackDelivered { .. }
+            | Happening::CallbackUndelivered { .. }
+            | Happening::CallbackAgain { .. } => {
+                let ended = self.state.is_some_and(JobState::is_final);
+                ensure!(ended, "{what:?} happens to a job that has not ended");
+                return Ok(());
+            }
             Happening::TokenAnswered | Happening::TokenLate { .. } => {
                 ensure!(self.state.is_some(), "{what:?} happens to a job that is not there");
                 return Ok(());

@@ -315,6 +315,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             group: None,
             flow: None,
             tag: Default::default(),
+            callback: None,
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

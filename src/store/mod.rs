@@ -9,6 +9,7 @@
 
 mod bodies;
 mod books;
+mod callbacks;
 mod check;
 mod codec;
 mod commit;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable};
 
+pub use callbacks::{CallbackCount, CallbackList};
 pub use check::{Checked, check};
 pub use compact::{Compacted, compact};
 pub use cursor::{Cursor, NotACursor};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
+use super::callbacks::{self, CallbackCount, CallbackList};
 use super::cursor::Cursor;
 use super::disk::{Disk, Space};
 use super::error::StoreError;
@@ -13,6 +14,7 @@ use super::list::DeathTally;
 use super::record::{Attempt, Filter, JobRecord, Page};
 use super::seal::Seals;
 use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::callback::CallbackName;
 use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
 use crate::broker::io::DeadFilter;
@@ -137,6 +139,22 @@ impl Reader {
     /// How many of these there are.
     pub fn outbox_len(&self) -> Result<u64, StoreError> {
         self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
+    }
+
+    /// Jobs of one callback that it is to be told of yet, or was not told of, by id.
+    pub fn callbacks(
+        &self,
+        name: &CallbackName,
+        list: CallbackList,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| callbacks::page(txn, name, list, after, limit))
+    }
+
+    /// How many there are of each callback that has any, by name.
+    pub fn callback_counts(&self) -> Result<Vec<CallbackCount>, StoreError> {
+        self.read(callbacks::counts)
     }
 
     /// The task token of a job, while an answer is owed to it.

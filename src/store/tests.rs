@@ -100,6 +100,7 @@ fn header(id: u128) -> Header {
         group: None,
         flow: None,
         tag: Default::default(),
+        callback: None,
     }
 }
 

@@ -7,6 +7,7 @@
 mod access;
 mod at_rest;
 mod broken_disk;
+mod callbacks;
 mod clocks;
 mod crash;
 mod dedup;
@@ -28,6 +29,7 @@ mod priority;
 mod prometheus;
 mod raw;
 mod reload;
+mod secrets;
 mod smuggling;
 mod strangers;
 mod support;

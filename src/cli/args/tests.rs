@@ -68,6 +68,9 @@ fn gist(line: &str) -> String {
         Command::Targets(args) => {
             format!("targets {:?} {}", args.name.as_ref().map(TargetName::as_str), args.format.json)
         }
+        Command::Callbacks(args) => {
+            format!("callbacks {:?} {}", args.command, args.admin.admin_url.0)
+        }
         Command::Top(args) => format!("top {}", args.at.admin_url.0),
         Command::Plan(args) => format!(
             "plan {} {} {:?} {:?} at {} json {}",

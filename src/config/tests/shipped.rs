@@ -99,6 +99,7 @@ fn the_shipped_configuration_shows_every_key() {
     }
     let tables = [
         "auth",
+        "callbacks",
         "tls",
         "targets",
         "limits",

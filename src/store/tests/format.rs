@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::callback::{Callback, CallbackName, Telling};
 use crate::broker::change::Account;
 use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{Clock, FlowKey, Tag};
@@ -60,12 +61,13 @@ fn full() -> Header {
         }),
         flow: Some(FlowKey::new("f").unwrap()),
         tag: Tag(12),
+        callback: None,
     }
 }
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c");
+    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c00");
     let poll = Poll { path: "/s".into(), until: at(5) };
     let course = Course {
         wanted: Some(Delivery::AtMostOnce),
@@ -77,7 +79,13 @@ fn headers() {
         in_vain: 3,
     };
     is(&course, "01010102010002022f73050203");
-    is(&header(1), "0101000101e807e8070000000000000000000000000000000000");
+    let telling = Telling::Undelivered { at: at(3) };
+    let callback = Callback { name: CallbackName::new("o").unwrap(), ends: 2, telling };
+    is(&callback, "01016f020303");
+    is(&Telling::NotYet, "0100");
+    is(&Telling::Owed { since: at(3) }, "010103");
+    is(&Telling::Delivered, "0102");
+    is(&header(1), "0101000101e807e807000000000000000000000000000000000000");
 }
 
 #[test]
@@ -140,6 +148,9 @@ fn histories() {
         (Happening::Edited { parts: "b".into() }, "170162"),
         (Happening::Behind, "18"),
         (Happening::Headed, "19"),
+        (Happening::CallbackDelivered { status: 204 }, "1bcc01"),
+        (Happening::CallbackUndelivered { reason: "b".into() }, "1c0162"),
+        (Happening::CallbackAgain { by: reason() }, "1d010161"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }
@@ -173,14 +184,17 @@ fn bodies() {
 fn rows() {
     is(
         &(full(), Place::Queued),
-        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0001",
     );
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a00000000000000000101670b020101660c03");
+    is(
+        &(full(), at(3)),
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0003",
+    );
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(
         &(full(), Place::Queued, 300_u64),
-        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01ac02",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0001ac02",
     );
     let answer = Answer { status: 200, ..Answer::default() };
     let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
@@ -196,7 +210,7 @@ fn records() {
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
     assert_eq!(
         in_hex(&bytes),
-        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c010164010702"
+        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c00010164010702"
     );
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
