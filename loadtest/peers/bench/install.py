@@ -54,8 +54,21 @@ class Installed:
         run(["apt-get", "download", *packages], cwd=where)
         for deb in sorted(os.listdir(where)):
             run(["dpkg-deb", "-x", os.path.join(where, deb), self.debs])
+        if name == "rabbitmq":
+            self.move_erlang()
         shutil.rmtree(where)
         open(done, "w").close()
+
+    def move_erlang(self):
+        """Debian's `erl` says where it is installed; it lies elsewhere here."""
+        lib = os.path.join(self.debs, "usr/lib/erlang")
+        script = os.path.join(lib, "bin", "erl")
+        with open(script) as file:
+            text = file.read().replace("ROOTDIR=/usr/lib/erlang", f"ROOTDIR={lib}")
+        os.remove(script)
+        with open(script, "w") as file:
+            file.write(text)
+        os.chmod(script, 0o755)
 
     def postgres(self):
         if not self.postgres_bin():

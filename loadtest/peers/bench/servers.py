@@ -87,7 +87,7 @@ class RabbitMq(Server):
         open(os.path.join(self.dir, "env.conf"), "w").close()
         env = {
             "PATH": f"{lib}/erlang/bin:{os.environ['PATH']}",
-            "ERL_ROOTDIR": f"{lib}/erlang", "HOME": self.dir, "ERL_EPMD_PORT": str(self.epmd),
+            "HOME": self.dir, "ERL_EPMD_PORT": str(self.epmd),
             "RABBITMQ_NODENAME": f"peer{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(self.dist),
             "RABBITMQ_CONF_ENV_FILE": os.path.join(self.dir, "env.conf"),
