@@ -10,25 +10,24 @@ START = 120
 
 
 class Server:
-    """What they have in common. `processes` are those that are measured."""
+    """What they have in common."""
 
     def __init__(self, installed, dir, options):
         self.installed, self.dir, self.options = installed, dir, options
-        self.port, self.processes = free_port(), []
+        self.port, self.process = free_port(), None
         self.log = os.path.join(dir, "server.log")
         os.makedirs(dir)
 
     def start(self):
-        self.processes = [self.launch()]
-        until(f"{type(self).__name__} listens", lambda: listens(self.port), START,
-              self.processes[0])
+        self.process = self.launch()
+        until(f"{type(self).__name__} listens", lambda: listens(self.port), START, self.process)
 
     def cpu(self):
-        return sum(process.cpu() for process in self.processes)
+        return self.process.cpu()
 
     def kill(self):
-        for process in self.processes:
-            process.kill()
+        if self.process:
+            self.process.kill()
 
     def close(self):
         self.kill()
@@ -74,9 +73,13 @@ class RabbitMq(Server):
     def start(self):
         lib = os.path.join(self.installed.debs, "usr/lib")
         self.epmd, self.dist = free_port(), free_port()
-        epmd = Process([f"{lib}/erlang/bin/epmd", "-port", str(self.epmd)], self.log)
+        # In the foreground, or it would be started as a daemon that outlives the server.
+        self.names = Process([f"{lib}/erlang/bin/epmd", "-port", str(self.epmd)], self.log)
         super().start()
-        self.processes.append(epmd)
+
+    def kill(self):
+        super().kill()
+        self.names.kill()
 
     def launch(self):
         conf = self.template("rabbitmq.conf")
@@ -128,7 +131,7 @@ class Postgresql(Server):
 
 class Tollgate(Server):
     def launch(self):
-        self.admin = free_port() if not self.processes else self.admin
+        self.admin = self.admin if self.process else free_port()
         conf = self.template("tollgate.toml", ADMIN=self.admin, SINK=self.options["sink"],
                              RATE=self.options["rate"], BURST=self.options["burst"],
                              CONCURRENCY=self.options["concurrency"])
@@ -138,7 +141,7 @@ class Tollgate(Server):
     def start(self):
         super().start()
         until("tollgate is ready", lambda: self.ask("/readyz", quiet=True), START,
-              self.processes[0])
+              self.process)
 
     def ask(self, path, method="GET", quiet=False):
         request = urllib.request.Request(f"http://127.0.0.1:{self.admin}{path}", method=method)

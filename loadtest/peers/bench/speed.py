@@ -131,7 +131,7 @@ def drain_tollgate(server, sink, work):
     jobs = work["jobs"]
     before, start = server.cpu(), time.monotonic()
     server.ask("/v1/targets/t/resume", "POST")
-    until("every job arrives", lambda: sink.count() >= jobs, WORK, server.processes[0])
-    until("every job has ended", lambda: server.finished() >= jobs, WORK, server.processes[0])
+    until("every job arrives", lambda: sink.count() >= jobs, WORK, server.process)
+    until("every job has ended", lambda: server.finished() >= jobs, WORK, server.process)
     seconds = time.monotonic() - start
     return {"dispatch_per_s": jobs / seconds, "dispatch_cpu_us": (server.cpu() - before) / jobs * 1e6}

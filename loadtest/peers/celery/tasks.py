@@ -17,7 +17,7 @@ app = Celery("tasks", broker=f"redis://127.0.0.1:{SETTINGS['port']}/0")
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
-    worker_prefetch_multiplier=1,
+    worker_prefetch_multiplier=SETTINGS["prefetch_multiplier"],
     broker_connection_retry_on_startup=True,
     broker_transport_options={
         "queue_order_strategy": "priority", "priority_steps": [0, 9], "sep": ":"},
