@@ -21,6 +21,7 @@ PACING = [
     ("high_not_seen", "HIGH not seen", 0),
     ("silence_after_kill_s", "silence after kill, s", 2), ("repeats", "repeats", 0),
 ]
+SYNCS = [("syncs", "syncs", 0), ("jobs", "jobs", 0), ("jobs_per_sync", "jobs a sync", 1)]
 RATIOS = ["enqueue_per_s", "dispatch_per_s", "dispatch_cpu_us"]
 
 
@@ -81,8 +82,6 @@ def cell(value, digits):
 
 
 def table(results, columns):
-    if not results:
-        return ""
     head = ["", *(title for _, title, _ in columns)]
     rows = [[peer, *(cell(figures.get(name), digits) for name, _, digits in columns)]
             for peer, figures in results.items()]
@@ -92,15 +91,19 @@ def table(results, columns):
 
 def text(report):
     ratios = [(f"{name}_to_tollgate", f"{name} / tollgate's", 2) for name in RATIOS]
-    parts = ["## Speed\n", table(report["speed"], SPEED), "\n", table(report["speed"], ratios),
-             "\n## Pacing at 50/s\n", table(report["pacing"], PACING)]
+    parts = []
+    for title, part, columns in (("Speed", "speed", SPEED), ("Within a turn", "speed", ratios),
+                                 ("Pacing at 50/s", "pacing", PACING),
+                                 ("Syncs while jobs are handed in", "syncs", SYNCS)):
+        if report[part]:
+            parts.append(f"## {title}\n{table(report[part], columns)}\n")
     for name, problem in report["problems"].items():
         parts.append(f"\n{name} did not run: {problem}\n")
     return "".join(parts)
 
 
-def write(report, dir):
-    with open(os.path.join(dir, "report.json"), "w") as file:
+def write(report, dir, name):
+    with open(os.path.join(dir, f"{name}.json"), "w") as file:
         json.dump(report, file, indent=1)
-    with open(os.path.join(dir, "report.md"), "w") as file:
+    with open(os.path.join(dir, f"{name}.md"), "w") as file:
         file.write(text(report))

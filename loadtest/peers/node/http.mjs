@@ -10,16 +10,18 @@ class Connection {
     this.socket.setEncoding("latin1");
     this.socket.on("data", (chunk) => this.read(chunk, free));
     const broken = (error) => {
-      this.broken = error ?? new Error("the connection was closed");
-      this.waiting?.reject(this.broken);
+      this.broken ??= error ?? new Error("the connection was closed");
+      const waiting = this.waiting;
       this.waiting = null;
+      if (!waiting) return;
+      waiting.reject(this.broken);
+      free(this);
     };
     this.socket.on("error", broken);
     this.socket.on("close", () => broken());
   }
 
   send(request, waiting) {
-    if (this.broken) return waiting.reject(this.broken);
     this.waiting = waiting;
     this.socket.write(request);
   }
@@ -47,9 +49,10 @@ export class Pool {
     this.port = port;
     this.queue = [];
     this.idle = [];
+    // A broken one keeps its place, and is opened anew when it is needed.
     this.free = (connection) => {
       const next = this.queue.shift();
-      if (next) connection.send(next.request, next);
+      if (next) this.whole(connection).send(next.request, next);
       else this.idle.push(connection);
     };
     for (let n = 0; n < size; n++) this.idle.push(new Connection(port, this.free));
@@ -62,14 +65,13 @@ export class Pool {
       `content-length: ${body.length}\r\n\r\n${body}`;
     return new Promise((resolve, reject) => {
       const waiting = { request, resolve, reject };
-      let connection = this.idle.pop();
-      while (connection?.broken) connection = this.renewed();
-      if (connection) connection.send(request, waiting);
+      const connection = this.idle.pop();
+      if (connection) this.whole(connection).send(request, waiting);
       else this.queue.push(waiting);
     });
   }
 
-  renewed() {
-    return new Connection(this.port, this.free);
+  whole(connection) {
+    return connection.broken ? new Connection(this.port, this.free) : connection;
   }
 }
