@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, warn};
@@ -16,7 +16,8 @@ use crate::broker::course::Aim;
 use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
-use crate::broker::time::Now;
+use crate::broker::time::{Now, Wall};
+use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, Message, View};
@@ -24,6 +25,7 @@ use crate::metrics::Books;
 use crate::pulse::Pulse;
 use crate::step_functions::{StepFunctions, Wanted};
 use crate::store::{Done, StoreError, Work};
+use crate::trace::{Attempt, Context, Recording, Tracer};
 
 /// Messages taken in before outputs are looked at: bounds a turn, and how late a token can be.
 const AT_ONCE: usize = 512;
@@ -71,6 +73,7 @@ struct Leaves {
     number: u32,
     attempt: u32,
     aim: Aim,
+    since: Wall,
 }
 
 pub(crate) struct Driver {
@@ -87,6 +90,8 @@ pub(crate) struct Driver {
     pulse: Arc<Pulse>,
     health: watch::Sender<Health>,
     step_functions: Option<StepFunctions>,
+    callbacks: Callbacks,
+    tracer: Tracer,
     gathered: Gathered,
     writing: Option<Writing>,
     /// Requests of started jobs, from the commit until they are sent.
@@ -111,6 +116,8 @@ pub(crate) struct Parts {
     pub(crate) books: Books,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) step_functions: Option<StepFunctions>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) tracer: Tracer,
 }
 
 impl Driver {
@@ -128,6 +135,8 @@ impl Driver {
             books: parts.books,
             health: parts.health,
             step_functions: parts.step_functions,
+            callbacks: parts.callbacks,
+            tracer: parts.tracer,
             gathered: Gathered::default(),
             writing: None,
             requests: HashMap::new(),
@@ -244,8 +253,8 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
                 Output::Load(load) => self.gathered.loads.push(load),
-                Output::Send { job, target, priority, number, attempt, aim } => {
-                    let leaves = Leaves { job, target, priority, number, attempt, aim };
+                Output::Send { job, target, priority, number, attempt, aim, since } => {
+                    let leaves = Leaves { job, target, priority, number, attempt, aim, since };
                     self.send(leaves);
                 }
                 Output::Unsend { job } => {
@@ -339,6 +348,9 @@ impl Driver {
         }
         for ended in writing.ended {
             let (id, priority) = (ended.header.target, ended.header.priority);
+            if let Some(callback) = &ended.header.callback {
+                self.callbacks.job_ended(&callback.name);
+            }
             self.requests.remove(&ended.header.id);
             self.pulse.totals(id).ended(ended.place.state());
             self.books.finished((id, directory.name(id)), priority, ended.place.state());
@@ -357,7 +369,7 @@ impl Driver {
 
     /// The start of this request is on disk and its token is taken: off it goes.
     fn send(&mut self, leaves: Leaves) {
-        let Leaves { job, target, priority, number, attempt, aim } = leaves;
+        let Leaves { job, target, priority, number, attempt, aim, since } = leaves;
         let request = self.requests.remove(&job);
         let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
             // A fault of ours. Nothing has left, and nothing is lost.
@@ -377,7 +389,10 @@ impl Driver {
             return;
         };
         self.pulse.totals(target).sent(self.handle.mono_now());
-        debug!(%job, attempt, number, ?aim, target = config.name, "sending");
+        let context = Context::of(job, &request);
+        let trace = context.trace;
+        debug!(%job, %trace, attempt, number, ?aim, target = config.name, "sending");
+        let (tracer, trace) = (self.tracer.clone(), self.tracer.recording(&context));
         let dispatcher = self.dispatcher.clone();
         let outbox = self.outbox.clone();
         let asks = self.step_functions.clone().filter(StepFunctions::checks_before_dispatch);
@@ -408,8 +423,37 @@ impl Driver {
                 }
             }
             let (request, aim) = (&*request, &aim);
-            let outgoing = Outgoing { id: job, attempt, priority, request, aim, number };
+            let outgoing = Outgoing { id: job, attempt, priority, request, aim, number, trace };
+            let began = SystemTime::now();
             let report = dispatcher.attempt_telling(&config, outgoing, &departure).await;
+            debug!(
+                %job,
+                trace = %context.trace,
+                attempt,
+                number,
+                target = config.name,
+                outcome = report.outcome.as_str(),
+                status = report.answer.as_ref().map(|answer| answer.status),
+                took = ?report.took,
+                "sent"
+            );
+            if trace == Recording::On {
+                tracer.attempted(&Attempt {
+                    context,
+                    job,
+                    number,
+                    attempt,
+                    target: &config.name,
+                    url: &config.url,
+                    method: &request.method,
+                    path: &request.path,
+                    priority,
+                    aim,
+                    waited_since: since,
+                    began,
+                    report: &report,
+                });
+            }
             let message = Message::Attempted { job, target, priority, number, report };
             // A loop that has stopped learns of it at the next start, as an unknown outcome.
             let _ = outbox.send(message);

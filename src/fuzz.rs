@@ -11,7 +11,8 @@ use crate::broker::job::TargetId;
 use crate::config::{self, Target};
 use crate::handle::Directory;
 
-pub use crate::dispatch::fuzz::{paths, retry_after};
+pub use crate::broker::calendar::fuzz::schedule;
+pub use crate::dispatch::fuzz::{paths, rate_limit, retry_after};
 pub use crate::http_api::fuzz::wire;
 pub use crate::sources::fuzz::{job, lines, message};
 pub use crate::store::fuzz::record;
@@ -25,8 +26,10 @@ pub const DOORS: &[Door] = &[
     ("lines", lines),
     ("message", message),
     ("paths", paths),
+    ("rate_limit", rate_limit),
     ("record", record),
     ("retry_after", retry_after),
+    ("schedule", schedule),
     ("wire", wire),
 ];
 
@@ -65,5 +68,6 @@ pub(crate) fn directory() -> (Directory, Arc<Target>) {
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     let erp = config.targets["erp"].clone();
     let entry = (TargetId(1), "erp".to_owned(), Some(erp.clone()));
-    (Directory::new([entry]).with_step_functions(true), erp)
+    let orders = crate::broker::callback::CallbackName::new("orders").ok();
+    (Directory::new([entry]).with_step_functions(true).with_callbacks(orders), erp)
 }

@@ -1,11 +1,12 @@
 //! How the outer parts (HTTP, later SQS and Activities) talk to the one loop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
+use crate::broker::callback::CallbackName;
 use crate::broker::io::{
     CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,
     TargetView, UnknownTarget,
@@ -73,6 +74,7 @@ pub struct Directory {
     by_name: BTreeMap<String, (TargetId, Option<Arc<Target>>)>,
     names: HashMap<TargetId, String>,
     answers_tokens: bool,
+    callbacks: BTreeSet<CallbackName>,
 }
 
 impl Directory {
@@ -91,6 +93,22 @@ impl Directory {
     pub fn with_step_functions(mut self, configured: bool) -> Self {
         self.answers_tokens = configured;
         self
+    }
+
+    /// The same, where these can be told of a job's end.
+    #[must_use]
+    pub fn with_callbacks(mut self, names: impl IntoIterator<Item = CallbackName>) -> Self {
+        self.callbacks = names.into_iter().collect();
+        self
+    }
+
+    /// A callback that the configuration names.
+    pub fn callback(&self, name: &str) -> Option<&CallbackName> {
+        self.callbacks.iter().find(|known| known.as_str() == name)
+    }
+
+    pub fn callbacks(&self) -> impl Iterator<Item = &CallbackName> {
+        self.callbacks.iter()
     }
 
     /// Whether a job may have a task token.

@@ -14,12 +14,13 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use crate::broker::callback::CallbackName;
 use crate::broker::io::{BlockedOn, TargetView};
 use crate::broker::job::{JobState, Priority, Source, TargetId};
 use crate::broker::payload::Outcome;
 use crate::broker::policy::LimitId;
 use crate::handle::View;
-use crate::store::Space;
+use crate::store::{CallbackCount, Space};
 
 const ENQUEUED: &str = "tollgate_jobs_enqueued_total";
 const ATTEMPTS: &str = "tollgate_attempts_total";
@@ -33,6 +34,7 @@ const COMMIT_JOBS: &str = "tollgate_store_commit_jobs";
 const RELOAD_OK: &str = "tollgate_config_last_reload_successful";
 const RELOAD_AT: &str = "tollgate_config_last_reload_success_timestamp_seconds";
 const CALLBACKS: &str = "tollgate_callbacks_total";
+const SPANS: &str = "tollgate_trace_spans_total";
 const BUILD_INFO: &str = "tollgate_build_info";
 
 /// From a token at a thousand a second to a backlog of days.
@@ -48,7 +50,7 @@ const COMMITS_HOLD: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 
 
 const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
 
-/// What became of one call that answers a task token.
+/// What became of one call that answers a task token, or tells a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Callback {
     Accepted,
@@ -60,9 +62,16 @@ pub enum Callback {
     Retried,
     /// To be tried again when somebody has put something right: permissions, credentials, keys.
     Held,
+    /// Of a webhook: the receiver is gone, or time is up. Nobody tries any more.
+    GivenUp,
 }
 
 impl Callback {
+    /// Of a callback of the configuration.
+    pub const OF_WEBHOOKS: [Callback; 4] =
+        [Callback::Accepted, Callback::Retried, Callback::Held, Callback::GivenUp];
+
+    /// Of task tokens.
     pub const ALL: [Callback; 5] =
         [Callback::Accepted, Callback::Late, Callback::TooLarge, Callback::Retried, Callback::Held];
 
@@ -73,12 +82,32 @@ impl Callback {
             Callback::TooLarge => "too_large",
             Callback::Retried => "retried",
             Callback::Held => "held",
+            Callback::GivenUp => "given_up",
+        }
+    }
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spans {
+    Exported,
+    /// The collector was away, or did not want them.
+    Dropped,
+}
+
+impl Spans {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Spans::Exported => "exported",
+            Spans::Dropped => "dropped",
         }
     }
 }
 
 /// Says how many jobs ended whose task token is still to be answered; `None` if it cannot tell.
 type Pending = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+/// The same of each callback, by name, with how many were given up.
+type PendingWebhooks = Box<dyn Fn() -> Vec<CallbackCount> + Send + Sync>;
 
 /// All that was recorded; cheap to clone. Each daemon has its own, also two in one process.
 #[derive(Clone)]
@@ -90,6 +119,7 @@ struct Inner {
     reload_ok: Gauge,
     reload_at: Gauge,
     pending: OnceLock<Pending>,
+    webhooks: OnceLock<PendingWebhooks>,
 }
 
 impl Default for Metrics {
@@ -115,13 +145,18 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 10] = [
+        let described: [(&'static str, Unit, &'static str); 11] = [
             (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
             (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
             (FINISHED, Unit::Count, "Jobs that ended, by how."),
             (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
             (DEAD_DROPPED, Unit::Count, "Dead jobs that were forgotten for `dead_retention`."),
-            (CALLBACKS, Unit::Count, "Calls that answer a task token, by what became of them."),
+            (
+                CALLBACKS,
+                Unit::Count,
+                "Answers to task tokens, and webhooks, by what became of them.",
+            ),
+            (SPANS, Unit::Count, "Spans of traces, by whether the collector took them."),
             (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
             (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
             (COMMIT_SECONDS, Unit::Seconds, "How long a commit to disk took."),
@@ -152,6 +187,7 @@ impl Metrics {
             reload_ok,
             reload_at,
             pending: OnceLock::new(),
+            webhooks: OnceLock::new(),
         }));
         metrics.reloaded(Ok(crate::handle::Handle::wall_now().as_millis()));
         metrics
@@ -170,6 +206,12 @@ impl Metrics {
         self.callbacks(result).increment(1);
     }
 
+    /// So many spans were brought to the collector, or were not.
+    pub fn spans(&self, result: Spans, count: u64) {
+        let labels = vec![Label::from_static_parts("result", result.as_str())];
+        self.0.recorder.register_counter(&Key::from_parts(SPANS, labels), &META).increment(count);
+    }
+
     /// Step Functions is configured: from now on its metrics are there, if at nought.
     pub fn callbacks_pending_from(
         &self,
@@ -180,6 +222,34 @@ impl Metrics {
         }
         // Only the first counts: there is one Step Functions to a daemon.
         let _ = self.0.pending.set(Box::new(pending));
+    }
+
+    /// Counted for a callback from now on, if at nought.
+    pub fn webhooks_begin(&self, name: &CallbackName) {
+        for result in Callback::OF_WEBHOOKS {
+            self.webhooks(name, result).increment(0);
+        }
+    }
+
+    /// A webhook was sent, or given up.
+    pub fn webhook(&self, name: &CallbackName, result: Callback) {
+        self.webhooks(name, result).increment(1);
+    }
+
+    pub fn webhooks_pending_from(
+        &self,
+        pending: impl Fn() -> Vec<CallbackCount> + Send + Sync + 'static,
+    ) {
+        // Only the first counts: a daemon has one set of callbacks.
+        let _ = self.0.webhooks.set(Box::new(pending));
+    }
+
+    fn webhooks(&self, name: &CallbackName, result: Callback) -> Counter {
+        let labels = vec![
+            Label::new("callback", name.as_str().to_owned()),
+            Label::from_static_parts("result", result.as_str()),
+        ];
+        self.0.recorder.register_counter(&Key::from_parts(CALLBACKS, labels), &META)
     }
 
     fn callbacks(&self, result: Callback) -> Counter {
@@ -197,9 +267,9 @@ impl Metrics {
         let mut text = self.0.handle.render();
         // What cannot be written to a `String` does not exist: the results mean nothing.
         let _ = write_view(&mut text, view, space);
-        if let Some(pending) = self.0.pending.get().and_then(|pending| pending()) {
-            let _ = write_pending(&mut text, pending);
-        }
+        let tokens = self.0.pending.get().and_then(|pending| pending());
+        let webhooks = self.0.webhooks.get().map(|pending| pending()).unwrap_or_default();
+        let _ = write_pending(&mut text, tokens, &webhooks);
         text
     }
 }
@@ -449,10 +519,39 @@ fn write_limits(text: &mut String, view: &View) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_pending(text: &mut String, pending: u64) -> std::fmt::Result {
+/// `tokens`: jobs whose task token is to be answered; their line has no label.
+fn write_pending(
+    text: &mut String,
+    tokens: Option<u64>,
+    webhooks: &[CallbackCount],
+) -> std::fmt::Result {
+    if tokens.is_none() && webhooks.is_empty() {
+        return Ok(());
+    }
     let name = "tollgate_callbacks_pending";
-    family(text, name, "gauge", "Jobs that ended and whose task token is to be answered.")?;
-    writeln!(text, "{name} {pending}")
+    let help = "Jobs that ended and whose task token is to be answered; or whose callback is to be \
+                told.";
+    family(text, name, "gauge", help)?;
+    if let Some(tokens) = tokens {
+        writeln!(text, "{name} {tokens}")?;
+    }
+    for count in webhooks {
+        writeln!(text, "{name}{{callback=\"{}\"}} {}", count.name, count.owed)?;
+    }
+    if webhooks.is_empty() {
+        return Ok(());
+    }
+    let name = "tollgate_callbacks_undelivered";
+    family(
+        text,
+        name,
+        "gauge",
+        "Jobs whose callback was not told of their end, and is not tried.",
+    )?;
+    for count in webhooks {
+        writeln!(text, "{name}{{callback=\"{}\"}} {}", count.name, count.undelivered)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -470,6 +569,10 @@ mod tests {
         books.enqueued(target, Priority::Batch, Source::Proxy);
         metrics.callbacks_pending_from(|| Some(12));
         metrics.callback(Callback::Late);
+        let orders = CallbackName::new("orders").unwrap();
+        metrics.webhook(&orders, Callback::GivenUp);
+        let count = CallbackCount { name: orders, owed: 3, undelivered: 1 };
+        metrics.webhooks_pending_from(move || vec![count.clone()]);
         let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
         let space = Space { bytes: 4_096, ..Space::default() };
         let text = metrics.render(&view, &space);
@@ -481,6 +584,9 @@ mod tests {
             "tollgate_store_commit_jobs_count 1",
             "tollgate_store_bytes 4096",
             "tollgate_callbacks_pending 12",
+            r#"tollgate_callbacks_pending{callback="orders"} 3"#,
+            r#"tollgate_callbacks_undelivered{callback="orders"} 1"#,
+            r#"tollgate_callbacks_total{callback="orders",result="given_up"} 1"#,
             r#"tollgate_callbacks_total{result="late"} 1"#,
             r#"tollgate_callbacks_total{result="accepted"} 0"#,
             "tollgate_config_last_reload_successful 1",

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::broker::job::TargetId;
+use crate::callbacks::Callbacks;
 use crate::config::{self, Config};
 use crate::handle::{Handle, Message};
 use crate::metrics::Metrics;
@@ -24,6 +25,7 @@ struct Inner {
     handle: Handle,
     metrics: Metrics,
     sidecars: Sidecars,
+    callbacks: Callbacks,
     /// Held during a reload: one at a time.
     state: Mutex<State>,
 }
@@ -55,10 +57,12 @@ impl Reloader {
         handle: Handle,
         metrics: Metrics,
         sidecars: Sidecars,
+        callbacks: Callbacks,
     ) -> Reloader {
         let text = file.as_ref().and_then(|file| std::fs::read(file).ok());
         let state = Mutex::new(State { config, text });
-        Reloader(Arc::new(Inner { file, loop_, store, handle, metrics, sidecars, state }))
+        let inner = Inner { file, loop_, store, handle, metrics, sidecars, callbacks, state };
+        Reloader(Arc::new(inner))
     }
 
     /// Reads the file again and applies it. Returns the parts that changed and take effect at the
@@ -118,7 +122,7 @@ impl Reloader {
                 let tls = if old.tls.is_some() && new.tls.is_some() { &new.tls } else { &old.tls };
                 *new != config::Server { tls: tls.clone(), ..old.clone() }
             }),
-            ("[store] path, cache or min_free_disk", {
+            ("[store] path, cache, min_free_disk or encrypt_key_file", {
                 let old = &state.config.store;
                 let retention = config.store.retention;
                 config.store != config::Store { retention, ..old.clone() }
@@ -131,6 +135,8 @@ impl Reloader {
             }
         }
         inner.sidecars.admit(&config);
+        // Those who tell first: a name that is let in has somebody behind it.
+        inner.callbacks.configure(&config.callbacks);
         inner.handle.swap_directory(serve::directory(&known, &config));
         let targets = serve::configured(&known, &config);
         let limits = serve::shared_limits(&config);
@@ -181,6 +187,7 @@ impl Reloader {
             Default::default(),
         );
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
-        Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars)
+        let callbacks = Callbacks::none(&handle);
+        Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars, callbacks)
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 const ID: &str = "0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11";
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "demo",
     "check",
@@ -24,12 +24,15 @@ const COMMANDS: [&str; 22] = [
     "dead redrive",
     "dead purge",
     "targets",
+    "top",
     "plan",
     "pause",
     "resume",
     "reload",
     "store",
     "store export",
+    "store check",
+    "store compact",
 ];
 
 fn tollgate(args: &[&str]) -> Command {
@@ -188,6 +191,14 @@ fn a_daemon_that_is_not_there_exits_with_3_and_is_named() {
         assert!(!said.err.contains("hush"), "{line}: {}", said.err);
         assert_eq!(said.out, "", "{line}");
     }
+}
+
+#[test]
+fn top_without_a_terminal_names_what_does_without_one() {
+    let said = said(&mut tollgate(&["top"]));
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+    assert!(said.err.contains("top needs a terminal"), "{}", said.err);
+    assert!(said.err.contains("`tollgate targets`"), "{}", said.err);
 }
 
 #[test]

@@ -160,4 +160,4 @@ macro_rules! doors {
     };
 }
 
-doors!(config job lines message paths record retry_after wire);
+doors!(config job lines message paths rate_limit record retry_after schedule wire);

@@ -135,3 +135,40 @@ fn no_file_is_dead() {
         assert!(all.contains(&format!("mod {name};")), "{} is in no module", path.display());
     }
 }
+
+/// SECURITY.md says which test holds what: each of them is there.
+#[test]
+fn every_test_that_the_promises_rest_on_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let (mut files, mut tests) = (0, 0);
+    for span in text.split('`').skip(1).step_by(2) {
+        let path = span.split(' ').next().unwrap();
+        let (path, test) = match path.split_once("::") {
+            Some((path, test)) => (path, Some(test)),
+            None => (path, None),
+        };
+        let is_ours = ["src/", "tests/", "fuzz/", "scripts/", "docs/", ".ci/"]
+            .iter()
+            .any(|under| path.starts_with(under));
+        if !is_ours {
+            assert!(test.is_none(), "{span} names a test in no file");
+            continue;
+        }
+        assert!(root.join(path).exists(), "{span}: there is no {path}");
+        files += 1;
+        if let Some(test) = test {
+            let code = std::fs::read_to_string(root.join(path)).unwrap();
+            let begin = code.find(&format!("fn {test}("));
+            let begin = begin.unwrap_or_else(|| panic!("{path} has no test {test}"));
+            let before: Vec<&str> = code[..begin].lines().rev().take(4).collect();
+            let marked = before.iter().any(|l| l.contains("#[test]") || l.contains("::test"));
+            assert!(marked, "{test} in {path} is no test");
+            let long = before.iter().any(|line| line.contains("#[ignore"));
+            let said = text.contains(&format!("*long* `{span}`"));
+            assert_eq!(long, said, "whether {test} is a long one");
+            tests += 1;
+        }
+    }
+    assert!(files > 60 && tests > 50, "{files} files, {tests} tests");
+}

@@ -27,6 +27,8 @@ pub(super) enum AdminError {
     Query(String),
     #[error("no target is named `{}`", shown(.name))]
     NoSuchTarget { name: String, known: Vec<String> },
+    #[error("no callback is named `{}`{}", shown(.name), those(.known))]
+    NoSuchCallback { name: String, known: Vec<String> },
     #[error("`{}` is no job: {NotAJobId}", shown(.0))]
     NotAJob(String),
     #[error("there is no job {0}")]
@@ -80,6 +82,10 @@ fn strangers(names: &[String]) -> String {
     format!("unknown query parameter{many} {}", named.join(", "))
 }
 
+fn those(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
+}
+
 fn list(known: &[&str]) -> String {
     if known.is_empty() { "none".into() } else { known.join(", ") }
 }
@@ -96,6 +102,7 @@ impl AdminError {
             | AdminError::Body(_)
             | AdminError::NotJson(_) => Kind::Malformed,
             AdminError::NoSuchTarget { .. } => Kind::UnknownTarget,
+            AdminError::NoSuchCallback { .. } => Kind::UnknownCallback,
             AdminError::NotAJob(_) | AdminError::NoSuchJob(_) => Kind::UnknownJob,
             AdminError::Conflict { .. } => Kind::JobState,
             AdminError::Overtaken { .. } => Kind::Overtaken,

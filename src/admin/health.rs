@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::AdminState;
 use super::answer::Json;
+use super::callbacks::CallbackStanding;
 use super::error::AdminError;
 use super::params::{Nothing, Strict};
 use super::readiness::Readiness;
@@ -71,6 +72,9 @@ pub(super) struct Ready {
     ready: bool,
     /// Null where the configuration has no `[step_functions]` and nobody waits for an answer.
     step_functions: Option<StepFunctionsJson>,
+    /// Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    callbacks: Vec<CallbackStanding>,
 }
 
 /// A loop that does not answer for so long takes no jobs either.
@@ -81,8 +85,8 @@ const SLOW_COMMIT: Duration = Duration::from_secs(5);
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz",
     summary = "Whether jobs are taken: 503 while draining, or where store or disk forbid it",
-    description = "Trouble with Step Functions does not keep jobs from being taken, so it changes \
-        the body alone.",
+    description = "Trouble with Step Functions, or with a callback, does not keep jobs from being \
+        taken, so it changes the body alone.",
     responses((status = 200, body = Ready)),
 )]
 pub(super) async fn readyz(
@@ -101,11 +105,14 @@ pub(super) async fn readyz(
     let asked = async {
         state.handle.view().await?;
         let has_room = state.look(|records| Ok(records.has_room())).await?;
-        Ok((has_room, state.step_functions().await?))
+        Ok((has_room, state.step_functions().await?, state.callbacks().await?))
     };
     match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok((true, step_functions))) => Ok(Json(Ready { ready: true, step_functions })),
-        Ok(Ok((false, _))) => Err(AdminError::DiskLow),
+        Ok(Ok((true, step_functions, callbacks))) => {
+            let callbacks = callbacks.into_iter().map(CallbackStanding::without_url).collect();
+            Ok(Json(Ready { ready: true, step_functions, callbacks }))
+        }
+        Ok(Ok((false, ..))) => Err(AdminError::DiskLow),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(AdminError::NoAnswer(PATIENCE)),
     }

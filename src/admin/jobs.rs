@@ -11,6 +11,7 @@ use crate::broker::job::{Header, JobId, JobState, Place, Priority};
 use crate::http_api::json::{JobJson, ResultJson};
 use crate::http_api::standing;
 use crate::store::{Attempt, Filter, JobRecord};
+use crate::trace::Context;
 
 use super::AdminState;
 use super::answer::Json;
@@ -157,22 +158,25 @@ pub(super) async fn show(
     JobSegment(id): JobSegment,
     Strict(detail): Strict<Detail>,
 ) -> Result<Json<JobDetail>, AdminError> {
-    let (record, answer, requests, attempts, ahead) = state
+    let (record, answer, requests, attempts, ahead, trace) = state
         .look(move |records| {
+            let request = records.request(id)?;
+            let trace = request.as_ref().map(|request| Context::of(id, request).trace);
             let requests = match detail.request {
-                true => (records.request(id)?, records.original(id)?),
+                true => (request, records.original(id)?),
                 false => (None, None),
             };
             let record = records.job(id)?;
             let group = record.as_ref().and_then(JobRecord::waits_in);
             let ahead = group.map_or(Ok(None), |group| records.head_of(&group))?;
-            Ok((record, records.answer(id)?, requests, records.attempts(id)?, ahead))
+            let answer = records.answer(id)?;
+            Ok((record, answer, requests, records.attempts(id)?, ahead, trace))
         })
         .await?;
     let record = record.ok_or(AdminError::NoSuchJob(id))?;
     let position = standing::of(&state.handle, &record).await;
     let job = JobJson::new(&record, &state.handle.directory(), answer.as_ref());
-    let mut job = job.standing(position);
+    let mut job = job.standing(position).traced(trace);
     job.behind = ahead.map(|id| id.to_string());
     Ok(Json(JobDetail {
         job,
@@ -310,6 +314,7 @@ fn told(command: &JobCommand) -> &'static str {
         JobCommand::Reprioritize { .. } => "priority of a job changed",
         JobCommand::Redrive { .. } => "dead job redriven",
         JobCommand::Purge { .. } => "dead job purged",
+        JobCommand::TellAgain { .. } => "callback of a job redriven",
     }
 }
 
@@ -323,6 +328,12 @@ fn rule(command: &JobCommand) -> &'static str {
             "the priority of one that is being sent, or has ended, cannot be changed any more"
         }
         JobCommand::Redrive { .. } => "only a dead one (failed or expired) can be redriven",
-        JobCommand::Purge { .. } => "only a dead one (failed or expired) can be purged",
+        JobCommand::Purge { .. } => {
+            "only a dead one (failed or expired) can be purged, and only once its task token and its \
+             callback have been answered or given up"
+        }
+        JobCommand::TellAgain { .. } => {
+            "only one that has ended, and was submitted with a callback, has somebody to tell"
+        }
     }
 }

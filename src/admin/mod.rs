@@ -5,6 +5,7 @@
 //! every error is a problem (RFC 9457). [`crate::auth`] stands before all routes.
 
 mod answer;
+mod callbacks;
 mod console;
 mod dead;
 mod error;
@@ -40,6 +41,7 @@ use axum::routing::{get, post};
 pub use readiness::{Readiness, SharedReadiness};
 
 use crate::auth::{Access, Gate, Place, stand_before};
+use crate::callbacks::Callbacks;
 use crate::handle::Handle;
 use crate::http_api::problem;
 use crate::metrics::Metrics;
@@ -61,6 +63,7 @@ pub struct AdminState {
     events: Events,
     /// `None`: the configuration has no `[step_functions]`.
     step_functions: Option<Health>,
+    callbacks: Callbacks,
 }
 
 impl AdminState {
@@ -72,10 +75,21 @@ impl AdminState {
         reloader: Reloader,
         readiness: SharedReadiness,
         step_functions: Option<Health>,
+        callbacks: Callbacks,
     ) -> AdminState {
         let records = Arc::new(handle.reader().clone());
         let (recent, events) = (Recent::default(), Events::default());
-        AdminState { handle, metrics, reloader, readiness, records, recent, events, step_functions }
+        AdminState {
+            handle,
+            metrics,
+            reloader,
+            readiness,
+            records,
+            recent,
+            events,
+            step_functions,
+            callbacks,
+        }
     }
 }
 
@@ -102,6 +116,10 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::patch).delete(jobs::purge))
         .route("/v1/jobs/{id}/redrive", post(redrive::one))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/callback", post(callbacks::redrive_one))
+        .route("/v1/callbacks", get(callbacks::list))
+        .route("/v1/callbacks/{callback}/undelivered", get(callbacks::undelivered))
+        .route("/v1/callbacks/{callback}/redrive", post(callbacks::redrive))
         .route("/v1/events", get(events::stream))
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)

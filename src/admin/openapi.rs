@@ -37,6 +37,10 @@ use super::params::{Nothing, Strict};
         super::jobs::purge,
         super::redrive::one,
         super::jobs::cancel,
+        super::callbacks::list,
+        super::callbacks::undelivered,
+        super::callbacks::redrive,
+        super::callbacks::redrive_one,
         super::events::stream,
         super::reload::reload,
     ),
@@ -45,6 +49,7 @@ use super::params::{Nothing, Strict};
     tags(
         (name = "targets", description = "Legacy HTTP APIs and what they can bear"),
         (name = "jobs", description = "One HTTP request each, durable"),
+        (name = "callbacks", description = "Who is told of a job's end"),
         (name = "dead jobs", description = "Jobs that ended without success"),
         (name = "configuration"),
         (name = "health"),

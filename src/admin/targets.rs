@@ -10,6 +10,7 @@ use crate::handle::Directory;
 
 use super::AdminState;
 use super::answer::Json;
+use super::callbacks::CallbackStanding;
 use super::error::AdminError;
 use super::params::{Nothing, Segment, Strict};
 use super::step_functions_json::StepFunctionsJson;
@@ -22,6 +23,9 @@ pub(super) struct Targets {
     targets: Vec<TargetJson>,
     /// Null where the configuration has no `[step_functions]` and nobody waits for an answer.
     step_functions: Option<StepFunctionsJson>,
+    /// Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    callbacks: Vec<CallbackStanding>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,7 +90,8 @@ pub(super) async fn list(
     _: Strict<Nothing>,
 ) -> Result<Json<Targets>, AdminError> {
     let targets = state.targets().await?;
-    Ok(Json(Targets { targets, step_functions: state.step_functions().await? }))
+    let step_functions = state.step_functions().await?;
+    Ok(Json(Targets { targets, step_functions, callbacks: state.callbacks().await? }))
 }
 
 #[utoipa::path(

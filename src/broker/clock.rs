@@ -150,6 +150,10 @@ impl Broker {
         self.retention.asked = false;
         self.retention.oldest = earliest(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
+            // Somebody wants its callback told once more, since the store was asked.
+            if self.jobs.get(id).is_some_and(|(header, _)| header.owes_callback()) {
+                continue;
+            }
             self.jobs.delete(id, self.turn);
             // What is not dead holds no group.
             let stand = super::Stand::Gone;

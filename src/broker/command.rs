@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::callback::Told;
 use super::change::{Candidate, Change, Load, Ticket};
 use super::course::{Course, Delivery, Phase};
 use super::fair::Tag;
@@ -50,6 +51,7 @@ pub(super) enum Purpose {
     Expire,
     TaskGone { reason: String },
     Settle { how: Settlement },
+    Told { end: u32, how: Told },
 }
 
 impl Broker {
@@ -72,6 +74,18 @@ impl Broker {
         match self.known(id) {
             Some(job) => self.drop_task(now, job, reason),
             None => self.find(id, Purpose::TaskGone { reason }),
+        }
+    }
+
+    /// A job whose row was asked for, because its workflow is gone, came into memory another way
+    /// meanwhile, and would be started. Whether it was one.
+    pub(super) fn drop_if_gone(&mut self, now: Now, id: JobId) -> bool {
+        match self.gone.get(&id).copied() {
+            Some(ticket) => {
+                self.found(now, ticket, None);
+                true
+            }
+            None => false,
         }
     }
 
@@ -124,6 +138,9 @@ impl Broker {
     /// Asks the store for a job that memory does not know.
     pub(super) fn find(&mut self, id: JobId, purpose: Purpose) {
         let ticket = self.next_ticket();
+        if matches!(purpose, Purpose::TaskGone { .. }) {
+            self.gone.insert(id, ticket);
+        }
         self.pending.insert(ticket, Pending::Find { job: id, purpose });
         self.outputs.push_back(Output::Load(Load::Job { id, ticket }));
     }
@@ -132,6 +149,9 @@ impl Broker {
         let Some(Pending::Find { job: id, purpose }) = self.pending.remove(&ticket) else {
             return;
         };
+        if matches!(purpose, Purpose::TaskGone { .. }) {
+            self.gone.remove(&id);
+        }
         // What memory has learned meanwhile is newer than what the store said.
         let job = job.filter(|_| !self.jobs.is_deleted(id));
         let Some(job) = self.known(id).or(job) else {
@@ -150,6 +170,7 @@ impl Broker {
             Purpose::Abandon => self.abandon(now, job),
             Purpose::TaskGone { reason } => self.drop_task(now, job, reason),
             Purpose::Settle { how } => self.settle_token(now, job, how),
+            Purpose::Told { end, how } => self.settle_callback(now, job, end, how),
             Purpose::Expire => match job.0.deadline {
                 Some(deadline) if deadline <= now.wall => self.expire(now, id),
                 // The wall clock was set back meanwhile.
@@ -197,7 +218,8 @@ impl Broker {
                     Ok((header, place))
                 }
             }
-            JobCommand::Purge { .. } if is_laid_down(&job) => {
+            JobCommand::TellAgain { by, .. } => self.tell_again(now, job, by.as_ref()),
+            JobCommand::Purge { .. } if may_be_forgotten(&job) => {
                 self.purge(&job);
                 Ok(job)
             }
@@ -372,7 +394,7 @@ impl Broker {
     fn still_dead(&self, jobs: Vec<(Header, Place)>, which: &DeadFilter) -> Vec<(Header, Place)> {
         let newest = |job: (Header, Place)| self.known(job.0.id).unwrap_or(job);
         let fits = |job: &(Header, Place)| {
-            is_laid_down(job) && which.fits(&job.0, &job.1) && !self.jobs.is_deleted(job.0.id)
+            may_be_forgotten(job) && which.fits(&job.0, &job.1) && !self.jobs.is_deleted(job.0.id)
         };
         jobs.into_iter().map(newest).filter(fits).collect()
     }
@@ -477,7 +499,12 @@ fn may_have_worked(header: &Header) -> bool {
     header.spent > 0 || header.course.doubt
 }
 
-/// Dead, and nobody is owed an answer any more: it can be redriven or purged.
+/// Dead, and no workflow is owed an answer any more: it can be redriven.
 pub(super) fn is_laid_down((header, place): &(Header, Place)) -> bool {
     matches!(place, Place::Ended { end, .. } if end.is_dead()) && header.owed == Owed::Nothing
+}
+
+/// Nor is anybody else to be told of its end: it can be purged.
+pub(super) fn may_be_forgotten(job: &(Header, Place)) -> bool {
+    is_laid_down(job) && !job.0.owes_callback()
 }

@@ -106,6 +106,14 @@ impl Broker {
             }
             Course::Left => self.spend(target, &flight.reserved, flight.close, now),
         }
+        self.look_at_sharers(target, &flight.reserved);
+    }
+
+    /// Those may go now for which what was taken of a shared limit is there again: also where the
+    /// target that took it has left the limit meanwhile.
+    pub(super) fn look_at_sharers(&mut self, target: TargetId, taken: &Shares) {
+        self.dirty.insert(target);
+        self.dirty.extend(self.limits.sharers_left_behind(target, taken));
     }
 
     fn spend(&mut self, target: TargetId, reserved: &Shares, close: Close, now: Now) {

@@ -107,7 +107,7 @@ impl Broker {
             let job = self.known(header.id).unwrap_or((header, place));
             // What memory has learned meanwhile is newer than what the store said.
             let same = job.1 == place && !self.jobs.is_deleted(job.0.id);
-            if same && super::command::is_laid_down(&job) {
+            if same && super::command::may_be_forgotten(&job) {
                 self.purge(&job);
                 dropped += 1;
             }

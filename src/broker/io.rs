@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calendar::Quota;
+use super::callback::{CallbackName, Told};
 use super::change::{Change, Load, Loaded, Recovered, Turn};
 use super::course::{Aim, Delivery};
 use super::fair::FlowKey;
@@ -59,6 +60,12 @@ pub enum Input {
     Settled {
         job: JobId,
         how: Settlement,
+    },
+    /// The callback of a job was told of this one of its ends, or never will be.
+    Told {
+        job: JobId,
+        end: u32,
+        how: Told,
     },
     /// The attempt that `Output::Send` let go was not sent: the workflow that waits for the job is
     /// gone. The job is cancelled.
@@ -118,6 +125,8 @@ pub struct Submission {
     pub group: Option<GroupName>,
     /// On whose account it goes, within its queue.
     pub flow: Option<FlowKey>,
+    /// Who is told of its end.
+    pub callback: Option<CallbackName>,
     /// A message that cannot be understood, and why: it goes straight to the dead jobs.
     pub unfit: Option<String>,
 }
@@ -168,6 +177,11 @@ pub enum JobCommand {
     Purge {
         job: JobId,
     },
+    /// The callback of one that has ended is told once more.
+    TellAgain {
+        job: JobId,
+        by: Option<Who>,
+    },
 }
 
 impl JobCommand {
@@ -176,6 +190,7 @@ impl JobCommand {
             JobCommand::Cancel { job, .. }
             | JobCommand::Reprioritize { job, .. }
             | JobCommand::Redrive { job, .. }
+            | JobCommand::TellAgain { job, .. }
             | JobCommand::Purge { job } => *job,
         }
     }
@@ -245,7 +260,17 @@ pub enum Output {
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
     /// `number` names it among the job's requests, `attempt` among those for its work.
-    Send { job: JobId, target: TargetId, priority: Priority, number: u32, attempt: u32, aim: Aim },
+    Send {
+        job: JobId,
+        target: TargetId,
+        priority: Priority,
+        number: u32,
+        attempt: u32,
+        aim: Aim,
+        /// Since when it waited: for its first request since it was taken in, for a later one since
+        /// it last came into its queue.
+        since: Wall,
+    },
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.

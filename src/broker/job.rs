@@ -29,6 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::callback::Callback;
 use super::course::Course;
 use super::fair::{FlowKey, Tag};
 use super::group::Membership;
@@ -169,6 +170,8 @@ pub struct Header {
     pub flow: Option<FlowKey>,
     /// When it is to go, in its queue's virtual time; before its seat is looked at.
     pub tag: Tag,
+    /// Who is told of its end, and whether that is still to come.
+    pub callback: Option<Box<Callback>>,
 }
 
 /// What is owed to the workflow that waits for a job. The answer itself is made of the job's end
@@ -459,6 +462,18 @@ pub enum Happening {
     /// By the limits in force it would start then, after its deadline.
     Hopeless {
         estimated_start: Wall,
+    },
+    /// Its callback took the message about its end.
+    CallbackDelivered {
+        status: u16,
+    },
+    /// Its callback was not told of its end, and nobody tries any more; why.
+    CallbackUndelivered {
+        reason: String,
+    },
+    /// Somebody wants its callback to be told once more.
+    CallbackAgain {
+        by: Option<String>,
     },
 }
 

@@ -86,7 +86,8 @@ impl Broker {
         }
         let Some((header, _)) = self.jobs.get(job) else { return };
         let (attempt, aim) = (header.attempts, header.aim());
-        let send = Output::Send { job, target: id, priority, number, attempt, aim };
+        let since = if number == 1 { header.enqueued_at } else { header.ready_at };
+        let send = Output::Send { job, target: id, priority, number, attempt, aim, since };
         self.outputs.push_back(send);
     }
 
@@ -98,8 +99,9 @@ impl Broker {
             return;
         }
         if let Some(taken) = flight.leaves_no_more(true) {
-            self.limits.left(header.target, &taken, Some(at));
-            self.dirty.insert(header.target);
+            let target = header.target;
+            self.limits.left(target, &taken, Some(at));
+            self.look_at_sharers(target, &taken);
         }
     }
 }

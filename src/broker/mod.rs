@@ -11,6 +11,7 @@
 //! | `change`, `io` | what is said to the store and to the shell |
 //! | `counts` | how many jobs are where |
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
+//! | `callback` | who is told of a job's end |
 //! | `window`, `jobs` | what memory knows of what the store holds |
 //! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
 //! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
@@ -22,6 +23,7 @@ pub mod adaptive;
 mod attempt;
 pub mod breaker;
 pub mod calendar;
+pub mod callback;
 pub mod change;
 mod clock;
 mod command;
@@ -88,6 +90,8 @@ pub struct Broker {
     groups: group::Groups,
     flows: flows::Flows,
     pending: BTreeMap<Ticket, command::Pending>,
+    /// Jobs whose workflow is gone, and whose row was asked for to say so.
+    gone: BTreeMap<JobId, Ticket>,
     retention: clock::Retention,
     lookout: set_back::Lookout,
     graves: graves::Graves,
@@ -124,6 +128,7 @@ impl Broker {
             groups: group::Groups::default(),
             flows: flows::Flows::new(windows.flows.max(2 * windows.page)),
             pending: BTreeMap::new(),
+            gone: BTreeMap::new(),
             retention: clock::Retention::new(retention),
             lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),
@@ -162,6 +167,7 @@ impl Broker {
             Input::Abandoned { job } => self.abandoned(now, job),
             Input::TaskGone { job, reason } => self.task_gone(now, job, reason),
             Input::Settled { job, how } => self.settled(now, job, how),
+            Input::Told { job, end, how } => self.told(now, job, end, how),
             Input::NotSent { job, number, reason } => self.not_sent(now, job, number, reason),
             Input::Attempted { job, number, report } => self.attempted(now, job, number, report),
             Input::Committed { turn } => self.committed(now, turn),
@@ -360,7 +366,7 @@ impl Broker {
         {
             self.ask_heir(key, None);
         }
-        self.enter(header, place);
+        self.enter(header, place, true);
     }
 
     /// The one way by which a job gets from one place to another: memory, books and store alike.
@@ -377,6 +383,7 @@ impl Broker {
         if to.is_ended() && !place.is_ended() {
             self.hold_group(&mut header, &to);
         }
+        header.follow_callback(&place, &to, now.wall);
         assert!(place.may_become(&to), "{}: {place:?} never becomes {to:?}", header.id);
         let id = header.id;
         match place {
@@ -426,7 +433,7 @@ impl Broker {
             events,
             answer: story.answer,
         })));
-        self.enter(header.clone(), to);
+        self.enter(header.clone(), to, !place.is_ended());
         if before.stand() == Stand::Head
             && header.stand() != Stand::Head
             && let Some(key) = header.group_key()
@@ -436,7 +443,8 @@ impl Broker {
         header
     }
 
-    fn enter(&mut self, header: Header, place: Place) {
+    /// `anew`: it was not among those that have ended, if it is now.
+    fn enter(&mut self, header: Header, place: Place, anew: bool) {
         let (id, target_id) = (header.id, header.target);
         let (priority, rank) = (header.priority, header.rank());
         self.jobs.put(header, place);
@@ -457,7 +465,7 @@ impl Broker {
             }
             Place::Ended { end, at } => {
                 self.retention.ended(at);
-                if end.is_dead() {
+                if end.is_dead() && anew {
                     self.died(id, target_id);
                 }
                 self.dirty.insert(target_id);

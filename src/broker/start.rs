@@ -139,6 +139,7 @@ impl Broker {
             for (index, peer) in peers.iter().enumerate() {
                 loop {
                     match self.startable(*peer, &ahead, now) {
+                        Startable::Job(choice) if self.drop_if_gone(now, choice.job) => continue,
                         Startable::Job(choice) => ready.push((*peer, choice)),
                         Startable::TooLate(job) => {
                             self.expire(now, job);

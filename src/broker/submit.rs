@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::callback::Callback;
 use super::change::{Claim, DedupKey, Holder, Insert, Load, Ticket, Turn};
 use super::course::Course;
 use super::fair::{FlowId, Tag};
@@ -231,6 +232,7 @@ impl Broker {
             group,
             flow: job.flow,
             tag: Tag::default(),
+            callback: job.callback.map(|name| Box::new(Callback::new(name))),
         };
         if job.unfit.is_none() && !matches!(place, Place::Scheduled { .. }) {
             let found = header.flow_id().and_then(|flow| flows.get(&flow).copied());

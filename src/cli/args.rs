@@ -8,13 +8,17 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+mod callbacks;
 mod dead;
 mod explain;
 mod store;
+mod top;
 
+pub use callbacks::{CallbacksArgs, CallbacksCommand};
 pub use dead::{DeadFilterArgs, EditArgs};
 pub use explain::{ExplainArgs, Question};
-pub use store::{ExportArgs, StoreArgs, StoreCommand};
+pub use store::{CareArgs, ExportArgs, StoreArgs, StoreCommand, StoreFile};
+pub use top::TopArgs;
 
 use super::values::{
     AdminUrl, DataUrl, Deadline, HeaderArg, TargetName, admin_url, data_url, deadline, duration,
@@ -53,6 +57,10 @@ pub enum Command {
     Dead(DeadArgs),
     /// Limits, depths, ages, state and estimated time to drain of each target
     Targets(TargetsArgs),
+    /// Who is told of jobs' ends: how that goes, and telling again what was not told
+    Callbacks(CallbacksArgs),
+    /// A live view of all targets: queues, rates, ages, outcomes
+    Top(TopArgs),
     /// When so many more jobs would be done, and what would wait, without doing it
     Plan(PlanArgs),
     /// Send nothing more to a target; its jobs wait
@@ -83,6 +91,8 @@ impl Command {
             Command::Jobs(args) => &args.trust,
             Command::Dead(args) => &args.trust,
             Command::Targets(args) => &args.trust,
+            Command::Callbacks(args) => &args.trust,
+            Command::Top(args) => &args.trust,
             Command::Plan(args) => &args.trust,
             Command::Pause(args) | Command::Resume(args) => &args.trust,
             Command::Reload(args) => &args.trust,
@@ -221,6 +231,9 @@ pub struct SubmitArgs {
     /// On whose account it goes: those who share a queue take turns
     #[arg(long, value_name = "KEY")]
     pub fairness_key: Option<String>,
+    /// Who is told of its end: a name from [callbacks] in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub callback: Option<String>,
     /// Requests sent at most, the first included; refusals do not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: Option<u32>,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, response};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
@@ -122,6 +123,19 @@ impl Client {
         }
     }
 
+    /// An answer that goes on and on. Only its beginning is waited for here.
+    pub(super) async fn stream(&self, path: &str) -> Result<Endless, CliError> {
+        let request = self.request(Method::GET, path, None)?;
+        let begun = tokio::time::timeout(self.patience, self.begin(request)).await;
+        let (head, body) =
+            begun.map_err(|_| CliError::timed_out(&self.address, self.patience))??;
+        if head.status.is_success() {
+            return Ok(Endless { body, address: self.address.clone() });
+        }
+        let body = self.whole(body).await?;
+        Err(self.refusal(head.status, &head.headers, &body))
+    }
+
     fn request(
         &self,
         method: Method,
@@ -145,6 +159,19 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, CliError> {
+        let (head, body) = self.begin(request).await?;
+        let body = self.whole(body).await?;
+        if head.status.is_success() {
+            self.answer(head.status, &body)
+        } else {
+            Err(self.refusal(head.status, &head.headers, &body))
+        }
+    }
+
+    async fn begin(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(response::Parts, Incoming), CliError> {
         let response = self.pool.request(request).await.map_err(|error| {
             let address = Box::new(self.address.clone());
             let why = root_cause(&error);
@@ -154,20 +181,15 @@ impl Client {
                 CliError::NoAnswer { address, why }
             }
         })?;
-        let (head, body) = response.into_parts();
+        Ok(response.into_parts())
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, CliError> {
         let body = Limited::new(body, LARGEST_ANSWER)
             .collect()
             .await
-            .map_err(|error| CliError::NoAnswer {
-                address: Box::new(self.address.clone()),
-                why: format!("the answer broke off: {}", root_cause(error.as_ref())),
-            })?
-            .to_bytes();
-        if head.status.is_success() {
-            self.answer(head.status, &body)
-        } else {
-            Err(self.refusal(head.status, &head.headers, &body))
-        }
+            .map_err(|error| broke_off(&self.address, error.as_ref()))?;
+        Ok(body.to_bytes())
     }
 
     fn answer(&self, status: StatusCode, body: &[u8]) -> Result<Answer, CliError> {
@@ -215,6 +237,30 @@ impl Client {
             what,
         }
     }
+}
+
+/// What comes of an answer that goes on and on.
+pub(super) struct Endless {
+    body: Incoming,
+    address: Address,
+}
+
+impl Endless {
+    /// `None` where it has ended in good order.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, CliError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| broke_off(&self.address, &error))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn broke_off(address: &Address, error: &(dyn std::error::Error + 'static)) -> CliError {
+    let why = format!("the answer broke off: {}", root_cause(error));
+    CliError::NoAnswer { address: Box::new(address.clone()), why }
 }
 
 impl Answer {

@@ -5,6 +5,8 @@
 pub mod args;
 
 mod ages;
+mod callbacks;
+mod care;
 mod check;
 mod client;
 mod connect;
@@ -21,6 +23,7 @@ mod table;
 mod targets;
 mod terminal;
 mod timeline;
+mod top;
 mod values;
 mod when;
 mod wire;
@@ -89,6 +92,8 @@ async fn ask(command: &Command, outside: &mut Outside) -> Result<(), CliError> {
         Command::Jobs(args) => jobs::jobs(args, outside).await,
         Command::Dead(args) => dead::dead(args, outside).await,
         Command::Targets(args) => targets::targets(args, outside).await,
+        Command::Callbacks(args) => callbacks::callbacks(args, outside).await,
+        Command::Top(args) => top::top(args, outside).await,
         Command::Plan(args) => plan::plan(args, outside).await,
         Command::Pause(args) => control::pause(args, true, outside).await,
         Command::Resume(args) => control::pause(args, false, outside).await,

@@ -1,18 +1,18 @@
-//! `tollgate store export`: what is in a stopped daemon's file.
+//! `tollgate store …`: a stopped daemon's file, and what is in it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::args::{ExportArgs, StoreArgs, StoreCommand};
-use super::check;
+use super::args::{ExportArgs, StoreArgs, StoreCommand, StoreFile};
 use super::error::CliError;
 use super::terminal::{Terminal, complain};
+use super::{care, check};
 use crate::broker::payload::{Request, TaskToken};
 use crate::handle::Directory;
 use crate::http_api::JobJson;
-use crate::store::{Filter, JobRecord, Options, Reader, Store, StoreError};
+use crate::store::{Filter, JobRecord, Keys, Options, Reader, Store, StoreError};
 
 /// How much of the file is held in memory, in bytes.
 const CACHE: usize = 16 << 20;
@@ -23,23 +23,40 @@ const REDACTED: &str = "[redacted]";
 pub(super) fn store(args: &StoreArgs, terminal: &mut Terminal) -> Result<(), CliError> {
     match &args.command {
         StoreCommand::Export(args) => export(args, terminal),
+        StoreCommand::Check(args) => care::check(args, terminal),
+        StoreCommand::Compact(args) => care::compact(args, terminal),
     }
 }
 
-fn export(args: &ExportArgs, terminal: &mut Terminal) -> Result<(), CliError> {
-    let path = match &args.file {
-        Some(file) => file.clone(),
-        None => check::load(&args.config).map(|config| config.store.path).map_err(|errors| {
-            complain(errors.to_string().trim_end());
-            CliError::Told
-        })?,
+/// How to open the file that is meant.
+pub(super) fn options(file: &StoreFile) -> Result<Options, CliError> {
+    let (path, keys) = match &file.file {
+        Some(path) => (path.clone(), None),
+        None => {
+            let config = check::load(&file.config).map_err(|errors| {
+                complain(errors.to_string().trim_end());
+                CliError::Told
+            })?;
+            (config.store.path, config.store.keys)
+        }
+    };
+    let keys = match &file.encrypt_key_file {
+        Some(file) => {
+            let named = file.display().to_string();
+            Some(Keys::read(file, &named).map_err(CliError::Failed)?)
+        }
+        None => keys,
     };
     // Opened, a file that is not there would be made.
     if !path.is_file() {
         return Err(CliError::Failed(format!("there is no store at {}", path.display())));
     }
+    Ok(Options { path, cache: CACHE, min_free_disk: 0, keys })
+}
+
+fn export(args: &ExportArgs, terminal: &mut Terminal) -> Result<(), CliError> {
     let failed = |error: StoreError| CliError::Failed(error.to_string());
-    let options = Options { path, cache: CACHE, min_free_disk: 0 };
+    let options = options(&args.store)?;
     let (store, recovered) = Store::open(&options, &[]).map_err(failed)?;
     let names = recovered.targets.into_iter().map(|target| (target.id, target.name, None));
     let directory = Directory::new(names);

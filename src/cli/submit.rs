@@ -39,6 +39,8 @@ struct NewJob<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     fairness_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delay: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<String>,
@@ -157,6 +159,7 @@ fn new_job(
         dedup_id: args.dedup_id.as_deref(),
         group: args.group.as_deref(),
         fairness_key: args.fairness_key.as_deref(),
+        callback: args.callback.as_deref(),
         delay: args.delay.map(written),
         deadline: deadline.map_err(CliError::Usage)?,
         max_attempts: args.max_attempts,
@@ -308,6 +311,8 @@ mod tests {
             "g",
             "--fairness-key",
             "f",
+            "--callback",
+            "orders",
             "--max-attempts",
             "3",
             "-H",
@@ -322,7 +327,7 @@ mod tests {
         let expected = json!({
             "target": "erp", "method": "PUT", "path": "/orders/7?x=1", "priority": "HIGH",
             "delay": "60s", "deadline": "2026-01-31T09:00:00.000Z", "dedup_id": "d",
-            "group": "g", "fairness_key": "f", "max_attempts": 3, "headers": {"X-A": ["1", "3", ""], "X-B": "2"}, "body": {"n": 1},
+            "group": "g", "fairness_key": "f", "callback": "orders", "max_attempts": 3, "headers": {"X-A": ["1", "3", ""], "X-B": "2"}, "body": {"n": 1},
         });
         assert_eq!(made(&argv, Some(b"{\"n\":1}")).unwrap(), expected);
     }

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::table::{Align, Cell, Table};
 use super::terminal::{Paint, Tone, clean};
 use super::wire::{Queue, StepFunctions, Target, Targets, When, one_line};
-use super::{Outside, ages};
+use super::{Outside, ages, callbacks};
 
 pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result<(), CliError> {
     let client = outside.client(&args.at.admin_url.0)?;
@@ -22,12 +22,19 @@ pub(super) async fn targets(args: &TargetsArgs, outside: &mut Outside) -> Result
         return outside.terminal.print(&one_line(answer.text()));
     }
     let shown = match &args.name {
-        Some(_) => Targets { targets: vec![answer.read::<Target>()?], step_functions: None },
+        Some(_) => Targets {
+            targets: vec![answer.read::<Target>()?],
+            step_functions: None,
+            callbacks: Vec::new(),
+        },
         None => answer.read::<Targets>()?,
     };
     let (now, paint) = (Timestamp::now(), outside.terminal.paint);
     let mut text = render(&shown.targets, now, paint);
     if let Some((line, tone)) = shown.step_functions.and_then(|known| workflows(&known, now)) {
+        let _ = writeln!(text, "{}", paint.dress(&line, tone));
+    }
+    for (line, tone) in shown.callbacks.iter().filter_map(|one| callbacks::trouble(one, now)) {
         let _ = writeln!(text, "{}", paint.dress(&line, tone));
     }
     outside.terminal.print(&text)
@@ -94,7 +101,7 @@ fn render(targets: &[Target], now: Timestamp, paint: Paint) -> String {
 }
 
 /// How it stands with Step Functions, where there is something to say.
-fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
+pub(super) fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
     let pending = match known.pending_answers {
         0 => "no answer is pending".to_owned(),
         1 => "1 answer is pending".to_owned(),
@@ -126,7 +133,7 @@ fn workflows(known: &StepFunctions, now: Timestamp) -> Option<(String, Tone)> {
     Some((format!("Step Functions: {state}{with}{since}, {pending}: {error}"), tone))
 }
 
-fn state(target: &Target, now: Timestamp) -> (String, Tone) {
+pub(super) fn state(target: &Target, now: Timestamp) -> (String, Tone) {
     if !target.configured {
         return ("not configured".into(), Tone::Bad);
     }
@@ -160,7 +167,7 @@ fn state(target: &Target, now: Timestamp) -> (String, Tone) {
     }
 }
 
-fn in_flight(target: &Target) -> String {
+pub(super) fn in_flight(target: &Target) -> String {
     match target.limit.as_ref().and_then(|limit| limit.max_concurrent) {
         Some(most) => format!("{}/{most}", target.in_flight),
         None => target.in_flight.to_string(),
@@ -181,7 +188,7 @@ fn queue(target: &Target, priority: &str) -> String {
 }
 
 /// The lowest priority is drained last.
-fn drained_in(target: &Target) -> String {
+pub(super) fn drained_in(target: &Target) -> String {
     let seconds = target
         .priorities
         .values()

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ages;
 use super::terminal::{Paint, Tone, clean, clean_lines, tone_of_state};
-use super::wire::{Event, Job, JobResult, Plain, Requested, When};
+use super::wire::{Event, Job, JobCallback, JobResult, Plain, Requested, When};
 
 /// Of an answer's body, in characters; `--json` has it all.
 const BODY_SHOWN: usize = 4_000;
@@ -48,6 +48,7 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
         ("position", job.position.map(|position| position.to_string())),
         ("starts about", dated(&job.estimated_start)),
         ("finished", finished),
+        ("callback", job.callback.as_ref().map(callback)),
     ];
     for (name, fact) in facts {
         if let Some(fact) = fact.filter(|fact| !fact.is_empty()) {
@@ -77,6 +78,11 @@ pub(super) fn show(job: &Job, now: Timestamp, paint: Paint) -> String {
     text
 }
 
+fn callback(callback: &JobCallback) -> String {
+    let reason = callback.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    format!("{}, {}{reason}", callback.name, callback.state)
+}
+
 /// One line each, with the time since the first.
 fn history(text: &mut String, events: &[Event], now: Timestamp, paint: Paint) {
     if events.is_empty() {
@@ -100,8 +106,8 @@ fn history(text: &mut String, events: &[Event], now: Timestamp, paint: Paint) {
 
 fn tone_of_event(event: &str) -> Tone {
     match event {
-        "done" => Tone::Good,
-        "rejected" | "unknown" | "failed" | "expired" => Tone::Bad,
+        "done" | "callback_delivered" => Tone::Good,
+        "rejected" | "unknown" | "failed" | "expired" | "callback_undelivered" => Tone::Bad,
         "refused" | "waiting" | "verifying" | "cancelled" => Tone::Held,
         _ => Tone::Plain,
     }

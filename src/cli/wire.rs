@@ -73,6 +73,7 @@ pub(super) struct Job {
     pub(super) duplicate: bool,
     pub(super) result: Option<JobResult>,
     pub(super) error: Option<JobError>,
+    pub(super) callback: Option<JobCallback>,
     #[serde(default)]
     pub(super) history: Vec<Event>,
 }
@@ -164,6 +165,36 @@ pub(super) struct Page {
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
     pub(super) step_functions: Option<StepFunctions>,
+    #[serde(default)]
+    pub(super) callbacks: Vec<Callback>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CallbackList {
+    pub(super) callbacks: Vec<Callback>,
+}
+
+/// How it stands with one callback.
+#[derive(Debug, Deserialize)]
+pub(super) struct Callback {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) state: String,
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) pending: u64,
+    #[serde(default)]
+    pub(super) undelivered: u64,
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// Whom a job's end is told to.
+#[derive(Debug, Deserialize)]
+pub(super) struct JobCallback {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
 }
 
 /// How it stands with the workflows that wait for jobs.
@@ -206,6 +237,45 @@ pub(super) struct Target {
     pub(super) blocked: Option<Blocked>,
     pub(super) held_back_by: Option<HeldBackBy>,
     pub(super) limit: Option<Limit>,
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) verifying: u64,
+    #[serde(default)]
+    pub(super) breaker_open: bool,
+    pub(super) rate_in_force_per_second: Option<f64>,
+    /// The named limits that it shares.
+    #[serde(default)]
+    pub(super) share: Vec<Limit>,
+    pub(super) schedule: Option<Schedule>,
+    pub(super) totals: Option<Totals>,
+}
+
+/// Since the daemon started.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Totals {
+    pub(super) sent: u64,
+    pub(super) done: u64,
+    pub(super) refused: u64,
+    pub(super) rejected: u64,
+    pub(super) unknown: u64,
+}
+
+/// What may be sent when today.
+#[derive(Debug, Deserialize)]
+pub(super) struct Schedule {
+    #[serde(default)]
+    pub(super) timezone: String,
+    #[serde(default)]
+    pub(super) today: Vec<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Part {
+    pub(super) from: When,
+    pub(super) to: When,
+    /// `None`: closed.
+    pub(super) rate: Option<String>,
 }
 
 fn yes() -> bool {
@@ -239,11 +309,49 @@ pub(super) struct HeldBackBy {
     pub(super) hint: String,
 }
 
+/// A target's own limit, or one that it shares with others.
 #[derive(Debug, Deserialize)]
 pub(super) struct Limit {
+    /// Of a shared one.
+    pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) rate: String,
+    pub(super) rate_per_second: Option<f64>,
     pub(super) max_concurrent: Option<u64>,
+    /// Of all targets that share it.
+    #[serde(default)]
+    pub(super) in_flight: u64,
+    #[serde(default)]
+    pub(super) held_places: u64,
+    #[serde(default)]
+    pub(super) windows: Vec<Window>,
+    pub(super) quota: Option<Quota>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Window {
+    #[serde(default)]
+    pub(super) window: String,
+    #[serde(default)]
+    pub(super) left: u64,
+    #[serde(default)]
+    pub(super) reserved_high: u64,
+    pub(super) free_again_at: Option<When>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Quota {
+    #[serde(default)]
+    pub(super) count: u64,
+    #[serde(default)]
+    pub(super) per: String,
+    #[serde(default)]
+    pub(super) timezone: String,
+    #[serde(default)]
+    pub(super) left: u64,
+    #[serde(default)]
+    pub(super) reserved_high: u64,
+    pub(super) resets_at: Option<When>,
 }
 
 /// How many dead jobs a sweep redrove or purged.

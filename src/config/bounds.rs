@@ -62,6 +62,12 @@ pub(super) const MAX_RETRY_DURATION: RangeInclusive<Duration> = secs(1)..=secs(3
 pub(super) const BREAKER_FAILURES: u32 = 1_000_000;
 pub(super) const PROBE_EVERY: RangeInclusive<Duration> = millis(100)..=secs(DAY);
 
+pub(super) const CALLBACKS: usize = 1_000;
+/// Of one callback: the old one, the new one, and some more.
+pub(super) const CALLBACK_SECRETS: usize = 8;
+/// Of a target's answer that is told, in bytes.
+pub(super) const CALLBACK_BODY: RangeInclusive<u64> = 0..=MIB;
+
 /// In bytes.
 pub(super) const HOST_NAME: usize = 253;
 /// In bytes.

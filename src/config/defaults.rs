@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::types::{Listen, LogFormat, Server, StepFunctions, Store, Telemetry};
 use crate::broker::policy::{self, Rate, Retry};
+use crate::trace::Ratio;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -28,11 +29,17 @@ pub fn store() -> Store {
         cache: 64 * MIB,
         retention: Duration::from_secs(24 * 3_600),
         min_free_disk: 256 * MIB as u64,
+        keys: None,
     }
 }
 
 pub fn telemetry() -> Telemetry {
-    Telemetry { log: "info".to_owned(), log_format: LogFormat::Text }
+    Telemetry {
+        log: "info".to_owned(),
+        log_format: LogFormat::Text,
+        otlp_endpoint: None,
+        otlp_sample_ratio: Ratio::ALL,
+    }
 }
 
 /// What the table `[step_functions]` means where it is empty.
@@ -47,6 +54,35 @@ pub fn step_functions() -> StepFunctions {
         // Under the 300/s that an account has in most regions.
         callback_rate: Rate::new(at_least_one(250), Duration::from_secs(1))
             .expect("250 in a second is a rate"),
+    }
+}
+
+/// What a table `[callbacks.NAME]` says beyond its `url` and `secret_file`.
+pub struct Callback {
+    pub timeout: Duration,
+    pub rate: Rate,
+    pub max_concurrent: NonZeroU32,
+    pub min_backoff: Duration,
+    pub max_backoff: Duration,
+    pub max_retry_duration: Duration,
+    pub max_body: usize,
+}
+
+/// # Panics
+/// Never: the rate is a constant and none is zero.
+pub fn callback() -> Callback {
+    Callback {
+        // 15 to 30 s (Standard Webhooks, "Request timeouts").
+        timeout: Duration::from_secs(15),
+        rate: Rate::new(at_least_one(50), Duration::from_secs(1))
+            .expect("50 in a second is a rate"),
+        max_concurrent: at_least_one(8),
+        min_backoff: Duration::from_secs(5),
+        max_backoff: Duration::from_secs(3_600),
+        // "Multiple days" (the same, "Deliverability and reliability").
+        max_retry_duration: Duration::from_secs(3 * 24 * 3_600),
+        // Under 20 kB in all ("Payload size").
+        max_body: 16 * KIB,
     }
 }
 

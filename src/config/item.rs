@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
@@ -25,6 +25,13 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// The same with another value, which is a part of it: nothing that was cut off is shown.
+    pub(super) fn with(&self, value: &str) -> Text {
+        let written = if self.filled_in { self.written.clone() } else { value.to_owned() };
+        let written = written.split('?').next().unwrap_or_default().to_owned();
+        Text { value: value.to_owned(), written, filled_in: self.filled_in }
+    }
+
     /// Part of it came from the environment.
     pub(super) fn filled_in(&self) -> bool {
         self.filled_in
@@ -73,10 +80,7 @@ impl Item<'_> {
     /// The contents of the file that the text names, less one line end. A relative path starts at
     /// the folder of the configuration file. At most `max` bytes.
     pub(super) fn secret_file(&self, max: usize) -> Result<String, String> {
-        let path = self.text("the path of a file, in quotes")?;
-        let folder = self.context.source.file.parent().unwrap_or(Path::new(""));
-        let full = folder.join(&path.value);
-        let place = if path.filled_in { path.to_string() } else { quoted(&full.to_string_lossy()) };
+        let (full, place) = self.file()?;
         let mut bytes = Vec::new();
         File::open(&full)
             .and_then(|file| file.take(max as u64 + 1).read_to_end(&mut bytes))
@@ -87,6 +91,16 @@ impl Item<'_> {
         let text = String::from_utf8(bytes).map_err(|_| format!("{place} is not UTF-8 text"))?;
         let trimmed = text.strip_suffix('\n').unwrap_or(&text);
         Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
+    }
+
+    /// The path that the text names, a relative one from the folder of the configuration file, and
+    /// how it is shown.
+    pub(super) fn file(&self) -> Result<(PathBuf, String), String> {
+        let path = self.text("the path of a file, in quotes")?;
+        let folder = self.context.source.file.parent().unwrap_or(Path::new(""));
+        let full = folder.join(&path.value);
+        let place = if path.filled_in { path.to_string() } else { quoted(&full.to_string_lossy()) };
+        Ok((full, place))
     }
 
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, String> {

@@ -11,6 +11,7 @@ mod auth;
 mod bounds;
 mod breaker;
 mod calendar;
+mod callbacks;
 mod error;
 mod fairness;
 mod headers;
@@ -26,6 +27,7 @@ mod sources;
 mod step_functions;
 mod syntax;
 mod table;
+mod telemetry;
 mod template;
 mod tls;
 mod types;
@@ -38,6 +40,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use callbacks::{Callback, Secret};
 pub use error::{ConfigError, ConfigErrors};
 pub use outcomes::{Address, Asking, Polling, Verify};
 pub use parse::parse;

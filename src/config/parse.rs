@@ -15,16 +15,18 @@ use super::item::{Item, Text, quoted};
 use super::listen::{Listeners, Role, address};
 use super::source::Source;
 use super::table::{Context, Table, nearest};
+use super::telemetry;
 use super::types::{Config, LogFormat, Server, Store, Target, Telemetry};
 use super::units::{duration, show_duration, size};
 use super::url::base_url;
 use super::{
-    auth, bounds, breaker, calendar, defaults, limits, outcomes, sources, step_functions, syntax,
-    tls, vocabulary,
+    auth, bounds, breaker, calendar, callbacks, defaults, limits, outcomes, sources,
+    step_functions, syntax, tls, vocabulary,
 };
 use crate::auth::Hosts;
 use crate::broker::group::OnGroupFailure;
 use crate::broker::policy::{Bounds, LimitName, Policy, Retry, Tempo};
+use crate::store::Keys;
 
 /// Reads a configuration. `file` is named in errors, and relative paths of secret files start at
 /// its folder; the store's path is kept as given, so it starts at the working directory.
@@ -60,6 +62,7 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
         telemetry: telemetry(&root.table("telemetry")),
         step_functions: step_functions::read(root),
         limits,
+        callbacks: callbacks::read(root, &mut listeners),
         targets,
         sources: sources::sources(root),
     };
@@ -99,6 +102,7 @@ fn store(table: &Table<'_>) -> Store {
             default.min_free_disk,
             size(bounds::MIN_FREE_DISK),
         ),
+        keys: table.get("encrypt_key_file", keys),
     };
     table.finish(vocabulary::STORE.later);
     store
@@ -109,6 +113,12 @@ fn telemetry(table: &Table<'_>) -> Telemetry {
     let telemetry = Telemetry {
         log: table.get_or("log", default.log, log_filter),
         log_format: table.get_or("log_format", default.log_format, log_format),
+        otlp_endpoint: table.get("otlp_endpoint", telemetry::endpoint),
+        otlp_sample_ratio: table.get_or(
+            "otlp_sample_ratio",
+            default.otlp_sample_ratio,
+            telemetry::ratio,
+        ),
     };
     table.finish(vocabulary::TELEMETRY.later);
     telemetry
@@ -240,6 +250,12 @@ fn bytes(range: std::ops::RangeInclusive<u64>) -> impl FnOnce(&Item<'_>) -> Resu
         let bytes = size(range)(item)?;
         usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())
     }
+}
+
+/// Keys, read from a file that is its owner's own.
+fn keys(item: &Item<'_>) -> Result<Keys, String> {
+    let (path, place) = item.file()?;
+    Keys::read(&path, &place)
 }
 
 fn store_path(item: &Item<'_>) -> Result<PathBuf, String> {

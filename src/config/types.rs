@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::callbacks::Callback;
 use super::outcomes::Asking;
 use crate::auth::Rules;
+use crate::broker::callback::CallbackName;
 use crate::broker::job::Priority;
 use crate::broker::policy::{Bounds, LimitName, Policy, Rate};
 use crate::http_api::tls::ServerTls;
+use crate::store::Keys;
+use crate::trace::Ratio;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -26,6 +30,8 @@ pub struct Config {
     pub step_functions: Option<StepFunctions>,
     /// Those that targets share.
     pub limits: BTreeMap<LimitName, Bounds>,
+    /// Who can be told of a job's end.
+    pub callbacks: BTreeMap<CallbackName, Arc<Callback>>,
     pub targets: BTreeMap<String, Arc<Target>>,
     pub sources: Sources,
 }
@@ -133,13 +139,19 @@ pub struct Store {
     pub retention: Duration,
     /// In bytes.
     pub min_free_disk: u64,
+    /// Of `encrypt_key_file`.
+    pub keys: Option<Keys>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
     /// `RUST_LOG`'s grammar.
     pub log: String,
     pub log_format: LogFormat,
+    /// Where traces go; `None`: nowhere.
+    pub otlp_endpoint: Option<http::Uri>,
+    /// Of the traces that begin here.
+    pub otlp_sample_ratio: Ratio,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,35 @@ pub(super) fn base_url(item: &Item<'_>) -> Result<Uri, String> {
     parse(&text)
 }
 
+/// The whole address of a webhook: what follows the path is sent too, and is a secret.
+pub(super) fn webhook_url(item: &Item<'_>) -> Result<Uri, String> {
+    let text = item.text("a URL in quotes, like \"https://orders.example/hooks/tollgate\"")?;
+    if text.value.len() > bounds::URL {
+        return Err(format!("the URL is too long; at most {} characters", bounds::URL));
+    }
+    let (address, query) = match text.value.split_once('?') {
+        Some((address, query)) => (address.to_owned(), Some(query.to_owned())),
+        None => (text.value.clone(), None),
+    };
+    let base = parse(&text.with(&address))?;
+    let fine = |b: u8| b.is_ascii_graphic() && !b"\"<>#\\^`{|}".contains(&b);
+    if let Some(query) = &query
+        && !query.bytes().all(fine)
+    {
+        return Err(
+            "the query of the URL holds a character that none can; percent-encode it, and \
+                    leave out a fragment (#…), which is never sent"
+                .to_owned(),
+        );
+    }
+    // A receiver may tell /hook and /hook/ apart.
+    let slash = if address.ends_with('/') && base.path() != "/" { "/" } else { "" };
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    Uri::try_from(format!("{}{slash}{query}", base.to_string().trim_end_matches('/')))
+        .or_else(|_| Uri::try_from(format!("{base}{query}")))
+        .map_err(|_| "not a URL; write it whole, like \"https://orders.example/hooks\"".to_owned())
+}
+
 /// A part of the URL for an error. Callers look for user info and a query first, so that no part
 /// shown is a secret, unless it came from the environment.
 fn part(text: &Text, part: &str) -> String {

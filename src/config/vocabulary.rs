@@ -19,8 +19,9 @@ pub(super) const ROOT: Words = Words {
         "limits",
         "targets",
         "sources",
+        "callbacks",
     ],
-    later: &["callbacks"],
+    later: &[],
 };
 
 pub(super) const SERVER: Words = Words {
@@ -40,16 +41,36 @@ pub(super) const AUTH: Words = Words {
 
 pub(super) const STORE: Words = Words {
     table: "store",
-    known: &["path", "cache", "retention", "min_free_disk"],
-    later: &["encrypt_key_file"],
+    known: &["path", "cache", "retention", "min_free_disk", "encrypt_key_file"],
+    later: &[],
 };
 
-pub(super) const TELEMETRY: Words =
-    Words { table: "telemetry", known: &["log", "log_format"], later: &["otlp_endpoint"] };
+pub(super) const TELEMETRY: Words = Words {
+    table: "telemetry",
+    known: &["log", "log_format", "otlp_endpoint", "otlp_sample_ratio"],
+    later: &[],
+};
 
 pub(super) const STEP_FUNCTIONS: Words = Words {
     table: "step_functions",
     known: &["endpoint_url", "heartbeat", "check_before_dispatch", "callback_rate"],
+    later: &[],
+};
+
+pub(super) const CALLBACK: Words = Words {
+    table: "callbacks.NAME",
+    known: &[
+        "url",
+        "secret_file",
+        "headers",
+        "timeout",
+        "rate",
+        "max_concurrent",
+        "min_backoff",
+        "max_backoff",
+        "max_retry_duration",
+        "max_body",
+    ],
     later: &[],
 };
 
@@ -140,7 +161,7 @@ pub(super) const FAIRNESS: Words =
 pub(super) const SOURCES: Words =
     Words { table: "sources", known: &["sqs", "activity"], later: &[] };
 
-pub(super) const ALL: [&Words; 21] = [
+pub(super) const ALL: [&Words; 22] = [
     &ROOT,
     &SERVER,
     &TLS,
@@ -148,6 +169,7 @@ pub(super) const ALL: [&Words; 21] = [
     &STORE,
     &TELEMETRY,
     &STEP_FUNCTIONS,
+    &CALLBACK,
     &TARGET,
     &LIMIT,
     &SHARED_LIMIT,

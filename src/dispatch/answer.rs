@@ -50,6 +50,10 @@ impl Arriving {
         Seen { status: self.status, headers: &self.headers, body, end, cut }
     }
 
+    pub(super) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
     }

@@ -3,15 +3,16 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{DATE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::request::Prepared;
-use super::{Outgoing, question, retry_after, status_address};
+use super::{Outgoing, question, rate_headers, retry_after, status_address};
 use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::Request;
 use crate::config::Target;
 use crate::http_api::path;
+use crate::trace::Recording;
 
 const ID: JobId = JobId(0x0197_a3b0_6d1e_7c55_b1b2_6f5a_4f0c_9e11);
 
@@ -25,6 +26,7 @@ pub(crate) fn sendable(target: &Target, request: &Request) {
         request,
         aim: &Aim::Work,
         number: 1,
+        trace: Recording::Off,
     };
     let asked = question::verify(target, ID, request);
     let asked = asked.unwrap_or_else(|why| panic!("{request:?} cannot be asked for: {why}"));
@@ -96,5 +98,39 @@ pub fn retry_after(bytes: &[u8]) {
             assert!(wait <= retry_after::LONGEST, "{wait:?}");
             assert!(headers.contains_key(RETRY_AFTER));
         }
+    }
+}
+
+/// The head of an answer, `Name: value` a line. What it says of a limit holds nobody up for longer
+/// than a year, and lines that say nothing change nothing.
+pub fn rate_limit(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(64) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    }
+    for now in [UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1_769_846_400)] {
+        let (hint, pause) = (rate_headers::hint(&headers, now), rate_headers::pause(&headers, now));
+        if let Some(hint) = &hint {
+            assert!(hint.reset_in <= retry_after::LONGEST, "{hint:?}");
+        }
+        assert!(pause.is_none_or(|pause| pause <= retry_after::LONGEST), "{pause:?}");
+        let says = |name: &HeaderName| {
+            ["limit", "quota", "retry", "remaining", "reset"]
+                .iter()
+                .any(|w| name.as_str().contains(w))
+        };
+        if !headers.keys().any(says) {
+            assert_eq!((hint, pause), (None, None), "out of nothing: {headers:?}");
+        }
+        let mut more = headers.clone();
+        more.insert("x-nothing", HeaderValue::from_static("100;r=0;t=9"));
+        assert_eq!(rate_headers::hint(&more, now), hint);
+        assert_eq!(rate_headers::pause(&more, now), pause);
     }
 }

@@ -37,6 +37,7 @@ pub(crate) mod meaning;
 mod names;
 pub(crate) mod pointer;
 mod pool;
+mod post;
 mod question;
 pub mod rate_headers;
 mod reason;
@@ -63,12 +64,14 @@ use self::live::{Live, Room};
 use self::meaning::{Because, Seen};
 use self::names::Names;
 use self::pool::{Lease, NoAnswer, NotConnected, Pool};
+pub(crate) use self::post::Posted;
 use self::question::Judged;
 use self::request::Prepared;
 use crate::broker::course::Aim;
 use crate::broker::job::{JobId, Priority};
 use crate::broker::payload::{Answer, Close, Follow, Outcome, Report, Request};
 use crate::config::Target;
+use crate::trace::Recording;
 
 /// How long connecting over TCP may take, where the target's timeout is longer. Where a name has
 /// several addresses, each gets an equal part of it.
@@ -94,6 +97,8 @@ pub struct Outgoing<'a> {
     pub aim: &'a Aim,
     /// Among all requests of the job, from 1.
     pub number: u32,
+    /// Whether its span is recorded, and so is the parent of what the target does.
+    pub trace: Recording,
 }
 
 /// Makes the requests. Cheap to clone; clones share their connections.

@@ -1,7 +1,9 @@
 //! From a job to the request that its target receives (CONTRACT §5, "What a target receives").
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use http_body_util::Full;
@@ -9,8 +11,9 @@ use http_body_util::Full;
 use super::Outgoing;
 use super::hop::{Named, is_hop_by_hop};
 use super::pool::Origin;
-use crate::broker::job::JobId;
+use crate::broker::payload::HeaderLine;
 use crate::config::Target;
+use crate::trace::{AMAZON, By, Context, Recording, TRACEPARENT};
 
 pub(super) type Body = Full<Bytes>;
 
@@ -18,7 +21,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JOB_ID: HeaderName = HeaderName::from_static("tollgate-job-id");
 const ATTEMPT: HeaderName = HeaderName::from_static("tollgate-attempt");
 const PRIORITY: HeaderName = HeaderName::from_static("tollgate-priority");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const OURSELVES: HeaderValue =
     HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
 
@@ -64,6 +66,26 @@ impl Prepared {
             origin,
             method,
         })
+    }
+
+    /// A POST of a body in JSON to the whole of `url`, its query included.
+    pub(super) fn post(url: &Uri, more: &HeaderMap, body: Bytes) -> Result<Prepared, Unfit> {
+        let origin = Origin::of(url).ok_or(Unfit::Url)?;
+        let path = url.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut headers = HeaderMap::with_capacity(more.len() + 4);
+        let mut add = |name: HeaderName, value: HeaderValue| {
+            headers.try_append(name, value).map(|_| ()).map_err(|_| Unfit::TooManyHeaders)
+        };
+        add(HOST, origin.host_header().ok_or(Unfit::Url)?)?;
+        add(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        if !more.contains_key(USER_AGENT) {
+            add(USER_AGENT, OURSELVES)?;
+        }
+        for (name, value) in more.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
+            add(name.clone(), value.clone())?;
+        }
+        add(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        Ok(Prepared { origin, method: Method::POST, path, headers, body })
     }
 
     /// With its target in origin form (RFC 9112 §3.2.1).
@@ -130,9 +152,10 @@ fn headers(
     for (_, value) in request.headers.iter().filter(|(name, _)| name == "connection") {
         named.read(value);
     }
-    let (mut has_agent, mut has_trace) = (false, false);
+    let mut has_agent = false;
+    let trace = Trace::of(job);
     for (name, value) in &request.headers {
-        if is_ours(name) || named.has(name) {
+        if is_ours(name) || named.has(name) || trace.replaces(name) {
             continue;
         }
         let unfit = || Unfit::Header(name.chars().take(64).collect());
@@ -141,7 +164,6 @@ fn headers(
             continue;
         }
         has_agent |= name == USER_AGENT;
-        has_trace |= name == TRACEPARENT;
         add(name, HeaderValue::from_maybe_shared(value.clone()).map_err(|_| unfit())?)?;
     }
     for (name, value) in &target.headers {
@@ -149,7 +171,6 @@ fn headers(
             continue;
         }
         has_agent |= name == USER_AGENT;
-        has_trace |= name == TRACEPARENT;
         add(name.clone(), value.clone())?;
     }
 
@@ -165,8 +186,8 @@ fn headers(
     add(JOB_ID, ascii(job.id.to_string()))?;
     add(ATTEMPT, HeaderValue::from(job.attempt))?;
     add(PRIORITY, HeaderValue::from_static(job.priority.as_str()))?;
-    if !has_trace {
-        add(TRACEPARENT, ascii(traceparent(job.id, job.number)))?;
+    for (name, value) in trace.headers {
+        add(HeaderName::from_static(name), ascii(value))?;
     }
     // RFC 9110 §8.6: a method that anticipates content says so even of none.
     let anticipates = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -189,18 +210,31 @@ fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// W3C Trace Context, version 00. The trace id is the job's id, so all attempts of a job are one
-/// trace, and a trace can be looked up by the job; each attempt has a span id of its own.
-fn traceparent(id: JobId, attempt: u32) -> String {
-    // Neither id may be all zeros.
-    let trace = id.0.max(1);
-    // The finalizer of splitmix64: one to one, so no two attempts of a job meet.
-    let mut span = (id.0 as u64) ^ (id.0 >> 64) as u64;
-    span = span.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    span = (span ^ (span >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    span = (span ^ (span >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    span ^= span >> 31;
-    format!("00-{trace:032x}-{:016x}-01", span.max(1))
+/// What the target is told of the trace, where that is not just what the caller told.
+struct Trace {
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Trace {
+    fn of(job: &Outgoing<'_>) -> Trace {
+        let context = Context::of(job.id, job.request);
+        let recorded = job.trace == Recording::On;
+        let parent = || (TRACEPARENT, context.onward(job.id, job.number, job.trace));
+        let is_there = |(name, _): &HeaderLine| name == TRACEPARENT;
+        let headers = match context.by {
+            By::Amazon if recorded => {
+                vec![parent(), (AMAZON, context.onward_amazon(job.id, job.number))]
+            }
+            // What came goes on, also where nobody can read it.
+            _ if !recorded && job.request.headers.iter().any(is_there) => Vec::new(),
+            By::Traceparent | By::Amazon | By::Ourselves => vec![parent()],
+        };
+        Trace { headers }
+    }
+
+    fn replaces(&self, name: &str) -> bool {
+        self.headers.iter().any(|(ours, _)| *ours == name)
+    }
 }
 
 impl Origin {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::callback_json::CallbackJson;
 use crate::broker::counts::holds;
 use crate::broker::course::Delivery;
 use crate::broker::forecast::Position;
@@ -17,6 +18,7 @@ use crate::broker::payload::Answer;
 use crate::broker::time::Wall;
 use crate::handle::Directory;
 use crate::store::JobRecord;
+use crate::trace::TraceId;
 
 /// A job. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -70,6 +72,14 @@ pub struct JobJson {
     pub holds_group: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairness_key: Option<String>,
+    /// Whom its end is told to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback: Option<CallbackJson>,
+    /// The trace that its requests belong to: its caller's, or one that has the job's own id. Told
+    /// where one job is asked for, and in the answer to a submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    pub trace_id: Option<String>,
     /// The submission named a job that is there already; this is that job.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -118,7 +128,8 @@ pub struct EventJson {
     pub at: String,
     /// `enqueued`, `scheduled`, `due`, `sent`, `not_sent`, `done`, `refused`, `rejected`,
     /// `unknown`, `accepted`, `waiting`, `verifying`, `asked`, `not_asked`, `answered`,
-    /// `priority_changed`, `cancelled`, `expired`, `failed`, `edited` or `redriven`.
+    /// `priority_changed`, `cancelled`, `expired`, `failed`, `edited`, `redriven`,
+    /// `callback_delivered`, `callback_undelivered` or `callback_redriven`.
     pub event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -167,6 +178,13 @@ impl JobJson {
         self
     }
 
+    /// The same, with the trace that it belongs to.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<TraceId>) -> JobJson {
+        self.trace_id = trace.map(|trace| trace.to_string());
+        self
+    }
+
     /// `answer`: what the store kept of the last one; shown once the job has ended.
     pub fn new(record: &JobRecord, directory: &Directory, answer: Option<&Answer>) -> JobJson {
         let header = &record.header;
@@ -190,6 +208,8 @@ impl JobJson {
             behind: None,
             holds_group: holds(&record.place, header.stand()),
             fairness_key: header.flow.as_ref().map(ToString::to_string),
+            callback: CallbackJson::of(record),
+            trace_id: None,
             duplicate: false,
             result: None,
             error: None,
@@ -437,6 +457,15 @@ impl EventJson {
             Happening::TokenAnswered => line("token_answered"),
             Happening::TokenLate { reason } => {
                 EventJson { reason: Some(reason.clone()), ..line("token_late") }
+            }
+            Happening::CallbackDelivered { status } => {
+                EventJson { status: Some(*status), ..line("callback_delivered") }
+            }
+            Happening::CallbackUndelivered { reason } => {
+                EventJson { reason: Some(reason.clone()), ..line("callback_undelivered") }
+            }
+            Happening::CallbackAgain { by } => {
+                EventJson { by: by.clone(), ..line("callback_redriven") }
             }
         }
     }

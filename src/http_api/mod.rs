@@ -3,6 +3,7 @@
 
 pub mod body;
 pub(crate) mod budget;
+pub mod callback_json;
 pub mod json;
 pub mod problem;
 pub mod reply;

@@ -145,9 +145,9 @@ new_job! {
     /// none of them waits for all that another has there.
     #[schema(min_length = 1, max_length = 64)]
     fairness_key: String,
-    /// Comes with a later version.
-    #[schema(ignore)]
-    callback: IgnoredAny,
+    /// The name of a callback in the configuration, which is told of the job's end.
+    #[schema(example = "orders")]
+    callback: String,
 }
 
 impl NewJob {

@@ -22,6 +22,7 @@ pub enum Kind {
     Malformed,
     NoSuchPage,
     UnknownTarget,
+    UnknownCallback,
     UnknownJob,
     MethodNotAllowed,
     BodyTooSlow,
@@ -35,7 +36,6 @@ pub enum Kind {
     /// Well formed, but it makes no sense; the member `field` names the place.
     Invalid,
     UnknownField,
-    NotSupported,
     DedupMismatch,
     /// The body does not fit the target's `request_schema`; the member `errors` names the places.
     Schema,
@@ -70,6 +70,7 @@ impl Kind {
             Kind::Malformed => facts!(BAD_REQUEST, "malformed", "Malformed request"),
             Kind::NoSuchPage => facts!(NOT_FOUND, "no-such-page", "Nothing is here"),
             Kind::UnknownTarget => facts!(NOT_FOUND, "unknown-target", "No such target"),
+            Kind::UnknownCallback => facts!(NOT_FOUND, "unknown-callback", "No such callback"),
             Kind::UnknownJob => facts!(NOT_FOUND, "unknown-job", "No such job"),
             Kind::MethodNotAllowed => {
                 facts!(METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
@@ -85,9 +86,6 @@ impl Kind {
             }
             Kind::Invalid => facts!(UNPROCESSABLE_ENTITY, "invalid", "Invalid value"),
             Kind::UnknownField => facts!(UNPROCESSABLE_ENTITY, "unknown-field", "Unknown field"),
-            Kind::NotSupported => {
-                facts!(UNPROCESSABLE_ENTITY, "not-supported", "Not supported by this version")
-            }
             Kind::DedupMismatch => {
                 facts!(UNPROCESSABLE_ENTITY, "dedup-mismatch", "Another job has this key")
             }

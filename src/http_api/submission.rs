@@ -18,6 +18,7 @@ use crate::broker::payload::{HeaderLine, Request, TaskToken};
 use crate::broker::time::Wall;
 use crate::handle::Directory;
 
+use super::callback_json;
 use super::fields::shown;
 use super::fit;
 use super::headers::{LARGEST, MOST, is_framing, is_ours};
@@ -40,7 +41,6 @@ pub(crate) fn validate(
     now: Wall,
     id: JobId,
 ) -> Result<Submission, Problem> {
-    refuse_what_is_to_come(&job)?;
     let name = job.target.as_deref().ok_or_else(|| Problem::invalid("target", "is missing"))?;
     let (target, config) = directory
         .configured(name)
@@ -63,6 +63,9 @@ pub(crate) fn validate(
     let dedup_id = job.dedup_id.clone();
     let group = job.group.as_deref().map(|name| group("group", name)).transpose()?;
     let flow = job.fairness_key.as_deref().map(|key| flow("fairness_key", key)).transpose()?;
+    let callback = job.callback.as_deref();
+    let callback = callback.map(|name| callback_json::callback("callback", name, directory));
+    let callback = callback.transpose()?;
     let token = job.task_token.as_deref().map(|text| task_token("task_token", text)).transpose()?;
     if token.is_some() {
         check_answerable("task_token", directory)?;
@@ -88,27 +91,15 @@ pub(crate) fn validate(
         dedup,
         group,
         flow,
+        callback,
         unfit: None,
     })
-}
-
-fn refuse_what_is_to_come(job: &NewJob) -> Result<(), Problem> {
-    let to_come = [("callback", job.callback.is_some())];
-    if let Some((field, _)) = to_come.into_iter().find(|(_, given)| *given) {
-        return Err(not_supported(field, ""));
-    }
-    Ok(())
 }
 
 fn delivery(text: &str) -> Result<Delivery, Problem> {
     text.parse().map_err(|error| {
         Problem::invalid("delivery", format_args!("is `{}`: {error}", shown(text)))
     })
-}
-
-pub(crate) fn not_supported(field: &str, value: &str) -> Problem {
-    let detail = format!("`{field}`{value} is not supported by this version; leave it out");
-    Problem::new(Kind::NotSupported, detail).with("field", field)
 }
 
 fn attempts(given: i64) -> Result<u32, Problem> {

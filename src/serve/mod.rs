@@ -24,7 +24,8 @@ use crate::broker::io::{Start, Windows};
 use crate::broker::job::TargetId;
 use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::Now;
-use crate::config::{Config, Listen, Sources, Target};
+use crate::callbacks::Callbacks;
+use crate::config::{Config, Listen, Sources, Target, Telemetry};
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Health, Parts};
 use crate::handle::{Directory, Handle, Message, Stopped};
@@ -35,6 +36,7 @@ use crate::reload::Reloader;
 use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
+use crate::trace::Tracer;
 
 use files::Shares;
 use listeners::Listeners;
@@ -43,7 +45,8 @@ pub(crate) use listeners::Sidecars;
 /// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long a call that answers a task token may take while the daemon goes down.
+/// How long a call that answers a task token, or tells a callback, may take while the daemon goes
+/// down.
 const CALLBACKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon that serves.
@@ -61,6 +64,8 @@ pub struct Running {
     listeners: Listeners,
     drain_timeout: Duration,
     step_functions: Option<StepFunctions>,
+    callbacks: Callbacks,
+    tracer: Tracer,
     /// Tells them to stop.
     stop_callbacks: watch::Sender<bool>,
     /// Holds `true` once no source may take anything any more.
@@ -122,6 +127,10 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
              [step_functions] in the configuration: they wait"
         );
     }
+    let dispatcher = Dispatcher::new(shares.targets)?;
+    let callbacks =
+        Callbacks::start(&config.callbacks, dispatcher.clone(), handle.clone(), metrics.clone());
+    let tracer = tracer(&config.telemetry, &metrics)?;
     let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
         broker: core(recovered, &live, &config, &handle),
@@ -129,12 +138,14 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         inbox,
         outbox: outbox.clone(),
         store: work.clone(),
-        dispatcher: Dispatcher::new(shares.targets)?,
+        dispatcher,
         runtime: tokio::runtime::Handle::current(),
         targets: live.into_iter().collect::<HashMap<_, _>>(),
         books: Books::new(metrics.clone()),
         health: health_sender,
         step_functions: step_functions.clone(),
+        callbacks: callbacks.clone(),
+        tracer: tracer.clone(),
     });
     let loop_thread = std::thread::Builder::new().name("loop".into());
     let loop_thread = loop_thread.spawn(move || driver.run()).context("start the loop")?;
@@ -163,6 +174,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         handle.clone(),
         metrics.clone(),
         sidecars.clone(),
+        callbacks.clone(),
     );
     let state = AdminState::new(
         handle.clone(),
@@ -170,6 +182,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         reloader.clone(),
         readiness.clone(),
         step_functions.as_ref().map(StepFunctions::health),
+        callbacks.clone(),
     );
     let listeners = bound.serve(&handle, state, sidecars, shares.admin);
     let mut chores = vec![
@@ -193,6 +206,8 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         listeners,
         drain_timeout,
         step_functions,
+        callbacks,
+        tracer,
         stop_callbacks,
         sources,
         _chores: chores,
@@ -244,6 +259,10 @@ impl Running {
         {
             tracing::warn!("answers to task tokens were still under way; they are sent again");
         }
+        if tokio::time::timeout(CALLBACKS_WITHIN, self.callbacks.stop()).await.is_err() {
+            tracing::warn!("callbacks were still under way; they are sent again");
+        }
+        let _ = self.tracer.flush().await;
         // Callers that wait for a job which will not run any more are let go.
         self.listeners.close().await;
         self.loop_.send(Message::Stop).map_err(|_| Stopped)?;
@@ -262,6 +281,7 @@ async fn open_store(config: &Config) -> anyhow::Result<(Store, Recovered)> {
         path: config.store.path.clone(),
         cache: config.store.cache,
         min_free_disk: config.store.min_free_disk,
+        keys: config.store.keys.clone(),
     };
     let names: Vec<String> = config.targets.keys().cloned().collect();
     let path = options.path.display().to_string();
@@ -308,7 +328,9 @@ pub(crate) fn configured(
 pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Directory {
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
-    Directory::new(entries).with_step_functions(config.step_functions.is_some())
+    Directory::new(entries)
+        .with_step_functions(config.step_functions.is_some())
+        .with_callbacks(config.callbacks.keys().cloned())
 }
 
 fn poll_sources(
@@ -326,6 +348,15 @@ fn poll_sources(
             sqs::run(&sqs, &aws, handle.clone(), shutdown.clone()),
             activity::run(&activity, &step_functions, handle, shutdown),
         );
+    }
+}
+
+fn tracer(telemetry: &Telemetry, metrics: &Metrics) -> anyhow::Result<Tracer> {
+    match &telemetry.otlp_endpoint {
+        None => Ok(Tracer::default()),
+        Some(endpoint) => {
+            Ok(Tracer::start(endpoint, telemetry.otlp_sample_ratio, metrics.clone())?)
+        }
     }
 }
 

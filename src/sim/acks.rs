@@ -314,6 +314,7 @@ impl Acks {
                     }
                     JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
                     JobCommand::Redrive { .. } => !place.is_ended() && header.spent == 0,
+                    JobCommand::TellAgain { .. } => header.owes_callback(),
                     JobCommand::Purge { .. } => true,
                 };
                 ensure!(done, "{command:?} did {header:?}, {place:?}");

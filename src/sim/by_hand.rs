@@ -10,8 +10,8 @@ use crate::broker::io::{
     Submission, Submitted, Sweep, Windows,
 };
 use crate::broker::job::{End, JobId, JobState, Place, Priority, Source, TargetId};
-use crate::broker::payload::{Answer, Outcome, Report};
-use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
+use crate::broker::payload::{Answer, Outcome, Report, Request, TaskToken};
+use crate::broker::policy::{Bounds, Limit, LimitName, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::store::model::Model;
 
@@ -63,13 +63,19 @@ impl Bench {
     }
 
     fn with(change: impl FnOnce(&mut Policy)) -> Bench {
+        Bench::started(&["erp"], |start| change(&mut start.targets[0].2))
+    }
+
+    fn started(targets: &[&str], change: impl FnOnce(&mut Start)) -> Bench {
         let mut disk = Model::default();
-        disk.add_targets(&["erp".to_owned()]);
+        disk.add_targets(&targets.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let mut start = start(&disk);
-        change(&mut start.targets[0].2);
+        change(&mut start);
         let broker = Broker::new(start, now);
-        Bench { broker, disk, now, replies: Vec::new(), sent: Vec::new() }
+        let mut bench = Bench { broker, disk, now, replies: Vec::new(), sent: Vec::new() };
+        bench.pass(Duration::ZERO);
+        bench
     }
 
     fn feed(&mut self, input: Input) {
@@ -170,6 +176,7 @@ fn job(id: u128) -> Submission {
         dedup: None,
         group: None,
         flow: None,
+        callback: None,
         unfit: None,
         delivery: None,
     }
@@ -265,4 +272,63 @@ fn what_is_in_the_calendar_waits_for_it() {
     bench.pass(Duration::ZERO);
     bench.pass(SECOND);
     assert_eq!(bench.sent, [(JobId(1), 1)]);
+}
+
+/// A target leaves a limit with a request under way, which keeps its place there to its end. Who
+/// waits for that place is of another family by then.
+#[test]
+fn a_place_of_a_shared_limit_is_seen_when_who_held_it_has_left_the_limit() {
+    let crm = TargetId(1);
+    let legacy = LimitName::new("legacy");
+    let one = Bounds {
+        pace: None,
+        max_concurrent: Some(NonZeroU32::MIN),
+        hold_after_timeout: Duration::ZERO,
+        ceilings: Default::default(),
+    };
+    let mut targets = start(&Model::default()).targets;
+    targets[0].2.share = vec![legacy.clone()];
+    targets.push((crm, "crm".into(), targets[0].2.clone()));
+    let limits = vec![(legacy, one)];
+    let mut bench = Bench::started(&["erp", "crm"], |start| {
+        (start.targets, start.limits) = (targets.clone(), limits.clone());
+    });
+    bench.pass(SECOND);
+    bench.submit(1, None);
+    assert_eq!(bench.sent, [(JobId(1), 1)]);
+    bench.hand_in(Submission { target: crm, ..job(2) });
+    targets[0].2.share.clear();
+    bench.feed(Input::Configure { targets, limits });
+    bench.pass(SECOND);
+    assert_eq!(bench.sent, [(JobId(1), 1)], "the place is taken");
+    assert_eq!(bench.report(Outcome::Done), JobId(1));
+    assert_eq!(bench.sent, [(JobId(2), 1)]);
+}
+
+/// Its row was asked for, and on its way here it was loaded among those that are next.
+#[test]
+fn a_job_whose_workflow_is_gone_does_not_start_while_its_row_is_looked_for() {
+    let mut bench = Bench::started(&["erp"], |start| start.windows.line = 1);
+    bench.pass(SECOND);
+    let token = || Request { task_token: TaskToken::new("a token"), ..Request::default() };
+    for id in 1..=8 {
+        let waiting = Submission { request: token().into(), ..job(id) };
+        assert!(matches!(bench.hand_in(waiting), Submitted::Accepted { .. }));
+    }
+    let gone = JobId(8);
+    let reason = "its execution was stopped".to_owned();
+    bench.broker.handle(bench.now, Input::TaskGone { job: gone, reason });
+    let asked = std::iter::from_fn(|| bench.broker.poll_output()).collect::<Vec<_>>();
+    let [Output::Load(row)] = &asked[..] else { panic!("{asked:?}") };
+    for id in 1..=7 {
+        assert_eq!(bench.sent, [(JobId(id), 1)]);
+        assert_eq!(bench.report(Outcome::Done), JobId(id));
+        bench.pass(SECOND);
+    }
+    assert!(bench.sent.is_empty());
+    let late = bench.disk.load(row);
+    bench.feed(Input::Loaded(late));
+    let states = bench.disk.jobs().filter(|(id, _)| *id == gone);
+    let states: Vec<JobState> = states.map(|(_, job)| job.record.place.state()).collect();
+    assert_eq!(states, [JobState::Cancelled]);
 }

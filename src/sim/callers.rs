@@ -160,6 +160,7 @@ impl Callers {
             dedup,
             group,
             flow,
+            callback: None,
             unfit: None,
         }
     }

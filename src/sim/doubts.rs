@@ -20,8 +20,8 @@ pub(super) struct Doubts {
     wanted: BTreeMap<JobId, Option<Delivery>>,
     /// What held when their work was last sent.
     under: BTreeMap<JobId, Delivery>,
-    /// What holds for a start that may come to nothing yet.
-    starting: BTreeMap<JobId, Delivery>,
+    /// What holds for a start that may come to nothing yet, by its number.
+    starting: BTreeMap<(JobId, u32), Delivery>,
     doubtful: BTreeSet<JobId>,
     /// To be sent all the same, because somebody redrove them.
     allowed: BTreeSet<JobId>,
@@ -58,7 +58,7 @@ impl Doubts {
             self.allowed.remove(&header.id);
             if !header.course.is_asking() {
                 self.doubtful.insert(header.id);
-                self.was_sent(header.id);
+                self.was_sent(&header);
             }
         }
         // What they were answered did not come to disk.
@@ -66,19 +66,21 @@ impl Doubts {
         self.doubtful.extend(asking.map(|(id, _)| id));
     }
 
-    fn was_sent(&mut self, id: JobId) {
-        if let Some(delivery) = self.starting.remove(&id) {
-            self.under.insert(id, delivery);
+    fn was_sent(&mut self, header: &Header) {
+        if let Some(delivery) = self.starting.remove(&(header.id, header.number())) {
+            self.under.insert(header.id, delivery);
         }
     }
 
     /// The end of a request is told. `before`: its job as it was then.
     pub(super) fn told(&mut self, now: Now, before: &Header, report: &Report, rules: &Rules) {
         let asking = before.course.is_asking();
-        if !asking {
-            self.was_sent(before.id);
+        let refused = report.outcome == Outcome::Refused;
+        // One that was refused did no work: what may have been done before was under what held then.
+        if !asking && !refused {
+            self.was_sent(before);
         }
-        if report.outcome != Outcome::Refused {
+        if !refused {
             self.allowed.remove(&before.id);
         }
         let settled = asking
@@ -108,7 +110,7 @@ impl Doubts {
             "{id} is sent again, and nobody knows what it did under {before}"
         );
         let wanted = self.wanted.get(&id).copied().flatten();
-        self.starting.insert(id, wanted.unwrap_or(of_target));
+        self.starting.insert((id, header.number()), wanted.unwrap_or(of_target));
         Ok(())
     }
 

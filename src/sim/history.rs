@@ -85,8 +85,19 @@ impl Told {
             },
             Happening::Cancelled { .. } => (&[Scheduled, Queued, Waiting, Verifying], Cancelled),
             Happening::Expired => (&[Scheduled, Queued, Waiting, Running], Expired),
+            // It was redriven at a pace, and its deadline passed: it may have done its work before.
+            Happening::Failed { code } if code == "Tollgate.OutcomeUnknown" => {
+                (&[Running, Waiting, Queued, Scheduled], Failed)
+            }
             Happening::Failed { .. } => (&[Running, Waiting, Queued], Failed),
             Happening::Unfit { .. } => (&[Queued], Failed),
+            Happening::CallbackDelivered { .. }
+            | Happening::CallbackUndelivered { .. }
+            | Happening::CallbackAgain { .. } => {
+                let ended = self.state.is_some_and(JobState::is_final);
+                ensure!(ended, "{what:?} happens to a job that has not ended");
+                return Ok(());
+            }
             Happening::TokenAnswered | Happening::TokenLate { .. } => {
                 ensure!(self.state.is_some(), "{what:?} happens to a job that is not there");
                 return Ok(());

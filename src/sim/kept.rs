@@ -1,6 +1,6 @@
 //! One limit, as the world sees it: its bounds over time, what was sent under it, what arrived.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::clocks::Moment;
@@ -21,17 +21,27 @@ const ROUNDING: Duration = Duration::from_millis(3);
 /// So much of time may be lost over restarts of the machine, of which only the wall clock tells.
 const LOST: Duration = Duration::from_millis(50);
 
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    at: Moment,
+    sent: Moment,
+    of: (TargetId, JobId),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// With the moments from which they were in force; `None` while nothing was.
     history: Vec<(Moment, Option<Bounds>)>,
+    /// As it was when it was last configured.
+    hold: Option<Duration>,
     sent: VecDeque<Moment>,
-    /// When each arrived, and when it was sent.
-    arrived: VecDeque<(Moment, Moment)>,
+    arrived: VecDeque<Arrival>,
     /// Armed or sent in this life, and not ended.
     under_way: BTreeSet<(TargetId, JobId)>,
-    /// Those of them that are sent.
-    in_flight: BTreeSet<(TargetId, JobId)>,
+    /// Those of them that are sent, and when they were.
+    in_flight: BTreeMap<(TargetId, JobId), Moment>,
+    /// Let go, and not known to have left the process.
+    leaving: BTreeSet<JobId>,
     /// Until when places are held of which nobody knows whether they are free.
     held: Vec<Moment>,
     /// The same, of those that may not even have been sent.
@@ -44,8 +54,6 @@ pub(super) struct Kept {
     left_by: Moment,
     /// Until then it may hold back more than is known here.
     uncertain_until: Moment,
-    /// Until then others may be under way than are known here.
-    joined_until: Moment,
 }
 
 impl Kept {
@@ -57,10 +65,14 @@ impl Kept {
         if self.bounds() == bounds.as_ref() {
             return;
         }
+        if self.history.is_empty() && at > Moment::START {
+            self.history.push((Moment::START, None));
+        }
         // What is owed is owed at the new rate.
         let owed = self.pace().map_or(0.0, |pace| {
             self.left_by.since(at).as_secs_f64() / stretched(pace.rate).as_secs_f64()
         });
+        self.hold = bounds.as_ref().map(|bounds| bounds.hold_after_timeout).or(self.hold);
         self.history.push((at, bounds));
         let each = self.pace().map_or(Duration::ZERO, |pace| stretched(pace.rate));
         self.left_by = at + each.mul_f64(owed);
@@ -70,9 +82,10 @@ impl Kept {
     }
 
     /// A target joined, with all that it has under way.
-    pub(super) fn joined(&mut self, at: Moment) {
+    pub(super) fn joined(&mut self, at: Moment, own: &Kept) {
         self.is_uncertain(at);
-        self.joined_until = self.uncertain_until;
+        self.under_way.extend(&own.under_way);
+        self.in_flight.extend(&own.in_flight);
     }
 
     fn is_uncertain(&mut self, at: Moment) {
@@ -101,11 +114,16 @@ impl Kept {
     /// `of`: the targets to which it applies now.
     pub(super) fn restart(&mut self, at: Moment, of: &dyn Fn(TargetId) -> bool) {
         self.under_way.clear();
+        self.leaving.clear();
         let hold = self.hold();
-        // What a target had under way that has left the limit meanwhile is nobody's any more.
-        for _ in std::mem::take(&mut self.in_flight).iter().filter(|(target, _)| of(*target)) {
-            self.held.push(at + hold);
-            self.ends.push(at + hold);
+        for ((target, job), sent) in std::mem::take(&mut self.in_flight) {
+            if of(target) {
+                self.held.push(at + hold);
+                self.ends.push(at + hold);
+            } else {
+                // What a target had under way that has left the limit meanwhile is nobody's any more.
+                self.arrived.retain(|it| it.of != (target, job) || it.sent != sent);
+            }
         }
         self.left_by = at;
         self.no_token(at);
@@ -124,21 +142,21 @@ impl Kept {
         self.token_by
     }
 
-    /// For one that is not: those that are armed go first.
-    pub(super) fn token_behind_armed_by(&self) -> Moment {
-        let armed = self.under_way.difference(&self.in_flight).count();
+    /// For one that is not: those that are armed go first, once they can.
+    pub(super) fn token_behind_armed_by(&self, they_can: impl Fn(TargetId) -> Moment) -> Moment {
+        let armed = || self.under_way.iter().filter(|key| !self.in_flight.contains_key(key));
         let each = self.pace().map_or(Duration::ZERO, |pace| stretched(pace.rate));
-        self.token_by + each * armed as u32
+        let can = armed().map(|(target, _)| they_can(*target)).max().unwrap_or(Moment::START);
+        self.token_by.max(can) + each * armed().count() as u32
     }
 
-    /// As it was when it was last configured.
     fn hold(&self) -> Duration {
-        let last = self.history.iter().rev().find_map(|(_, bounds)| bounds.as_ref());
-        last.map_or(HOLD_AFTER_TIMEOUT, |bounds| bounds.hold_after_timeout)
+        self.hold.unwrap_or(HOLD_AFTER_TIMEOUT)
     }
 
     /// A request has left the process: the next is spaced from here.
-    pub(super) fn left(&mut self, at: Moment) {
+    pub(super) fn left(&mut self, at: Moment, job: JobId) {
+        self.leaving.remove(&job);
         if let Some(pace) = self.pace() {
             self.left_by = self.left_by.max(at) + stretched(pace.rate);
             self.token_by = self.token_by.max(self.left_by);
@@ -152,6 +170,12 @@ impl Kept {
     pub(super) fn put_back(&mut self, id: TargetId, job: JobId) {
         self.under_way.remove(&(id, job));
         self.in_flight.remove(&(id, job));
+        self.leaving.remove(&job);
+    }
+
+    /// Whether others have to leave before the next one may.
+    pub(super) fn is_anything_leaving(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// By when there is room for one more of any priority; `None`: nobody knows.
@@ -165,9 +189,6 @@ impl Kept {
             && self.maybe_held.is_empty());
         if at < self.uncertain_until && remembers {
             by = self.uncertain_until;
-        }
-        if at < self.joined_until {
-            by = self.joined_until;
         }
         if let Some(most) = bounds.max_concurrent {
             let late = hold / 512 + LOST;
@@ -200,7 +221,8 @@ impl Kept {
         let late = self.hold() / 512 + LOST;
         self.held.retain(|until| *until + late > at);
         self.maybe_held.retain(|until| *until + A_MINUTE > at);
-        self.in_flight.insert((id, job));
+        self.in_flight.insert((id, job), at);
+        self.leaving.insert(job);
         // It may have been chosen under other bounds.
         let from = at.before(Duration::from_secs(60));
         let first = self.history.partition_point(|(since, _)| *since <= from).saturating_sub(1);
@@ -229,7 +251,11 @@ impl Kept {
 
     pub(super) fn ended(&mut self, at: Moment, id: TargetId, job: JobId, close: Close) {
         self.under_way.remove(&(id, job));
-        if !self.in_flight.remove(&(id, job)) {
+        if self.leaving.contains(&job) {
+            // When it left was not said: now at the latest.
+            self.left(at, job);
+        }
+        if self.in_flight.remove(&(id, job)).is_none() {
             return;
         }
         let hold = self.hold();
@@ -248,12 +274,13 @@ impl Kept {
         &mut self,
         at: Moment,
         sent: Moment,
+        of: (TargetId, JobId),
         even: bool,
         wall: Option<Wall>,
     ) -> Checked {
-        self.arrived.push_back((at, sent));
+        self.arrived.push_back(Arrival { at, sent, of });
         let reach = self.reach();
-        while self.arrived.front().is_some_and(|(first, _)| *first <= at.before(reach)) {
+        while self.arrived.front().is_some_and(|first| first.at <= at.before(reach)) {
             self.arrived.pop_front();
         }
         let windows: Vec<Duration> = self
@@ -268,7 +295,7 @@ impl Kept {
             self.check_quota(wall)?;
         }
         if even && self.pace().is_some() {
-            let count = self.arrived.iter().filter(|(at_, _)| *at_ > at.before(SECOND)).count();
+            let count = self.arrived.iter().filter(|it| it.at > at.before(SECOND)).count();
             let allowed = self.pace_over(at, SECOND).map_or(u64::MAX, |bound| bound.in_any(SECOND));
             ensure!(count as u64 <= allowed, "{count} in a second, not {allowed}");
         }
@@ -285,12 +312,9 @@ impl Kept {
         };
         let without = self.history.iter().rposition(|(_, bounds)| of(bounds).is_none());
         let since = without.map_or(Moment::START, |index| self.history[index + 1].0);
-        let counted: Vec<&(Moment, Moment)> = self
-            .arrived
-            .iter()
-            .filter(|(arrived, sent)| *arrived > at.before(per) && *sent >= since)
-            .collect();
-        let first = counted.iter().map(|(_, sent)| *sent).min().unwrap_or(at);
+        let within = |it: &&Arrival| it.at > at.before(per) && it.sent >= since;
+        let counted: Vec<&Arrival> = self.arrived.iter().filter(within).collect();
+        let first = counted.iter().map(|it| it.sent).min().unwrap_or(at);
         let first = self.history.partition_point(|(from, _)| *from <= first).saturating_sub(1);
         let allowed = self.history[first..].iter().filter_map(|(_, bounds)| of(bounds)).max();
         let (count, allowed) = (counted.len(), allowed.unwrap_or(0));
@@ -313,7 +337,7 @@ impl Kept {
         let period = quota.period(now);
         let within = |at: Moment| limits::wall(at) >= period.start + ROUNDING;
         let arrived = self.arrived.iter();
-        let counted = arrived.filter(|(arrived, sent)| within(*arrived) && *sent >= since).count();
+        let counted = arrived.filter(|it| within(it.at) && it.sent >= since).count();
         let allowed = self.history.iter().filter_map(|(_, bounds)| of(bounds));
         let allowed = allowed.filter(same).map(|quota| quota.count.get()).max().unwrap_or(0);
         ensure!(counted <= allowed as usize, "{counted} in a period of a quota, not {allowed}");

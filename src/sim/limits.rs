@@ -55,18 +55,21 @@ impl Limits {
         for id in policies.keys() {
             self.targets.entry(*id).or_default();
         }
-        for name in shared.keys() {
+        // What is spent under one that is not configured yet is remembered too.
+        let shares = policies.values().flat_map(|policy| &policy.share);
+        for name in shared.keys().chain(shares) {
             self.shared.entry(name.clone()).or_default();
         }
         for (id, target) in &mut self.targets {
             let new = policies.get(id).cloned();
-            let shares = |policy: &Option<Policy>| policy.as_ref().map(|p| p.share.clone());
+            let shares = |policy: &Option<Policy>| {
+                policy.as_ref().map(|policy| policy.share.clone()).unwrap_or_default()
+            };
             // Whoever joins brings along what is under way.
-            if shares(&new) != shares(&target.policy) {
-                for name in shares(&new).into_iter().flatten() {
-                    if let Some(kept) = self.shared.get_mut(&name) {
-                        kept.joined(at);
-                    }
+            let before = shares(&target.policy);
+            for name in shares(&new).iter().filter(|name| !before.contains(name)) {
+                if let Some(kept) = self.shared.get_mut(name) {
+                    kept.joined(at, &target.own);
                 }
             }
             target.own.configure(at, new.as_ref().map(|policy| policy.limit.bounds()));
@@ -122,10 +125,23 @@ impl Limits {
             by = if armed {
                 by.max(kept.token_by())
             } else {
-                by.max(kept.token_behind_armed_by()).max(kept.room_by(at)?)
+                // One that cannot go so soon holds nobody up.
+                let they_can = |target| match target == id {
+                    true => Moment::START,
+                    false => {
+                        self.all(target).map(Kept::token_by).max().unwrap_or(at).min(at + LEAD)
+                    }
+                };
+                by.max(kept.token_behind_armed_by(they_can)).max(kept.room_by(at)?)
             };
         }
         Some(by)
+    }
+
+    /// Whether requests under one of its limits are on their way out of the process: also of targets
+    /// that have left the limit meanwhile.
+    pub(super) fn is_anything_leaving(&self, id: TargetId) -> bool {
+        self.all(id).any(Kept::is_anything_leaving)
     }
 
     /// A start is on record: it has a place and slots.
@@ -163,11 +179,11 @@ impl Limits {
     pub(super) fn left(&mut self, at: Moment, job: JobId, attempt: u32, id: TargetId) {
         let shares = self.on_the_way.get(&(job, attempt)).map(|(_, shares)| shares.clone());
         if let Some(target) = self.targets.get_mut(&id) {
-            target.own.left(at);
+            target.own.left(at, job);
         }
         for name in shares.into_iter().flatten() {
             if let Some(kept) = self.shared.get_mut(&name) {
-                kept.left(at);
+                kept.left(at, job);
             }
         }
     }
@@ -188,11 +204,12 @@ impl Limits {
         let (sent, shares) =
             self.on_the_way.remove(&key).unwrap_or_else(|| (at, shares_now.clone()));
         let Some(target) = self.targets.get_mut(&id) else { return Err(no_such(id)) };
-        target.own.arrive(at, sent, even, steady).map_err(|broken| arrives(&id, &broken))?;
+        let of = (id, parcel.job);
+        target.own.arrive(at, sent, of, even, steady).map_err(|broken| arrives(&id, &broken))?;
         // What was under way when a target left a limit is nobody's any more after a restart.
         for name in shares.iter().filter(|name| shares_now.contains(name)) {
             if let Some(kept) = self.shared.get_mut(name) {
-                kept.arrive(at, sent, shared_even, steady)
+                kept.arrive(at, sent, of, shared_even, steady)
                     .map_err(|broken| arrives(name, &broken))?;
             }
         }
@@ -250,6 +267,9 @@ impl Limits {
 pub(super) fn wall(at: Moment) -> Wall {
     Wall::from_millis(super::clocks::WALL) + at.since(Moment::START)
 }
+
+/// How long before its token a job is armed at most.
+const LEAD: Duration = Duration::from_millis(50);
 
 /// In any second as many as the bucket allows, where the network is even.
 pub(super) const SECOND: Duration = Duration::from_secs(1);

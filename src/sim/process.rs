@@ -27,6 +27,7 @@ fn sending(header: &Header) -> Output {
         number: header.number(),
         attempt: header.attempts,
         aim: header.aim(),
+        since: header.ready_at,
     }
 }
 
@@ -55,7 +56,8 @@ impl World {
         self.checker.limits.tempo = self.shape.tempo;
         let retention = self.shape.retention;
         let model = &self.disk.model;
-        self.checker.start(self.at, now, model, &self.config, &self.limits, retention)?;
+        let policies = self.policies();
+        self.checker.start(self.at, now, model, &policies, &self.limits, retention)?;
         let mut recovered = self.disk.model.recover();
         if self.planted == Some(Planted::ForgottenWindows) {
             recovered.spent.clear();
@@ -214,7 +216,7 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, number, attempt, aim } => {
+            Output::Send { job, target, priority, number, attempt, aim, since } => {
                 let request = shell.requests.remove(&job);
                 ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
                 shell.leaving.insert((target, job));
@@ -223,7 +225,7 @@ impl World {
                 let parcel = Parcel { life: self.life, target, job, number, what, sent };
                 self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    let again = Output::Send { job, target, priority, number, attempt, aim };
+                    let again = Output::Send { job, target, priority, number, attempt, aim, since };
                     return self.send_again(&again);
                 }
             }

@@ -48,7 +48,11 @@ impl Checker {
                 continue;
             }
             // Until it has left, none follows it.
-            if self.limits.peers(id).iter().any(|peer| leaving.contains(peer)) {
+            let peers = self.limits.peers(id);
+            if peers
+                .iter()
+                .any(|peer| leaving.contains(peer) || self.limits.is_anything_leaving(*peer))
+            {
                 continue;
             }
             let (what, by) = if self.order.is_armed(id) {

@@ -382,14 +382,22 @@ impl World {
         self.feed(Input::Configure { targets, limits })
     }
 
+    /// As the configuration has them: it never names a limit that it does not have.
+    pub(super) fn policies(&self) -> BTreeMap<TargetId, Policy> {
+        let mut policies = self.config.clone();
+        for policy in policies.values_mut() {
+            policy.share.retain(|name| self.limits.contains_key(name));
+        }
+        policies
+    }
+
     pub(super) fn configured(&self) -> Configured {
         let name = |id: &TargetId| format!("target-{}", id.0);
-        let targets = self.config.iter().map(|(id, policy)| {
-            let mut policy = policy.clone();
+        let targets = self.policies().into_iter().map(|(id, mut policy)| {
             if self.planted == Some(Planted::FreedAtTimeout) {
                 policy.limit.hold_after_timeout = Duration::ZERO;
             }
-            (*id, name(id), policy)
+            (id, name(&id), policy)
         });
         let limits = self.limits.iter().map(|(name, bounds)| (name.clone(), bounds.clone()));
         (targets.collect(), limits.collect())

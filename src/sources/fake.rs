@@ -18,7 +18,7 @@ use crate::broker::io::{
 use crate::broker::job::{
     End, Event, Happening, Header, JobId, JobState, Place, Priority, Seat, TargetId,
 };
-use crate::broker::payload::Answer;
+use crate::broker::payload::{Answer, Request};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
@@ -91,6 +91,11 @@ impl Records for Shelf {
         Ok(self.jobs().get(&id).and_then(|(_, answer)| answer.clone()))
     }
 
+    /// None of them is kept.
+    fn request(&self, _id: JobId) -> Result<Option<Request>, StoreError> {
+        Ok(None)
+    }
+
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
         let jobs = self.jobs();
         let is_head = |job: &&JobRecord| {
@@ -124,7 +129,7 @@ impl Fake {
         // Never read: what is read comes from the shelf.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        let options = Options { path, cache: 1 << 20, min_free_disk: 0 };
+        let options = Options { path, cache: 1 << 20, min_free_disk: 0, keys: None };
         let reader = Store::open(&options, &[]).unwrap().0.reader();
         let handle = Handle::new(to_loop, reader, directory(), std::time::Instant::now());
         let (note, seen) = unbounded_channel();
@@ -310,6 +315,7 @@ pub(crate) fn record(id: JobId, place: Place) -> JobRecord {
             group: None,
             flow: None,
             tag: Default::default(),
+            callback: None,
         },
         place,
         history: vec![Event { at, what: Happening::Enqueued }],

@@ -9,16 +9,18 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::records::{Found, Records, ahead, check_room, find, untold};
+use super::records::{Found, Records, ahead, check_room, find, trace, untold};
 use crate::auth::Caller;
 use crate::broker::io::{CommandError, JobCommand, Submission, Submitted};
 use crate::broker::job::{JobId, JobState};
+use crate::broker::payload::Request as JobRequest;
 use crate::handle::{Handle, Stopped};
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::new_job::NewJob;
@@ -26,6 +28,7 @@ use crate::http_api::problem::{Kind, Problem, method_not_allowed, not_found};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::validate;
 use crate::http_api::{JobJson, Json, body, standing, when};
+use crate::trace::{AMAZON, Context, TRACEPARENT, TRACESTATE, TraceId};
 
 /// The longest that `?wait=` waits; who asks for more waits so long and asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -84,13 +87,14 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = caller(&request);
-    let sent = body::read(request.into_body(), api.max_body).await?;
-    let submission = api.parse(&sent, &caller)?;
+    let (head, sent) = request.into_parts();
+    let sent = body::read(sent, api.max_body).await?;
+    let submission = api.parse(&sent, &caller, &head.headers)?;
     check_room(&api.records)?;
-    let target = submission.target;
+    let (target, trace) = (submission.target, trace_of(&submission));
     let result = api.handle.submit(vec![submission]).await?.pop().ok_or(Stopped)?;
     let name = api.handle.directory().name(target).to_owned();
-    let job = api.submitted(result, &name).await?;
+    let job = api.submitted(result, &name, trace).await?;
     let location = location("", &job.id);
     let mut response = (StatusCode::ACCEPTED, Json(job)).into_response();
     response.headers_mut().insert(LOCATION, location);
@@ -149,18 +153,20 @@ pub(super) async fn submit_batch(
 ) -> Result<Json<Batch>, Problem> {
     let lines = batch::says_lines(request.headers().get(CONTENT_TYPE));
     let caller = caller(&request);
-    let sent = body::read(request.into_body(), api.max_body).await?;
+    let (head, sent) = request.into_parts();
+    let sent = body::read(sent, api.max_body).await?;
     let entries = batch::split(&sent, lines)?;
     check_room(&api.records)?;
     let mut jobs = Vec::new();
-    // For each entry its problem, or the name of its target.
-    let entries: Vec<Result<String, Problem>> = entries
+    // For each entry its problem, or the name of its target and its trace.
+    let entries: Vec<Result<(String, TraceId), Problem>> = entries
         .into_iter()
         .map(|entry| {
-            let submission = api.parse(entry, &caller)?;
+            let submission = api.parse(entry, &caller, &head.headers)?;
             let name = api.handle.directory().name(submission.target).to_owned();
+            let trace = trace_of(&submission);
             jobs.push(submission);
-            Ok(name)
+            Ok((name, trace))
         })
         .collect();
     let mut results =
@@ -168,8 +174,8 @@ pub(super) async fn submit_batch(
     let mut answered = Vec::with_capacity(entries.len());
     for entry in entries {
         answered.push(Entry::from(match entry {
-            Ok(name) => match results.next() {
-                Some(result) => api.submitted(result, &name).await,
+            Ok((name, trace)) => match results.next() {
+                Some(result) => api.submitted(result, &name, trace).await,
                 None => Err(Stopped.into()),
             },
             Err(problem) => Err(problem),
@@ -214,7 +220,7 @@ pub(super) async fn show(
     }
     let position = standing::of(&api.handle, &found.0).await;
     let job = JobJson::new(&found.0, &api.handle.directory(), found.1.as_ref());
-    let mut job = job.standing(position);
+    let mut job = job.standing(position).traced(trace(&api.records, id).await?);
     job.behind = ahead(&api.records, &found.0).await?.map(|id| id.to_string());
     Ok(Json(job))
 }
@@ -290,12 +296,16 @@ fn not_cancelled(error: CommandError, id: JobId) -> Problem {
 }
 
 impl Api {
-    fn parse(&self, json: &[u8], caller: &Caller) -> Result<Submission, Problem> {
+    /// `with`: the headers that it was brought with, not those that it is to be sent with.
+    fn parse(&self, json: &[u8], caller: &Caller, with: &HeaderMap) -> Result<Submission, Problem> {
         let job = NewJob::parse(json)?;
         if let Some(target) = &job.target {
             check_target(caller, target)?;
         }
-        validate(job, &self.handle.directory(), Handle::wall_now(), Handle::new_id())
+        let (directory, id) = (self.handle.directory(), Handle::new_id());
+        let mut submission = validate(job, &directory, Handle::wall_now(), id)?;
+        adopt_trace(Arc::make_mut(&mut submission.request), with);
+        Ok(submission)
     }
 
     /// A job of a target that is not for this caller is unknown to it.
@@ -308,22 +318,51 @@ impl Api {
     }
 
     /// What became of a submission for the target of this name.
-    async fn submitted(&self, result: Submitted, target: &str) -> Result<JobJson, Problem> {
+    async fn submitted(
+        &self,
+        result: Submitted,
+        target: &str,
+        trace_: TraceId,
+    ) -> Result<JobJson, Problem> {
         match result {
             Submitted::Accepted { header, place } => {
                 let record = untold(header, place);
-                Ok(JobJson::new(&record, &self.handle.directory(), None))
+                let job = JobJson::new(&record, &self.handle.directory(), None);
+                Ok(job.traced(Some(trace_)))
             }
             Submitted::Duplicate { id } => {
                 let (record, answer) = find(&self.records, id).await?.ok_or_else(|| gone(id))?;
                 let directory = self.handle.directory();
                 let mut job = JobJson::new(&record, &directory, answer.as_ref());
                 job.duplicate = true;
-                Ok(job)
+                Ok(job.traced(trace(&self.records, id).await?))
             }
             Submitted::Refused(refusal) => Err(Problem::refused(&refusal, target)),
         }
     }
+}
+
+/// A job that says nothing of a trace itself belongs to that of the request that brought it. It is
+/// kept with the job's headers, and so survives a restart; what is compared of a `dedup_id` was
+/// taken before, because each try has a span of its own.
+fn adopt_trace(request: &mut JobRequest, with: &HeaderMap) {
+    if Context::in_headers(&request.headers).is_some() {
+        return;
+    }
+    let line = |name: &str| {
+        let value = Bytes::copy_from_slice(with.get(name)?.as_bytes());
+        Some((name.to_owned(), value))
+    };
+    let brought: Vec<_> = [TRACEPARENT, AMAZON].into_iter().filter_map(line).collect();
+    if Context::in_headers(&brought).is_some() {
+        request.headers.retain(|(name, _)| ![TRACEPARENT, TRACESTATE, AMAZON].contains(&&**name));
+        request.headers.extend(brought);
+        request.headers.extend(line(TRACESTATE));
+    }
+}
+
+fn trace_of(submission: &Submission) -> TraceId {
+    Context::of(submission.id, &submission.request).trace
 }
 
 /// The job that held a key was forgotten between the broker's answer and the look-up.

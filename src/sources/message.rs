@@ -25,7 +25,7 @@ use crate::http_api::submission::{check_key, digest, validate};
 /// As long as SQS keeps a message at most: for so long it can come again.
 pub(super) const KEEP: Duration = Duration::from_secs(14 * 86_400);
 
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
     TOKEN,
     "Method",
     "Path",
@@ -38,12 +38,13 @@ const WORDS: [&str; 12] = [
     "FairnessKey",
     "Deadline",
     "Delay",
+    "Callback",
 ];
 const TOKEN: &str = "TaskToken";
 const BODY: &str = "RequestBody";
 
 /// What the problems of the jobs API call a field, and what it is called here.
-const FIELDS: [(&str, &str); 10] = [
+const FIELDS: [(&str, &str); 11] = [
     ("priority", "Priority"),
     ("method", "Method"),
     ("path", "Path"),
@@ -54,6 +55,7 @@ const FIELDS: [(&str, &str); 10] = [
     ("fairness_key", "FairnessKey"),
     ("deadline", "Deadline"),
     ("delay", "Delay"),
+    ("callback", "Callback"),
 ];
 
 /// One message as it came, and what its source says of it.
@@ -130,6 +132,7 @@ impl Message<'_> {
             dedup,
             group: None,
             flow: None,
+            callback: None,
             unfit: Some(reason),
         }
     }
@@ -181,6 +184,7 @@ impl Message<'_> {
         job.query = words.pairs("QueryParameters")?;
         job.delay = words.text("Delay")?;
         job.deadline = words.text("Deadline")?;
+        job.callback = words.text("Callback")?;
         // What SQS says of the message holds here too, unless the message says something else.
         let (group, flow) = match &self.origin {
             Origin::Sqs { dedup_id: Some(_), group, .. } => (*group, None),

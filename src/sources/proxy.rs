@@ -33,7 +33,7 @@ use crate::http_api::budget::Held;
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
 use crate::http_api::submission::{check_answerable, check_size, digest};
-use crate::http_api::{JobJson, Json, body, fit, path};
+use crate::http_api::{JobJson, Json, body, callback_json, fit, path};
 use crate::store::JobRecord;
 
 pub(super) struct Proxy {
@@ -220,6 +220,10 @@ impl Proxy {
         if wishes.task_token.is_some() {
             check_answerable(wishes::TASK_TOKEN, &directory)?;
         }
+        let callback = wishes.callback.as_deref();
+        let callback =
+            callback.map(|name| callback_json::callback(wishes::CALLBACK, name, &directory));
+        let callback = callback.transpose()?;
         let headers = wishes::to_pass_on(parts, &wishes.prefer);
         check_size("headers", &headers)?;
         // The listener has bounded it, in size and in time.
@@ -253,6 +257,7 @@ impl Proxy {
             dedup,
             group: wishes.group.clone(),
             flow: wishes.flow.clone(),
+            callback,
             unfit: None,
         })
     }

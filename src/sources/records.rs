@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use crate::broker::group::GroupKey;
 use crate::broker::job::{Header, JobId, Place};
-use crate::broker::payload::Answer;
+use crate::broker::payload::{Answer, Request};
 use crate::http_api::problem::{Kind, Problem};
 use crate::store::{JobRecord, Reader, StoreError};
+use crate::trace::{Context, TraceId};
 
 /// The part of [`Reader`] that sources need; a seam, so that they can be tried without a disk.
 pub(crate) trait Records: Send + Sync + 'static {
     fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError>;
     fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError>;
+    fn request(&self, id: JobId) -> Result<Option<Request>, StoreError>;
     /// Whose turn it is in a group.
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError>;
     fn has_room(&self) -> bool;
@@ -24,6 +26,10 @@ impl Records for Reader {
 
     fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
         Reader::answer(self, id)
+    }
+
+    fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
+        Reader::request(self, id)
     }
 
     fn head_of(&self, group: &GroupKey) -> Result<Option<JobId>, StoreError> {
@@ -46,6 +52,15 @@ pub(crate) async fn find(records: &Arc<dyn Records>, id: JobId) -> Result<Option
         Ok(Some((record, answer)))
     })
     .await
+}
+
+/// The trace that a job belongs to; `None` where its request is not kept any more.
+pub(crate) async fn trace(
+    records: &Arc<dyn Records>,
+    id: JobId,
+) -> Result<Option<TraceId>, Problem> {
+    let request = look(records, move |records| records.request(id)).await?;
+    Ok(request.map(|request| Context::of(id, &request).trace))
 }
 
 /// For whom a job waits in its group.

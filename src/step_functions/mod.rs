@@ -2,16 +2,14 @@
 //!
 //! A job that was handed in with a task token owes its end to a workflow. `resolver` answers tokens
 //! from the durable outbox, `heartbeats` keeps the tasks of the others alive, `answer` knows what is
-//! said, `client` what the service says to it, `window` what goes next, `pace` how fast.
+//! said, `client` what the service says to it, `crate::outbox` what goes next, and how fast.
 
 pub mod answer;
 mod client;
 pub(crate) mod exits;
 mod health;
 mod heartbeats;
-mod pace;
 mod resolver;
-mod window;
 
 #[cfg(test)]
 mod stub;
@@ -21,7 +19,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -30,8 +28,7 @@ pub use self::health::{Health, Part, State, Trouble};
 use self::client::{Gone, Outcome, Sfn};
 use self::exits::Exits;
 use self::heartbeats::Heartbeats;
-use self::pace::Pacer;
-use self::resolver::Resolver;
+use self::resolver::{PAUSES, Resolver};
 use crate::aws::Service;
 use crate::broker::job::TargetId;
 use crate::broker::payload::TaskToken;
@@ -40,6 +37,8 @@ use crate::broker::time::Mono;
 use crate::config;
 use crate::handle::Handle;
 use crate::metrics::Metrics;
+use crate::outbox::pace::Pacer;
+use crate::outbox::{self, Bell};
 
 /// How long a job waits to hear whether it is still wanted.
 const ASKING: Duration = Duration::from_secs(2);
@@ -63,7 +62,7 @@ struct Inner {
     sfn: Sfn,
     health: Health,
     exits: Mutex<Exits>,
-    ended: Arc<Notify>,
+    ended: Arc<Bell>,
     check_before_dispatch: bool,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -80,18 +79,14 @@ impl StepFunctions {
         shutdown: watch::Receiver<bool>,
     ) -> StepFunctions {
         let sfn = Sfn::new(service);
-        let (health, ended) = (Health::default(), Arc::<Notify>::default());
+        let (health, ended) = (Health::default(), Arc::<Bell>::default());
         let reader = handle.reader().clone();
         metrics.callbacks_pending_from(move || reader.outbox_len().ok());
-        let resolver = Resolver {
-            sfn: sfn.clone(),
-            handle: handle.clone(),
-            metrics,
-            health: health.clone(),
-            pacer: Pacer::new(config.callback_rate, Instant::now()),
-            ended: ended.clone(),
-        };
-        let mut workers = vec![tokio::spawn(resolver.run(shutdown.clone()))];
+        let resolver =
+            Resolver { sfn: sfn.clone(), handle: handle.clone(), metrics, health: health.clone() };
+        let pacer = Pacer::new(config.callback_rate, Instant::now());
+        let worker = outbox::run(resolver, PAUSES, pacer, ended.clone(), shutdown.clone());
+        let mut workers = vec![tokio::spawn(worker)];
         if let Some(every) = config.heartbeat {
             let heartbeats = Heartbeats {
                 sfn: sfn.clone(),
@@ -114,7 +109,7 @@ impl StepFunctions {
 
     /// A job with a task token has ended, and that is on disk. To be called from any thread.
     pub fn job_ended(&self) {
-        self.0.ended.notify_one();
+        self.0.ended.ring();
     }
 
     /// Whether [`StepFunctions::still_wanted`] is to be asked before each attempt.

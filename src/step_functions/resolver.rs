@@ -1,60 +1,41 @@
 //! The outbox worker: it answers the tokens of jobs that have ended, until every one is settled.
 //!
-//! The outbox is durable, so nothing here has to be: after a crash it is read anew. An answer that
-//! was sent and not recorded is sent again then; Step Functions says that the token is used up, and
-//! the job's history says what that can mean.
+//! An answer that was sent and not recorded is sent again after a crash; Step Functions says that the
+//! token is used up, and the job's history says what that can mean.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::{Notify, watch};
-use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep_until};
 
 use super::answer::TokenAnswer;
 use super::client::{Outcome, Scope, Sfn};
 use super::health::{Health, Part};
-use super::pace::Pacer;
-use super::window::{Turn, Window};
-use crate::aws::dice;
+use crate::aws::Backoff;
 use crate::broker::io::{Input, Settlement};
 use crate::broker::job::{JobId, Owed, Place};
 use crate::broker::payload::TaskToken;
 use crate::handle::Handle;
 use crate::metrics::{Callback, Metrics};
+use crate::outbox::window::{Pauses, Turn, Window};
+use crate::outbox::{Shelf, Work};
 use crate::store::{Reader, StoreError};
 
-/// Of ids, at one reading.
-const PAGE: usize = 256;
-/// The outbox is read no more often: whoever ended meanwhile is found together.
-const BETWEEN_READINGS: Duration = Duration::from_millis(10);
-/// Jobs that made room for others are looked for again after this.
-const ANEW: Duration = Duration::from_secs(60);
+/// Long enough to let Step Functions be, short enough to find it back soon.
+pub(super) const PAUSES: Pauses = Pauses {
+    concurrent: 32,
+    service: Backoff { min: Duration::from_millis(250), max: Duration::from_secs(15) },
+    service_held: Backoff { min: Duration::from_secs(2), max: Duration::from_secs(30) },
+    job: Backoff { min: Duration::from_millis(250), max: Duration::from_secs(10) },
+    job_held: Backoff { min: Duration::from_secs(5), max: Duration::from_secs(300) },
+};
 
 pub(super) struct Resolver {
     pub(super) sfn: Sfn,
     pub(super) handle: Handle,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
-    pub(super) pacer: Pacer,
-    /// A job with a token ended.
-    pub(super) ended: Arc<Notify>,
-}
-
-/// Where the reading of the outbox is. Jobs come into it in any order of ids, so whenever one has
-/// ended it is read again from its beginning.
-struct Reading {
-    after: Option<JobId>,
-    /// Between a beginning and an end.
-    under_way: bool,
-    again: bool,
-    next_at: Instant,
-    anew_at: Instant,
 }
 
 /// How one call went.
-enum Report {
+pub(super) enum Report {
     /// It was read and there is nothing to answer.
     Nothing,
     Settled(Settlement, Callback),
@@ -64,109 +45,34 @@ enum Report {
     Unread(StoreError),
 }
 
-impl Resolver {
-    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let now = Instant::now();
-        let mut window = Window::default();
-        let mut reading = Reading {
-            after: None,
-            under_way: false,
-            again: true,
-            next_at: now,
-            anew_at: now + ANEW,
-        };
-        let mut calls = JoinSet::new();
-        let mut jobs: HashMap<Id, JobId> = HashMap::new();
-        loop {
-            self.read(&mut window, &mut reading).await;
-            let now = Instant::now();
-            if self.pacer.next() <= now
-                && let Some(id) = window.next(now)
-            {
-                self.pacer.take(now);
-                let call = calls.spawn(answer(self.sfn.clone(), self.handle.reader().clone(), id));
-                jobs.insert(call.id(), id);
-                continue;
-            }
-            let send_at = window.next_at(now).map(|at| at.max(self.pacer.next()));
-            let read_at = reading.wanted(&window).then_some(reading.next_at);
-            let wake_at = send_at.into_iter().chain(read_at).min().unwrap_or(reading.anew_at);
-            tokio::select! {
-                biased;
-                // A sender that is gone means the same.
-                _ = shutdown.wait_for(|over| *over) => break,
-                Some(done) = calls.join_next_with_id() => {
-                    let (call, report) = match done {
-                        Ok((call, report)) => (call, Some(report)),
-                        Err(panicked) => (panicked.id(), None),
-                    };
-                    if let Some(id) = jobs.remove(&call) {
-                        self.ended(&mut window, id, report);
-                    }
-                }
-                () = self.ended.notified() => reading.again = true,
-                () = sleep_until(wake_at.min(reading.anew_at)) => {}
-            }
-            if reading.anew_at <= Instant::now() {
-                reading.again = true;
-                reading.anew_at = Instant::now() + ANEW;
-            }
-        }
-        // What is under way is heard out, so that it is not sent again after the restart.
-        while let Some(done) = calls.join_next_with_id().await {
-            if let Ok((call, report)) = done
-                && let Some(id) = jobs.remove(&call)
-            {
-                self.ended(&mut window, id, Some(report));
-            }
-        }
+/// Jobs whose task token is to be answered.
+#[derive(Clone)]
+pub(super) struct Tokens(Reader);
+
+impl Shelf for Tokens {
+    fn page(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.0.outbox(after, limit)
     }
 
-    /// Fills the window from the outbox, and lets go of what is out of it.
-    async fn read(&self, window: &mut Window, reading: &mut Reading) {
-        let now = Instant::now();
-        if reading.next_at > now || !reading.wanted(window) {
-            return;
-        }
-        reading.next_at = now + BETWEEN_READINGS;
-        let limit = if reading.has_more() { window.room().min(PAGE) } else { 0 };
-        if limit > 0 && !reading.under_way {
-            (reading.after, reading.under_way, reading.again) = (None, true, false);
-        }
-        let (reader, after) = (self.handle.reader().clone(), reading.after);
-        let settling: Vec<JobId> = window.settling().collect();
-        let read = tokio::task::spawn_blocking(move || {
-            // The page first: what it still holds and is settled by then is in the window yet.
-            let page = if limit > 0 { reader.outbox(after, limit)? } else { Vec::new() };
-            let mut out = Vec::new();
-            for id in settling {
-                if reader.job(id)?.is_none_or(|record| record.header.owed == Owed::Nothing) {
-                    out.push(id);
-                }
-            }
-            Ok::<_, StoreError>((page, out))
-        });
-        match read.await {
-            Ok(Ok((page, out))) => {
-                reading.after = page.last().copied().or(reading.after);
-                reading.under_way = reading.under_way && page.len() == limit;
-                window.add(page);
-                out.into_iter().for_each(|id| window.settled(id));
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the outbox cannot be read; trying again");
-                (reading.again, reading.under_way) = (true, false);
-                reading.next_at = now + Duration::from_secs(5);
-            }
-            Err(_) => {
-                (reading.again, reading.under_way) = (true, false);
-                reading.next_at = now + Duration::from_secs(5);
-            }
-        }
+    fn is_out(&self, id: JobId) -> Result<bool, StoreError> {
+        Ok(self.0.job(id)?.is_none_or(|record| record.header.owed == Owed::Nothing))
+    }
+}
+
+impl Work for Resolver {
+    type Shelf = Tokens;
+    type Report = Report;
+
+    fn shelf(&self) -> Tokens {
+        Tokens(self.handle.reader().clone())
     }
 
-    fn ended(&self, window: &mut Window, id: JobId, report: Option<Report>) {
-        let turn = match report {
+    fn send(&self, id: JobId) -> impl Future<Output = Report> + Send + 'static {
+        answer(self.sfn.clone(), self.handle.reader().clone(), id)
+    }
+
+    fn ended(&self, id: JobId, report: Option<Report>) -> Turn {
+        match report {
             Some(Report::Nothing) => Turn::Nothing,
             Some(Report::Settled(how, callback)) => {
                 self.metrics.callback(callback);
@@ -179,14 +85,16 @@ impl Resolver {
             Some(Report::Failed { outcome }) => self.failed(id, outcome),
             Some(Report::Unread(error)) => {
                 tracing::error!(job = %id, %error, "the job cannot be read; trying again");
-                Turn::Failed { held: false }
+                Turn::Failed { held: false, after: Duration::ZERO }
             }
             None => {
                 tracing::error!(job = %id, "answering its task token panicked; trying again");
-                Turn::Failed { held: true }
+                Turn::Failed { held: true, after: Duration::ZERO }
             }
-        };
-        window.ended(id, turn, Instant::now(), dice());
+        }
+    }
+
+    fn look(&self, turn: Turn, window: &Window) {
         if matches!(turn, Turn::Settled | Turn::Failed { .. }) && !window.is_down() {
             self.health.fine(Part::Answers);
         }
@@ -194,43 +102,35 @@ impl Resolver {
             self.health.fine(Part::SomeAnswers);
         }
     }
+}
 
+impl Resolver {
     fn failed(&self, id: JobId, outcome: Outcome) -> Turn {
         match outcome {
             Outcome::Later { reason } => {
                 self.metrics.callback(Callback::Retried);
                 self.health.trouble(Part::Answers, false, &reason);
-                Turn::Down { held: false }
+                Turn::Down { held: false, after: Duration::ZERO }
             }
             Outcome::Hold { reason, of: Scope::Service } => {
                 self.metrics.callback(Callback::Held);
                 self.health.trouble(Part::Answers, true, &reason);
-                Turn::Down { held: true }
+                Turn::Down { held: true, after: Duration::ZERO }
             }
             Outcome::Hold { reason, of: Scope::Job } => {
                 self.metrics.callback(Callback::Held);
                 tracing::debug!(job = %id, reason, "its task token is not answered");
                 self.health.trouble(Part::SomeAnswers, true, &reason);
-                Turn::Failed { held: true }
+                Turn::Failed { held: true, after: Duration::ZERO }
             }
             // A failure that is too large: answers are cut so that there is none.
             Outcome::TooLarge | Outcome::Accepted | Outcome::Gone(_) => {
                 self.metrics.callback(Callback::Held);
                 let reason = "Step Functions says InvalidOutput to a SendTaskFailure";
                 self.health.trouble(Part::SomeAnswers, true, reason);
-                Turn::Failed { held: true }
+                Turn::Failed { held: true, after: Duration::ZERO }
             }
         }
-    }
-}
-
-impl Reading {
-    fn has_more(&self) -> bool {
-        self.under_way || self.again
-    }
-
-    fn wanted(&self, window: &Window) -> bool {
-        (self.has_more() && window.room() > 0) || window.settling().next().is_some()
     }
 }
 

@@ -103,7 +103,7 @@ impl World {
     async fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        let options = Options { path, cache: 1 << 20, min_free_disk: 0 };
+        let options = Options { path, cache: 1 << 20, min_free_disk: 0, keys: None };
         let (store, _) = Store::open(&options, &["erp".to_owned()]).unwrap();
         let (to_loop, messages) = mpsc::channel();
         let reader = store.reader();

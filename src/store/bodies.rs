@@ -8,12 +8,12 @@ use redb::{ReadTransaction, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{decode, encode_behind};
 use super::error::{Result, StoreError};
 use super::journal::{Blob, Blobs};
 use super::keys::{self, AttemptKey};
 use super::live::Live;
 use super::record::Attempt;
+use super::seal::{Field, Seals};
 use super::shelf::{AtHand, Kept, Shelf, Spot};
 use super::tables::{self, ANSWERS, ATTEMPTS, ORIGINALS, REQUESTS, Writer};
 use crate::broker::change::Change;
@@ -78,26 +78,33 @@ impl Owner {
     }
 }
 
-/// Puts what a change brings behind `bytes`, one after the other, as it is kept.
-pub(super) fn encode_all(change: &Change, bytes: &mut Vec<u8>) -> Result<Lengths> {
+/// Puts what a change brings behind `bytes`, one after the other, as it is kept: sealed, where a
+/// key is configured. Here only; whatever is kept later is a copy of these bytes.
+pub(super) fn encode_all(change: &Change, seals: &Seals, bytes: &mut Vec<u8>) -> Result<Lengths> {
     let mut lengths = Lengths::default();
     let [request, token, answer, attempt] = &mut lengths;
     match change {
         Change::Insert(insert) => {
-            *request = encode_behind(bytes, &*insert.request)?;
+            let key = keys::job(insert.header.id);
+            *request = seals.encode_behind(bytes, Field::Request, &key, &*insert.request)?;
             if let Some(secret) = &insert.request.task_token {
-                *token = encode_behind(bytes, secret)?;
+                *token = seals.encode_behind(bytes, Field::Token, &key, secret)?;
             }
         }
         Change::Move(step) => {
+            let header = &step.header;
             if let Some(kept) = &step.answer {
-                *answer = encode_behind(bytes, self::kept(kept).as_ref())?;
+                let (key, kept) = (keys::job(header.id), self::kept(kept));
+                *answer = seals.encode_behind(bytes, Field::Answer, &key, kept.as_ref())?;
             }
             if let Some(tried) = Attempt::of(step) {
-                *attempt = encode_behind(bytes, &tried)?;
+                let key = keys::attempt(header.id, header.number());
+                *attempt = seals.encode_behind(bytes, Field::Attempt, &key, &tried)?;
             }
         }
-        Change::Rewrite { request: other, .. } => *request = encode_behind(bytes, &**other)?,
+        Change::Rewrite { id, request: other, .. } => {
+            *request = seals.encode_behind(bytes, Field::Request, &keys::job(*id), &**other)?;
+        }
         Change::Delete { .. }
         | Change::Paused { .. }
         | Change::Flow { .. }
@@ -111,12 +118,12 @@ pub(super) fn encode_all(change: &Change, bytes: &mut Vec<u8>) -> Result<Lengths
 /// Within a commit. What it is given are bodies as they are kept, and where they stand in the
 /// record that is applied.
 pub(super) struct Bodies<'txn> {
+    library: &'txn Library,
     requests: Writer<'txn, 16>,
     answers: Writer<'txn, 16>,
     originals: Writer<'txn, 16>,
     attempts: Writer<'txn, 20>,
     live: &'txn mut Live,
-    shelf: &'txn Shelf,
     record: AtHand<'txn>,
     /// A row.
     row: Vec<u8>,
@@ -125,17 +132,17 @@ pub(super) struct Bodies<'txn> {
 impl<'txn> Bodies<'txn> {
     pub(super) fn open(
         txn: &'txn WriteTransaction,
+        library: &'txn Library,
         live: &'txn mut Live,
-        shelf: &'txn Shelf,
         record: AtHand<'txn>,
     ) -> Result<Bodies<'txn>> {
         Ok(Bodies {
+            library,
             requests: Writer::open(txn, REQUESTS, REQUESTS_NAME)?,
             answers: Writer::open(txn, ANSWERS, ANSWERS_NAME)?,
             originals: Writer::open(txn, ORIGINALS, ORIGINALS_NAME)?,
             attempts: Writer::open(txn, ATTEMPTS, ATTEMPTS_NAME)?,
             live,
-            shelf,
             record,
             row: Vec::new(),
         })
@@ -150,12 +157,14 @@ impl<'txn> Bodies<'txn> {
 
     /// Less its task token.
     pub(super) fn request(&self, id: JobId) -> Result<Request> {
-        let row = self.requests.get(&keys::job(id))?;
+        let key = keys::job(id);
+        let decode = |body: &[u8]| self.library.seals.decode(Field::Request, &key, body);
+        let row = self.requests.get(&key)?;
         match Kept::read(REQUESTS_NAME, row.value())? {
-            Kept::Here(body) => decode(REQUESTS_NAME, body),
+            Kept::Here(body) => decode(body),
             Kept::There(spot) => match self.record.find(spot) {
-                Some(body) => decode(REQUESTS_NAME, body),
-                None => decode(REQUESTS_NAME, &self.shelf.fetch_present(spot)?),
+                Some(body) => decode(body),
+                None => decode(&self.library.shelf.fetch_present(spot)?),
             },
         }
     }
@@ -271,34 +280,56 @@ fn put<const N: usize>(
     }
 }
 
-pub(super) fn request(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Request>> {
-    let row = tables::read(txn, REQUESTS)?.get(&keys::job(id))?;
-    row.map(|row| read(REQUESTS_NAME, shelf, row.value())).transpose()
+/// Reads bodies, wherever they stand and whether or not they are sealed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Library {
+    pub(super) shelf: Shelf,
+    pub(super) seals: Seals,
 }
 
-pub(super) fn answer(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Answer>> {
-    let row = tables::read(txn, ANSWERS)?.get(&keys::job(id))?;
-    row.map(|row| read(ANSWERS_NAME, shelf, row.value())).transpose()
-}
+impl Library {
+    pub(super) fn request(&self, txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
+        let key = keys::job(id);
+        let row = tables::read(txn, REQUESTS)?.get(&key)?;
+        row.map(|row| self.read(Field::Request, &key, row.value())).transpose()
+    }
 
-/// The first request of a job that was given another.
-pub(super) fn original(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Option<Request>> {
-    let row = tables::read(txn, ORIGINALS)?.get(&keys::job(id))?;
-    row.map(|row| read(ORIGINALS_NAME, shelf, row.value())).transpose()
-}
+    pub(super) fn answer(&self, txn: &ReadTransaction, id: JobId) -> Result<Option<Answer>> {
+        let key = keys::job(id);
+        let row = tables::read(txn, ANSWERS)?.get(&key)?;
+        row.map(|row| self.read(Field::Answer, &key, row.value())).transpose()
+    }
 
-/// The last answers, oldest first.
-pub(super) fn attempts(txn: &ReadTransaction, shelf: &Shelf, id: JobId) -> Result<Vec<Attempt>> {
-    let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
-    let table = tables::read(txn, ATTEMPTS)?;
-    let rows = table.range::<&AttemptKey>(&first..=&last)?;
-    rows.map(|row| read(ATTEMPTS_NAME, shelf, row?.1.value())).collect()
-}
+    /// The first request of a job that was given another.
+    pub(super) fn original(&self, txn: &ReadTransaction, id: JobId) -> Result<Option<Request>> {
+        let key = keys::job(id);
+        let row = tables::read(txn, ORIGINALS)?.get(&key)?;
+        row.map(|row| self.read(Field::Original, &key, row.value())).transpose()
+    }
 
-fn read<T: DeserializeOwned>(table: &str, shelf: &Shelf, row: &[u8]) -> Result<T> {
-    match Kept::read(table, row)? {
-        Kept::Here(body) => decode(table, body),
-        Kept::There(spot) => decode(table, &shelf.fetch(spot)?),
+    /// The last answers, oldest first.
+    pub(super) fn attempts(&self, txn: &ReadTransaction, id: JobId) -> Result<Vec<Attempt>> {
+        let (first, last) = (keys::attempt(id, 0), keys::attempt(id, u32::MAX));
+        let table = tables::read(txn, ATTEMPTS)?;
+        let mut attempts = Vec::new();
+        for row in table.range::<&AttemptKey>(&first..=&last)? {
+            let (key, value) = row?;
+            attempts.push(self.read(Field::Attempt, key.value(), value.value())?);
+        }
+        Ok(attempts)
+    }
+
+    /// What a row of this field has.
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        field: Field,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<T> {
+        match Kept::read(field.table(), row)? {
+            Kept::Here(body) => self.seals.decode(field, key, body),
+            Kept::There(spot) => self.seals.decode(field, key, &self.shelf.fetch(spot)?),
+        }
     }
 }
 

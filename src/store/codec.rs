@@ -23,6 +23,11 @@ pub(super) fn encode_behind<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &
     let before = bytes.len();
     bytes.push(VERSION);
     append(bytes, value)?;
+    length_since(before, bytes)
+}
+
+/// Of what stands in `bytes` from there on.
+pub(super) fn length_since(before: usize, bytes: &[u8]) -> Result<u32> {
     u32::try_from(bytes.len() - before)
         .map_err(|_| StoreError::Corrupt("a value of more than 4 GiB cannot be written".into()))
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::bodies::{Bodies, Owner};
+use super::bodies::{Bodies, Library, Owner};
 use super::books::Books;
+use super::callbacks::Callbacks;
 use super::codec::{decode, encode};
 use super::error::{Result, StoreError};
 use super::groups::{Groups, Was};
 use super::journal::{Blob, Blobs};
 use super::live::Live;
-use super::shelf::{AtHand, Shelf};
+use super::shelf::AtHand;
 use super::tables::{
     CLAIMS, DEAD, DEADLINES, FINISHED, GRAVES, JOBS, READY, RUNNING, TIMERS, VERIFYING, Writer,
 };
@@ -41,7 +42,7 @@ pub(super) struct Buffers {
 pub(super) struct Memory {
     pub(super) books: Books,
     pub(super) live: Live,
-    pub(super) shelf: Shelf,
+    pub(super) library: Library,
     pub(super) buffers: Buffers,
 }
 
@@ -58,6 +59,7 @@ pub(super) struct Commit<'txn> {
     groups: Groups<'txn>,
     graves: Writer<'txn, 4>,
     tokens: Tokens<'txn>,
+    callbacks: Callbacks<'txn>,
     verifying: Writer<'txn, 16>,
     claims: Table<'txn, &'static [u8], &'static [u8]>,
     buffers: &'txn mut Buffers,
@@ -85,10 +87,10 @@ impl<'txn> Commit<'txn> {
         record: AtHand<'txn>,
         starts: Starts,
     ) -> Result<(Commit<'txn>, &'txn mut Books)> {
-        let Memory { books, live, shelf, buffers } = memory;
+        let Memory { books, live, library, buffers } = memory;
         let commit = Commit {
             jobs: Writer::open(txn, JOBS, "jobs")?,
-            bodies: Bodies::open(txn, live, shelf, record)?,
+            bodies: Bodies::open(txn, library, live, record)?,
             ready: Writer::open(txn, READY, "ready")?,
             timers: Writer::open(txn, TIMERS, "timers")?,
             deadlines: Writer::open(txn, DEADLINES, "deadlines")?,
@@ -97,7 +99,8 @@ impl<'txn> Commit<'txn> {
             dead: Writer::open(txn, DEAD, "dead")?,
             groups: Groups::open(txn)?,
             graves: Writer::open(txn, GRAVES, "graves")?,
-            tokens: Tokens::open(txn)?,
+            tokens: Tokens::open(txn, &library.seals)?,
+            callbacks: Callbacks::new(txn),
             verifying: Writer::open(txn, VERIFYING, "verifying")?,
             claims: txn.open_table(CLAIMS)?,
             buffers,
@@ -200,7 +203,7 @@ impl<'txn> Commit<'txn> {
     fn step(&mut self, step: &Move, blobs: &Blobs) -> Result<()> {
         let header = &step.header;
         let key = keys::job(header.id);
-        let (old_deadline, old_group, old_rank, was_verifying) = {
+        let (old_deadline, old_group, old_callback, old_rank, was_verifying) = {
             let row = self.jobs.get(&key)?;
             let (head, history) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -228,10 +231,12 @@ impl<'txn> Commit<'txn> {
             let was_verifying = old.state_in(&step.from) == JobState::Verifying;
             let group = old.group.clone();
             let deadline = old.deadline.filter(|_| !step.from.is_ended());
-            (deadline, group, old.rank(), was_verifying)
+            (deadline, group, old.callback.clone(), old.rank(), was_verifying)
         };
         self.jobs.replace(&key, &self.buffers.bytes)?;
-        self.take_from_place(header.id, header.target, step.from_priority, old_rank, step.from)?;
+        let old_kept = old_callback.as_ref().and_then(|callback| callback.kept_from());
+        let old = (old_rank, old_kept);
+        self.take_from_place(header.id, header.target, step.from_priority, old, step.from)?;
         // Before its place: that has the size of all that is kept.
         if blobs.answer.is_there() {
             self.bodies.answered(header.id, &blobs.answer)?;
@@ -246,6 +251,9 @@ impl<'txn> Commit<'txn> {
         self.add_to_place(header, step.to)?;
         let before = (step.from_owed, &step.from);
         self.tokens.follow(header.id, before, (header.owed, &step.to))?;
+        let callback = header.callback.as_deref();
+        let bytes = &mut self.buffers.bytes;
+        self.callbacks.follow(header.id, old_callback.as_deref(), callback, bytes)?;
         match (was_verifying, header.state_in(&step.to) == JobState::Verifying) {
             (false, true) => self.verifying.add(&key, &[])?,
             (true, false) => drop(self.verifying.remove(&key)?),
@@ -299,7 +307,7 @@ impl<'txn> Commit<'txn> {
         place: &Place,
         stand: Stand,
     ) -> Result<()> {
-        let (rank, group) = {
+        let (rank, group, callback) = {
             let row = self.jobs.remove(&keys::job(id))?;
             let (head, _) = jobs::read_head(row.value())?;
             let old = head.header.as_ref();
@@ -313,6 +321,7 @@ impl<'txn> Commit<'txn> {
                 let what = format_args!("it stands {:?} in its group, not {stand:?}", old.stand());
                 return Err(StoreError::row("jobs", what));
             }
+            let old_rank = old.rank();
             if !place.is_ended() {
                 return Err(StoreError::row("jobs", format_args!("it is {} yet", place.state())));
             }
@@ -331,12 +340,18 @@ impl<'txn> Commit<'txn> {
             if old.owed != Owed::Nothing {
                 return Err(StoreError::row("jobs", "its task token is not answered yet"));
             }
-            (old.rank(), head.header.into_owned().group)
+            if old.owes_callback() {
+                return Err(StoreError::row("jobs", "its callback is not told yet"));
+            }
+            let Header { group, callback, .. } = head.header.into_owned();
+            (old_rank, group, callback)
         };
+        self.callbacks.follow(id, callback.as_deref(), None, &mut self.buffers.bytes)?;
         self.bodies.forget(id)?;
         let from = Was { group: group.as_ref(), place: *place };
         self.groups.moved(id, target, from, Was::NOWHERE, &mut self.buffers.bytes)?;
-        self.take_from_place(id, target, priority, rank, *place)
+        let kept = callback.as_ref().and_then(|callback| callback.kept_from());
+        self.take_from_place(id, target, priority, (rank, kept), *place)
     }
 
     fn claim(&mut self, header: &Header, claim: &Claim) -> Result<()> {
@@ -375,7 +390,7 @@ impl<'txn> Commit<'txn> {
             }
             Place::Ended { at, .. } => {
                 encode(bytes, &(header.target, header.priority, place))?;
-                self.finished.add(&keys::time(at, id), bytes)
+                self.finished.add(&keys::time(header.kept_for_callback().unwrap_or(at), id), bytes)
             }
             // Its group's table knows it.
             Place::Behind { .. } => Ok(()),
@@ -387,7 +402,7 @@ impl<'txn> Commit<'txn> {
         id: JobId,
         target: TargetId,
         priority: Priority,
-        rank: Rank,
+        (rank, kept): (Rank, Option<Wall>),
         place: Place,
     ) -> Result<()> {
         match place {
@@ -401,7 +416,9 @@ impl<'txn> Commit<'txn> {
                     decode("dead", self.dead.remove(&keys::dead(target, at, id))?.value())?;
                 self.bury(target, |bytes| bytes.checked_sub(size))
             }
-            Place::Ended { at, .. } => self.finished.remove(&keys::time(at, id)).map(drop),
+            Place::Ended { at, .. } => {
+                self.finished.remove(&keys::time(kept.unwrap_or(at), id)).map(drop)
+            }
             Place::Behind { .. } => Ok(()),
         }
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use super::key_file::KeyId;
+
 /// After one of these from a commit nothing more is written: redb refuses it, and whether the
 /// failed commit is on disk is known only once the file was opened again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,11 @@ pub enum StoreError {
     Version { path: PathBuf, found: u64 },
     #[error("{} is not a Tollgate store: {what}; name another file in [store] path", path.display())]
     Foreign { path: PathBuf, what: String },
+    #[error(
+        "{} has {values} values that are encrypted with key {id}, which [store] encrypt_key_file does not have; put the line of that key back into it",
+        path.display()
+    )]
+    Key { path: PathBuf, id: KeyId, values: u64 },
     #[error("{} is in use by another process; stop it, or name another file in [store] path", path.display())]
     Locked { path: PathBuf },
     /// What a row of the past referred to. Whoever reads anew finds it.
@@ -60,6 +67,9 @@ impl StoreError {
             StoreError::Io(text) => StoreError::Io(name(text)),
             StoreError::Full(text) => StoreError::Full(name(text)),
             StoreError::Corrupt(text) => StoreError::Corrupt(name(text)),
+            StoreError::Key { id, values, .. } => {
+                StoreError::Key { path: path.to_owned(), id, values }
+            }
             named => named,
         }
     }

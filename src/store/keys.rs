@@ -177,7 +177,7 @@ fn state_code(state: JobState) -> u8 {
     }
 }
 
-fn join<const PARTS: usize, const LENGTH: usize>(parts: [&[u8]; PARTS]) -> [u8; LENGTH] {
+pub(super) fn join<const PARTS: usize, const LENGTH: usize>(parts: [&[u8]; PARTS]) -> [u8; LENGTH] {
     let mut key = [0; LENGTH];
     let mut rest = key.as_mut_slice();
     for part in parts {

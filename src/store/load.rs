@@ -186,7 +186,8 @@ fn graves(
         let (header, place, size): Grave = decode("dead", row?.1.value())?;
         let Place::Ended { at, .. } = place else { continue };
         buried.oldest.get_or_insert(at);
-        if !nobody_waits && outbox.get(&keys::job(header.id))?.is_some() {
+        let waits = !nobody_waits && outbox.get(&keys::job(header.id))?.is_some();
+        if waits || header.owes_callback() {
             continue;
         }
         if rows.len() == limit || !excess.takes(at, size) {
@@ -241,8 +242,9 @@ fn finished(txn: &ReadTransaction, before: Wall, limit: usize) -> Result<Loaded>
         if !nobody_waits && outbox.get(&keys::job(id))?.is_some() {
             continue;
         }
-        if at >= before || rows.len() == limit {
-            next = Some(at);
+        if at >= before || at == Wall::NEVER || rows.len() == limit {
+            // One whose callback is to be told comes back with what becomes of that.
+            next = Some(at).filter(|at| *at != Wall::NEVER);
             break;
         }
         let (target, priority, place): (TargetId, Priority, Place) =

@@ -15,10 +15,14 @@
 mod apply;
 mod bodies;
 mod books;
+mod callbacks;
+mod catch_up;
+mod check;
 mod checkpoint;
 mod clearing;
 mod codec;
 mod commit;
+mod compact;
 mod cursor;
 mod disk;
 mod error;
@@ -28,6 +32,7 @@ pub(crate) mod fuzz;
 mod groups;
 mod jobs;
 mod journal;
+mod key_file;
 mod keys;
 pub(crate) mod life;
 mod list;
@@ -38,6 +43,7 @@ pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod seal;
 mod shelf;
 mod spent;
 mod tables;
@@ -51,9 +57,13 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable};
 
+pub use callbacks::{CallbackCount, CallbackList};
+pub use check::{Checked, check};
+pub use compact::{Compacted, compact};
 pub use cursor::{Cursor, NotACursor};
 pub use disk::Space;
 pub use error::StoreError;
+pub use key_file::{KeyId, Keys};
 pub use list::{DeathTally, Deaths};
 pub use reader::Reader;
 pub use record::{Attempt, Filter, HISTORY_HEAD, HISTORY_KEPT, JobRecord, Page};
@@ -63,17 +73,15 @@ use crate::broker::change::{Change, Load, Loaded, Recovered, Turn};
 use crate::broker::job::{Header, JobId, TargetId};
 use crate::broker::payload::Request;
 use crate::broker::time::Wall;
-use apply::Said;
-use bodies::Owner;
-use books::Books;
+use bodies::{Library, Owner};
 use checkpoint::{Limits, Since};
 use clearing::Clearing;
 use commit::{Memory, Starts};
 use disk::Disk;
 use file::File;
-use journal::{Journal, Position, Record, Reread, StoreId, Tail, Volume};
+use journal::{Journal, Record, Volume};
 use life::{Began, Life};
-use live::Live;
+use seal::Seals;
 use shelf::Shelf;
 
 /// The format of the file: its tables, keys and values. Another one is refused. (The journal has a
@@ -87,6 +95,8 @@ pub struct Options {
     pub cache: usize,
     /// Below it [`Reader::has_room`] says no; in bytes.
     pub min_free_disk: u64,
+    /// Of `encrypt_key_file`; `None`: nothing is encrypted, and nothing can be that is there.
+    pub keys: Option<Keys>,
 }
 
 /// What the store's thread tells the loop.
@@ -136,9 +146,11 @@ impl Store {
         let database = open::open(&options.path, options.cache)?;
         let volume = Arc::new(open::open_journal(&options.path)?);
         let disk = Disk::new(options.path.clone(), options.min_free_disk);
-        Store::over(database, volume, disk, Limits::default(), target_names)
+        let limits = Limits::default();
+        Store::sealed_over(database, volume, disk, limits, options.keys.as_ref(), target_names)
     }
 
+    #[cfg(test)]
     fn over(
         database: Database,
         volume: Arc<dyn Volume>,
@@ -146,21 +158,26 @@ impl Store {
         limits: Limits,
         target_names: &[String],
     ) -> Result<(Store, Recovered), StoreError> {
+        Store::sealed_over(database, volume, disk, limits, None, target_names)
+    }
+
+    fn sealed_over(
+        database: Database,
+        volume: Arc<dyn Volume>,
+        disk: Disk,
+        limits: Limits,
+        keys: Option<&Keys>,
+        target_names: &[String],
+    ) -> Result<(Store, Recovered), StoreError> {
         let (database, disk) = (Arc::new(File::new(database)), Arc::new(disk));
-        let shelf = Shelf::new(volume.clone());
-        let reader = Reader::new(database.clone(), shelf.clone(), disk.clone());
-        let (mut memory, id, from) = reader.read(|txn| {
-            let (books, live) = (Books::read(txn)?, Live::read(txn)?);
-            books.audit(txn)?;
-            let memory = Memory { books, live, shelf: shelf.clone(), buffers: Default::default() };
-            Ok((memory, StoreId::read(txn)?, Position::read(txn)?))
-        })?;
-        let journal = error::caught(
+        let library = Library { shelf: Shelf::new(volume.clone()), seals: Seals::begin(keys)? };
+        let reader = Reader::new(database.clone(), library.clone(), disk.clone());
+        let (memory, journal) = error::caught(
             || {
-                let tail = Tail::open(volume, id, from)?;
-                let journal = catch_up(tail, &database, &mut memory, limits)?;
-                journal.audit(memory.live.segments().map(|(number, _)| number))?;
-                Ok(journal)
+                let caught_up = catch_up::all(&database, volume, &library, limits)?;
+                // Now the index has every value that there is.
+                library.admit(&database)?;
+                Ok(caught_up)
             },
             || reader.leak(),
         )
@@ -274,7 +291,7 @@ impl Store {
         moving: &[(Owner, Vec<u8>)],
     ) -> error::Result<Vec<(JobId, Arc<Request>)>> {
         let Store { journal, record, memory, .. } = self;
-        record.begin(began, targets, changes, moving)?;
+        record.begin(&memory.library.seals, began, targets, changes, moving)?;
         let bytes = record.bytes().len();
         let at = journal.make_room()?;
         let mut txn = self.database.begin_write()?;
@@ -298,9 +315,9 @@ impl Store {
 
     /// Behind a checkpoint: segments that nobody wants any more.
     fn sweep(&self) -> error::Result<()> {
-        let Memory { live, shelf, .. } = &self.memory;
+        let Memory { live, library, .. } = &self.memory;
         self.journal.forget(|number| live.wants(number))?;
-        shelf.close(|number| !live.wants(number));
+        library.shelf.close(|number| !live.wants(number));
         Ok(())
     }
 
@@ -330,33 +347,4 @@ impl Drop for Store {
             }
         }
     }
-}
-
-/// Applies what the journal has and redb has not, in one transaction.
-fn catch_up(
-    mut tail: Tail,
-    database: &Database,
-    memory: &mut Memory,
-    limits: Limits,
-) -> error::Result<Journal> {
-    let mut txn = None;
-    let mut count = 0_u64;
-    while let Some((at, bytes)) = tail.next()? {
-        let txn = match &mut txn {
-            Some(txn) => txn,
-            none => none.insert(database.begin_write()?),
-        };
-        let Reread { opening, changes, blobs, moved } = Reread::of(bytes)?;
-        let (opening, changes, blobs, moved) = (&opening, &*changes, &*blobs, &*moved);
-        Said { opening, changes, blobs, moved, bytes, at }.apply(txn, memory, Starts::Past)?;
-        count += 1;
-    }
-    // The last record is on the disk before redb says that it has it.
-    let journal = tail.end(limits.segment)?;
-    if let Some(mut txn) = txn {
-        txn.set_quick_repair(true);
-        txn.commit()?;
-        tracing::info!(records = count, "caught up with the journal");
-    }
-    Ok(journal)
 }

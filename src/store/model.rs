@@ -243,8 +243,14 @@ impl Model {
             }
             Load::Graves { target, keep, now, limit } => self.graves(*target, *keep, *now, *limit),
             Load::Finished { before, limit } => {
-                let laid_down =
-                    || self.ended(false).filter(|(_, job)| job.header.owed == Owed::Nothing);
+                // From its end, or for its callback from later.
+                let kept = |at: Wall, job: &JobRecord| job.header.kept_for_callback().unwrap_or(at);
+                let laid_down = || {
+                    let ended = self.ended(false);
+                    let ended = ended.filter(|(_, job)| job.header.owed == Owed::Nothing);
+                    let ended = ended.map(|((at, id), job)| ((kept(at, job), id), job));
+                    ended.filter(|((at, _), _)| *at != Wall::NEVER)
+                };
                 let due = laid_down().filter(|((at, _), _)| at < before);
                 let (rows, _) = window(due, *limit);
                 let last = rows.last().map(|(key, _)| *key);
@@ -435,7 +441,7 @@ impl Model {
         let (mut rows, mut next) = (Vec::new(), None);
         for (at, id) in dead {
             let job = &self.jobs[&id];
-            if job.record.header.owed != Owed::Nothing {
+            if job.record.header.owed != Owed::Nothing || job.record.header.owes_callback() {
                 continue;
             }
             if rows.len() == limit || !excess.takes(at, job.size) {
@@ -462,6 +468,7 @@ impl Model {
         assert_eq!(job.record.header.target, target, "the job has another target");
         assert_eq!(job.record.header.stand(), stand, "it stands elsewhere in its group");
         assert_eq!(job.record.header.owed, Owed::Nothing, "its token is not answered: {job:?}");
+        assert!(!job.record.header.owes_callback(), "its callback is not told: {job:?}");
         assert_eq!(job.record.header.priority, priority, "the job has another priority");
         if let Some(key) = job.claimed
             && self.holders.get(&key) == Some(&id)

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
+use super::bodies::Library;
+use super::callbacks::{self, CallbackCount, CallbackList};
 use super::cursor::Cursor;
 use super::disk::{Disk, Space};
 use super::error::StoreError;
 use super::file::File;
 use super::list::DeathTally;
 use super::record::{Attempt, Filter, JobRecord, Page};
-use super::shelf::Shelf;
-use super::{bodies, error, groups, jobs, keys, list, tables, tokens};
+use super::{error, groups, jobs, keys, list, tables, tokens};
+use crate::broker::callback::CallbackName;
 use crate::broker::fair::Rank;
 use crate::broker::group::GroupKey;
 use crate::broker::io::DeadFilter;
@@ -27,13 +29,13 @@ const ANEW: usize = 10;
 #[derive(Clone)]
 pub struct Reader {
     database: Arc<File>,
-    shelf: Shelf,
+    library: Library,
     disk: Arc<Disk>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<File>, shelf: Shelf, disk: Arc<Disk>) -> Reader {
-        Reader { database, shelf, disk }
+    pub(super) fn new(database: Arc<File>, library: Library, disk: Arc<Disk>) -> Reader {
+        Reader { database, library, disk }
     }
 
     pub fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
@@ -45,22 +47,22 @@ impl Reader {
 
     /// The kept part of the last answer.
     pub fn answer(&self, id: JobId) -> Result<Option<Answer>, StoreError> {
-        self.read(|txn| bodies::answer(txn, &self.shelf, id))
+        self.read(|txn| self.library.answer(txn, id))
     }
 
     /// The request that a job came with, where it was given another.
     pub fn original(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::original(txn, &self.shelf, id))
+        self.read(|txn| self.library.original(txn, id))
     }
 
     /// The last answers of a job that has not succeeded, oldest first.
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
-        self.read(|txn| bodies::attempts(txn, &self.shelf, id))
+        self.read(|txn| self.library.attempts(txn, id))
     }
 
     /// Less its task token.
     pub fn request(&self, id: JobId) -> Result<Option<Request>, StoreError> {
-        self.read(|txn| bodies::request(txn, &self.shelf, id))
+        self.read(|txn| self.library.request(txn, id))
     }
 
     /// The order is that of the index that answers best: queued jobs by target, priority and seat;
@@ -143,9 +145,25 @@ impl Reader {
         self.read(|txn| Ok(tables::read(txn, tables::OUTBOX)?.len()?))
     }
 
+    /// Jobs of one callback that it is to be told of yet, or was not told of, by id.
+    pub fn callbacks(
+        &self,
+        name: &CallbackName,
+        list: CallbackList,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        self.read(|txn| callbacks::page(txn, name, list, after, limit))
+    }
+
+    /// How many there are of each callback that has any, by name.
+    pub fn callback_counts(&self) -> Result<Vec<CallbackCount>, StoreError> {
+        self.read(callbacks::counts)
+    }
+
     /// The task token of a job, while an answer is owed to it.
     pub fn token(&self, id: JobId) -> Result<Option<TaskToken>, StoreError> {
-        self.read(|txn| tokens::token(txn, id))
+        self.read(|txn| tokens::token(txn, &self.library.seals, id))
     }
 
     /// Jobs that have not ended and have a task token, by id, with their tokens.
@@ -154,7 +172,7 @@ impl Reader {
         after: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<(JobId, TaskToken)>, StoreError> {
-        self.read(|txn| tokens::page(txn, after, limit))
+        self.read(|txn| tokens::page(txn, &self.library.seals, after, limit))
     }
 
     /// How many of these there are.

@@ -12,7 +12,7 @@
 //! | `timers` | due, id | `(Header, Place)` |
 //! | `deadlines` | deadline, id | nothing; of jobs that have not ended |
 //! | `running` | id | `(Header, Wall)`: when it was started |
-//! | `finished` | end, id | `(TargetId, Priority, Place)`; of succeeded and cancelled ones |
+//! | `finished` | when it is kept from, id | `(TargetId, Priority, Place)`; of succeeded and cancelled ones. From its end; one whose callback is to be told from never, one whose callback was given up from then |
 //! | `dead` | target, end, id | `(Header, Place)`; of failed and expired ones |
 //! | `heads` | target, hash of a group's name | the id of the one whose turn it is |
 //! | `behind` | the same, place in the group's order | the id of one that waits for its turn |
@@ -27,6 +27,9 @@
 //! | `flows` | target, priority, fairness key | `Tag`: when its last job is done there |
 //! | `tokens` | id | `TaskToken`; of jobs that have one and have not ended: see [`super::tokens`] |
 //! | `outbox` | id | `TaskToken`; of jobs that ended and whose token is to be answered |
+//! | `callbacks` | hash of a callback's name, id | nothing; of jobs whose end it is to be told yet: see [`super::callbacks`] |
+//! | `undelivered` | the same | nothing; of jobs whose end it was not told |
+//! | `callback_counts` | hash of a callback's name | its name, and how many it has in both |
 //! | `verifying` | id | nothing; of jobs whose outcome is asked for, wherever their question is |
 //! | `spent` | limit and account | how much, see [`super::spent`] |
 //! | `clock` | `life` or `last` | see [`super::life`] |
@@ -66,6 +69,9 @@ pub(super) const HELD: Definition<20> = TableDefinition::new("held");
 pub(super) const VACANT: Definition<20> = TableDefinition::new("vacant");
 pub(super) const TOKENS: Definition<16> = TableDefinition::new("tokens");
 pub(super) const OUTBOX: Definition<16> = TableDefinition::new("outbox");
+pub(super) const CALLBACKS: Definition<32> = TableDefinition::new("callbacks");
+pub(super) const UNDELIVERED: Definition<32> = TableDefinition::new("undelivered");
+pub(super) const CALLBACK_COUNTS: Definition<16> = TableDefinition::new("callback_counts");
 pub(super) const VERIFYING: Definition<16> = TableDefinition::new("verifying");
 pub(super) const TARGETS: Definition<4> = TableDefinition::new("targets");
 pub(super) const CLOCKS: Definition<5> = TableDefinition::new("clocks");
@@ -89,6 +95,10 @@ pub(super) const META_LAST_SEAT: &str = "last_seat";
 /// So that no reader ever misses a table.
 pub(super) fn create_all(txn: &WriteTransaction) -> Result<()> {
     for table in [JOBS, REQUESTS, ANSWERS, ORIGINALS, RUNNING, TOKENS, OUTBOX, VERIFYING] {
+        txn.open_table(table)?;
+    }
+    txn.open_table(CALLBACK_COUNTS)?;
+    for table in [CALLBACKS, UNDELIVERED] {
         txn.open_table(table)?;
     }
     for table in [TIMERS, DEADLINES, FINISHED] {

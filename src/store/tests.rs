@@ -1,6 +1,7 @@
 //! Tests of the store as a whole.
 
 mod against_model;
+mod check;
 mod clearing;
 mod figures;
 mod file;
@@ -8,6 +9,7 @@ mod fixture;
 mod format;
 mod power;
 mod refusals;
+mod seal;
 mod weather;
 mod worker;
 
@@ -35,7 +37,7 @@ use crate::broker::time::Wall;
 const ERP: TargetId = TargetId(0);
 
 fn options(path: impl AsRef<Path>) -> Options {
-    Options { path: path.as_ref().to_owned(), cache: 8 << 20, min_free_disk: 0 }
+    Options { path: path.as_ref().to_owned(), cache: 8 << 20, min_free_disk: 0, keys: None }
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -146,6 +148,7 @@ fn header(id: u128) -> Header {
         group: None,
         flow: None,
         tag: Default::default(),
+        callback: None,
     }
 }
 

@@ -6,9 +6,9 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use super::codec::decode;
 use super::error::{Result, StoreError};
 use super::keys;
+use super::seal::{Field, Seals};
 use super::tables::{self, OUTBOX, TOKENS, Writer};
 use crate::broker::job::{JobId, Owed, Place};
 use crate::broker::payload::TaskToken;
@@ -18,13 +18,15 @@ const OUTBOX_NAME: &str = "outbox";
 
 /// Within a commit.
 pub(super) struct Tokens<'txn> {
+    seals: &'txn Seals,
     tokens: Writer<'txn, 16>,
     outbox: Writer<'txn, 16>,
 }
 
 impl<'txn> Tokens<'txn> {
-    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Tokens<'txn>> {
+    pub(super) fn open(txn: &'txn WriteTransaction, seals: &'txn Seals) -> Result<Tokens<'txn>> {
         Ok(Tokens {
+            seals,
             tokens: Writer::open(txn, TOKENS, TOKENS_NAME)?,
             outbox: Writer::open(txn, OUTBOX, OUTBOX_NAME)?,
         })
@@ -49,7 +51,7 @@ impl<'txn> Tokens<'txn> {
         (was, from): (Owed, &Place),
         (is, to): (Owed, &Place),
     ) -> Result<()> {
-        let Tokens { tokens, outbox } = self;
+        let Tokens { tokens, outbox, .. } = self;
         let key = keys::job(id);
         let (before, after) = (Home::of(was, from), Home::of(is, to));
         match (before, after) {
@@ -68,7 +70,8 @@ impl<'txn> Tokens<'txn> {
 
     /// Of a job that has not ended.
     pub(super) fn get(&self, id: JobId) -> Result<TaskToken> {
-        decode(TOKENS_NAME, self.tokens.get(&keys::job(id))?.value())
+        let key = keys::job(id);
+        self.seals.decode(Field::Token, &key, self.tokens.get(&key)?.value())
     }
 }
 
@@ -91,10 +94,11 @@ impl Home {
 }
 
 /// Of a job to whose workflow an answer is owed, be it over or not.
-pub(super) fn token(txn: &ReadTransaction, id: JobId) -> Result<Option<TaskToken>> {
-    for (table, name) in [(OUTBOX, OUTBOX_NAME), (TOKENS, TOKENS_NAME)] {
-        if let Some(row) = tables::read(txn, table)?.get(&keys::job(id))? {
-            return Ok(Some(decode(name, row.value())?));
+pub(super) fn token(txn: &ReadTransaction, seals: &Seals, id: JobId) -> Result<Option<TaskToken>> {
+    let key = keys::job(id);
+    for table in [OUTBOX, TOKENS] {
+        if let Some(row) = tables::read(txn, table)?.get(&key)? {
+            return Ok(Some(seals.decode(Field::Token, &key, row.value())?));
         }
     }
     Ok(None)
@@ -103,6 +107,7 @@ pub(super) fn token(txn: &ReadTransaction, id: JobId) -> Result<Option<TaskToken
 /// Of jobs that have not ended, by id.
 pub(super) fn page(
     txn: &ReadTransaction,
+    seals: &Seals,
     after: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<(JobId, TaskToken)>> {
@@ -113,7 +118,7 @@ pub(super) fn page(
     let read = |row: std::result::Result<(_, tables::Guard<'_>), _>| {
         let (key, value): (redb::AccessGuard<'_, &[u8; 16]>, _) = row?;
         let id = JobId(u128::from_be_bytes(*key.value()));
-        Ok((id, decode(TOKENS_NAME, value.value())?))
+        Ok((id, seals.decode(Field::Token, key.value(), value.value())?))
     };
     rows.map(read).collect()
 }

@@ -45,6 +45,7 @@ async fn every_route_asks_for_a_token_of_its_own_address() {
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         let path = path.replace("{target}", "erp").replace("{t}", "erp").replace("{path}", "x");
+        let path = path.replace("{callback}", "orders");
         let path = path.replace("{id}", "0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11");
         if ["/", "/healthz", "/readyz"].contains(&path.as_str()) {
             assert_eq!(status(daemon.admin, "GET", &path, "").await, 200, "{path}");

@@ -5,7 +5,9 @@
 //! ones and prints what they measured.
 
 mod access;
+mod at_rest;
 mod broken_disk;
+mod callbacks;
 mod clocks;
 mod crash;
 mod dedup;
@@ -15,6 +17,7 @@ mod fairness;
 mod groups;
 mod idle;
 mod injection;
+mod kills;
 mod limits;
 mod memory;
 mod metronome;
@@ -26,5 +29,9 @@ mod priority;
 mod prometheus;
 mod raw;
 mod reload;
+mod secrets;
 mod smuggling;
+mod strangers;
 mod support;
+mod top;
+mod traces;

@@ -59,6 +59,10 @@ async fn busy() -> (FragileApi, Daemon) {
     targets += "[targets.erp.retry]\nmin_backoff = \"50ms\"\nmax_attempts = 2\n";
     targets +=
         &format!("[targets.paused]\nurl = \"http://{}\"\nlimit.rate = \"1/s\"\n", api.address());
+    targets += &format!(
+        "[callbacks.orders]\nurl = \"http://127.0.0.1:9\"\nsecret_file = {:?}\n",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/callback.secret")
+    );
     targets += "[step_functions]\nendpoint_url = \"http://127.0.0.1:9\"\n\
                 heartbeat = \"off\"\ncheck_before_dispatch = false\n";
     let environment = [
@@ -74,6 +78,7 @@ async fn busy() -> (FragileApi, Daemon) {
     client.submit(daemon.data, &json!({"target": "erp", "path": "/nowhere"})).await;
     client.submit(daemon.data, &json!({"target": "erp", "task_token": "a-secret"})).await;
     client.submit(daemon.data, &json!({"target": "erp", "delay": "1h"})).await;
+    client.submit(daemon.data, &json!({"target": "erp", "callback": "orders"})).await;
     (api, daemon)
 }
 

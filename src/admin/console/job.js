@@ -87,11 +87,14 @@ function facts(job) {
     job.estimated_start ? fact("Starts about", moment(job.estimated_start)) : null,
     job.deadline ? fact("Deadline", moment(job.deadline)) : null,
     job.delivery ? fact("Delivery", job.delivery) : null,
-    job.group ? fact("Group", h("span", { class: "mono" }, job.group), job.holds_group ? h("b", { class: "bad" }, " · held by this job") : null) : null,
+    job.group ? fact("Group", h("a", { class: "mono", href: `#/jobs?target=${encodeURIComponent(job.target)}&group=${encodeURIComponent(job.group)}` }, job.group), job.holds_group ? h("b", { class: "bad" }, " · held by this job") : null) : null,
     job.behind ? fact("Behind", h("a", { href: jobLink(job.behind), class: "mono" }, job.behind)) : null,
     job.fairness_key ? fact("Fairness key", h("span", { class: "mono" }, job.fairness_key)) : null,
     job.finished_at ? fact("Ended", moment(job.finished_at)) : null,
     fact(job.finished_at ? "Took" : "Age", duration(age(job))),
+    job.callback ? fact("Callback", h("span", { class: "mono" }, job.callback.name), " ",
+      h("span", { class: { delivered: "good", undelivered: "bad" }[job.callback.state] ?? "quiet", title: job.callback.message_id }, job.callback.state),
+      job.callback.reason ? h("span", { class: "small quiet" }, ` · ${job.callback.reason}`) : null) : null,
     job.redriven_as ? fact("Redriven as", h("a", { href: jobLink(job.redriven_as), class: "mono" }, job.redriven_as)) : null,
     job.trace_id ? fact("Trace", h("span", { class: "mono" }, job.trace_id)) : null);
 }
@@ -141,6 +144,9 @@ export function jobPage(id) {
   async function redrive() {
     if (await redriveOne(job)) done(await attempt(() => call("POST", path(id, "/redrive")), "The job is queued again."));
   }
+  async function tellAgain() {
+    done(await attempt(() => call("POST", path(id, "/callback")), "Its callback is told again."));
+  }
   async function purge() {
     if ((await purgeOne(job)) && (await attempt(() => call("DELETE", path(id)), "The job is forgotten."))) {
       location.hash = targetLink(job.target, "/dead");
@@ -162,8 +168,10 @@ export function jobPage(id) {
         h("button", { type: "button", id: "cancel", on: { click: cancel } }, "Cancel it"),
       ];
     }
-    if (job.state !== "failed" && job.state !== "expired") return null;
+    const tell = job.callback?.state === "undelivered" ? h("button", { type: "button", id: "tell", on: { click: tellAgain } }, "Tell its callback again") : null;
+    if (job.state !== "failed" && job.state !== "expired") return tell ? [tell] : null;
     return [
+      tell,
       h("button", { type: "button", id: "redrive", class: "strong", on: { click: redrive } }, "Redrive"),
       request?.method ? h("button", { type: "button", id: "edit", on: { click: edit } }, "Edit and redrive") : null,
       h("button", { type: "button", id: "purge", on: { click: purge } }, "Purge"),

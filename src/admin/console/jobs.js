@@ -92,7 +92,7 @@ export function jobsPage(wanted) {
   let pages = null;
   let unfollow = () => {};
   let before = "";
-  const chosen = { target: wanted.get("target") ?? "", state: wanted.get("state") ?? "", priority: wanted.get("priority") ?? "" };
+  const chosen = { target: wanted.get("target") ?? "", state: wanted.get("state") ?? "", priority: wanted.get("priority") ?? "", group: wanted.get("group") ?? "" };
   const choose = (name) => (event) => {
     location.hash = `#/jobs${query({ ...chosen, [name]: event.target.value })}`;
   };
@@ -130,7 +130,9 @@ export function jobsPage(wanted) {
         h("div", { class: "filters" },
           select("Target", "target", [["", "all"], ...names.map((name) => [name, name])], chosen.target, choose("target")),
           select("State", "state", [["", "all"], ...STATES.map((name) => [name, name])], chosen.state, choose("state")),
-          select("Priority", "priority", [["", "all"], ...PRIORITIES.map((name) => [name, name])], chosen.priority, choose("priority"))),
+          select("Priority", "priority", [["", "all"], ...PRIORITIES.map((name) => [name, name])], chosen.priority, choose("priority")),
+          h("label", { class: "field", key: `group ${chosen.group}` }, "Group",
+            h("input", { name: "group", type: "search", own: true, class: "mono", autocomplete: "off", spellcheck: "false", maxlength: "128", value: chosen.group, on: { change: choose("group") } }))),
         pages.jobs.length ? jobTable(pages.jobs, { caption: "Jobs", target: !chosen.target }) : null,
         foot(pages, live.targets.size ? "No job is like this." : "No jobs."),
       ];

@@ -13,6 +13,8 @@ export const live = {
   reason: "",
   at: null,
   daemon: null,
+  // How it stands with Step Functions; null where nobody waits for it.
+  workflows: null,
   targets: new Map(),
   // By name: requests a second, waiting jobs and failed attempts, one value a second.
   series: new Map(),
@@ -84,7 +86,7 @@ function take(news) {
     const recent = news.full ? news.recent[target.name] ?? new Array(119).fill(0) : null;
     record(before.get(target.name), target, seconds, recent);
   }
-  Object.assign(live, { targets: after, at: news.at, daemon: news.daemon, status: "live", reason: "" });
+  Object.assign(live, { targets: after, at: news.at, daemon: news.daemon, workflows: news.step_functions ?? null, status: "live", reason: "" });
   tell();
 }
 

@@ -2,7 +2,7 @@
 
 import { sparkline } from "./chart.js";
 import { h, joined } from "./dom.js";
-import { brief, count, duration, plural, rate } from "./format.js";
+import { brief, count, duration, plural, rate, since as ago } from "./format.js";
 import { needs, pill, rateInForce, standing } from "./limits.js";
 import { live, sorted, waiting } from "./live.js";
 
@@ -62,12 +62,32 @@ function fact(name, number, href, look = "") {
     h("dd", { class: number ? look : "nil" }, number ? h("a", { href, class: look }, brief(number)) : "0"));
 }
 
+const STANDS = {
+  retrying: ["Step Functions does not answer", "warn"],
+  held: ["Step Functions takes no answer", "bad"],
+  off: ["Answers to workflows are owed", "bad"],
+};
+
+// Whether workflows hear of their jobs. Answers that are late wait in the store; none is lost.
+function workflows() {
+  const { state, pending_answers: pending, trouble } = live.workflows ?? { state: "ok" };
+  if (state === "ok") return null;
+  const [word, tone] = STANDS[state] ?? [`Step Functions: ${state}`, "warn"];
+  const what = { heartbeats: "heartbeats", some_answers: "some answers" }[trouble?.with];
+  const why = state === "off" ? "the configuration has no [step_functions]." : [what, trouble?.error].filter(Boolean).join(": ");
+  const since = trouble ? `, for ${duration(Math.round(ago(trouble.since)))}` : "";
+  return h("li", null, h("b", null, "Workflows"), h("span", null,
+    h("b", { class: tone }, `${word}${since}.`), " ",
+    h("span", { class: "quiet" }, `${pending ? `${plural(pending, "answer")} ${pending === 1 ? "waits" : "wait"}. ` : ""}${why}`)));
+}
+
 function attention(targets) {
   const all = targets.flatMap((target) => needs(target).map((need) => ({ target, ...need })));
   all.sort((one, other) => one.rank - other.rank);
-  const calm = !all.length;
+  const flows = workflows();
+  const calm = !all.length && !flows;
   return h("section", { class: calm ? "attention calm" : "attention", "aria-label": "What needs somebody" },
-    calm ? h("p", null, "Nothing needs you: no target is held up, no job is dead.") : h("ul", null, all.slice(0, 8).map(({ target, tone, word, text, dead }) =>
+    calm ? h("p", null, "Nothing needs you: no target is held up, no job is dead.") : h("ul", null, flows, all.slice(0, 8).map(({ target, tone, word, text, dead }) =>
       h("li", null, h("a", { href: targetLink(target.name) }, target.name), h("span", null,
         dead ? h("a", { class: tone, href: targetLink(target.name, "/dead") }, word) : h("b", { class: tone }, word), " ", h("span", { class: "quiet" }, text))))),
     all.length > 8 ? h("p", { class: "quiet" }, `and ${count(all.length - 8)} more`) : null);

@@ -155,10 +155,13 @@ const SENTENCES = {
   bad_message: () => "Cannot be understood",
   token_answered: () => "Step Functions was told",
   token_late: () => "Step Functions did not wait any more",
+  callback_delivered: () => "Its callback was told",
+  callback_undelivered: () => "Its callback was not told, and is not tried any more",
+  callback_redriven: () => "Its callback is told again",
 };
 
 const LOOK = {
-  done: "good", refused: "warn", unknown: "warn", rejected: "bad", failed: "bad", expired: "bad", cancelled: "warn", bad_message: "bad", token_answered: "good", token_late: "warn",
+  done: "good", refused: "warn", unknown: "warn", rejected: "bad", failed: "bad", expired: "bad", cancelled: "warn", bad_message: "bad", token_answered: "good", token_late: "warn", callback_delivered: "good", callback_undelivered: "bad",
 };
 
 // One line for each thing that happened. A passing-over is told where it ended: at the sending.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::admin::AdminState;
 use crate::admin::readiness::Readiness;
+use crate::admin::step_functions_json::StepFunctionsJson;
 use crate::handle::Handle;
 
 /// All targets at one moment, and what changed since the moment before.
@@ -83,7 +84,9 @@ impl Writer {
             targets.insert(name, kept.unwrap_or(text));
         }
         self.number += 1;
-        let head = head(state.readiness.get());
+        // A store that cannot be read is told of by the readiness.
+        let workflows = state.step_functions().await.ok().flatten();
+        let head = head(state.readiness.get(), workflows.as_ref());
         let news = targets.iter().filter(|(name, text)| {
             self.last.get(*name).is_none_or(|last| !Arc::ptr_eq(last, text))
         });
@@ -100,7 +103,7 @@ impl Writer {
     }
 }
 
-fn head(readiness: Readiness) -> String {
+fn head(readiness: Readiness, step_functions: Option<&StepFunctionsJson>) -> String {
     let (state, reason) = match readiness {
         Readiness::Ready => ("ready", None),
         Readiness::Draining => ("draining", None),
@@ -108,7 +111,9 @@ fn head(readiness: Readiness) -> String {
     };
     let daemon = Daemon { version: env!("CARGO_PKG_VERSION"), state, reason };
     let daemon = serde_json::to_string(&daemon).unwrap_or_default();
-    format!("\"at\":\"{}\",\"daemon\":{daemon}", Handle::wall_now())
+    let workflows = serde_json::to_string(&step_functions).unwrap_or_else(|_| "null".into());
+    let now = Handle::wall_now();
+    format!("\"at\":\"{now}\",\"daemon\":{daemon},\"step_functions\":{workflows}")
 }
 
 /// All but the end of an event. JSON has no line ends of its own here, so one line of data holds it.

@@ -34,6 +34,7 @@ use crate::broker::job::{
 use crate::broker::payload::{self, Answer};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
+use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::handle::{Directory, Handle, Message, View};
 use crate::metrics::Metrics;
@@ -192,6 +193,7 @@ pub(super) fn record(n: u128, place: Place) -> JobRecord {
         group: None,
         flow: None,
         tag: Default::default(),
+        callback: None,
     };
     let history = vec![Event { at: now().wall, what: Happening::Enqueued }];
     JobRecord { header, place, history }
@@ -354,7 +356,8 @@ impl Records for Shelf {
 }
 
 fn store(dir: &TempDir) -> Store {
-    let options = Options { path: dir.path().join("store"), cache: 1 << 20, min_free_disk: 0 };
+    let options =
+        Options { path: dir.path().join("store"), cache: 1 << 20, min_free_disk: 0, keys: None };
     // Targets are numbered from 0 as they are named.
     Store::open(&options, &["another".into(), "erp".into()]).unwrap().0
 }
@@ -441,9 +444,10 @@ impl World {
             AdminState::new(
                 handle.clone(),
                 Metrics::new(),
-                Reloader::without_a_file(handle),
+                Reloader::without_a_file(handle.clone()),
                 readiness,
                 None,
+                Callbacks::none(&handle),
             ),
             Access::default(),
         );
@@ -479,6 +483,7 @@ impl World {
             recent: Recent::default(),
             events: events.clone(),
             step_functions: None,
+            callbacks: Callbacks::none(&handle),
         };
         let router = router(state.clone(), Access::default());
         World { router, handle, events, state, shelf, readiness, asked, dir }

@@ -10,6 +10,7 @@
 //! it begins when the clock jumps, one that ends in it ends then, and one that lies within it does
 //! not happen that day.
 
+pub(crate) mod fuzz;
 mod quota;
 mod schedule;
 mod week;

@@ -122,9 +122,11 @@ impl Limits {
         for name in shared.keys() {
             self.shared.entry(name.clone()).or_default();
         }
+        let mut joined = BTreeSet::new();
         for (id, target) in &mut self.own {
             let (bounds, shares) = own.remove(id).unzip();
             let shares: Shares = shares.unwrap_or_default().into();
+            joined.extend(shares.iter().filter(|name| !target.shares.contains(name)).cloned());
             if target.limiter.configure(bounds, now.mono, at, &mut entries)
                 || target.shares != shares
             {
@@ -134,7 +136,10 @@ impl Limits {
             spent.extend(of(&LimitId::Target(*id), &mut entries));
         }
         for (name, limiter) in &mut self.shared {
-            if limiter.configure(shared.remove(name), now.mono, at, &mut entries) {
+            let changes = limiter.configure(shared.remove(name), now.mono, at, &mut entries);
+            // Who joins brings along what it has under way, which was not thought of when others
+            // were armed.
+            if changes || joined.contains(name) {
                 let users = self.own.iter().filter(|(_, own)| own.shares.contains(name));
                 changed.extend(users.map(|(id, _)| *id));
             }
@@ -190,6 +195,20 @@ impl Limits {
             Some(own) if !own.peers.is_empty() => own.peers.clone(),
             _ => Arc::new([id]),
         }
+    }
+
+    /// Who is held to a limit among `taken` that `id` is held to no more.
+    pub(super) fn sharers_left_behind(
+        &self,
+        id: TargetId,
+        taken: &Shares,
+    ) -> impl Iterator<Item = TargetId> {
+        let now = self.own.get(&id).map(|own| &own.shares);
+        let left = taken.iter().filter(move |name| !now.is_some_and(|now| now.contains(name)));
+        left.flat_map(|name| {
+            let sharers = self.own.iter().filter(move |(_, own)| own.shares.contains(name));
+            sharers.map(|(id, _)| *id)
+        })
     }
 
     /// Whether a limit applies to both.

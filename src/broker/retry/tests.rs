@@ -35,6 +35,7 @@ fn header(spent: u32, refusals: u32) -> Header {
         owed: crate::broker::job::Owed::Nothing,
         group: None,
         flow: None,
+        callback: None,
         tag: crate::broker::fair::Tag::default(),
         course: Course::default(),
     }

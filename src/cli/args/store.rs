@@ -22,10 +22,27 @@ Examples:
   tollgate store export > jobs.ndjson
   tollgate store export /var/lib/tollgate/tollgate.redb | jq 'select(.job.state == \"failed\")'")]
     Export(ExportArgs),
+    /// Look through a stopped daemon's file: every page of it, and every row against the jobs
+    #[command(after_help = "\
+Exit code 1 where something is found; each finding is a line. Nothing is changed but what opening
+the file after a crash mends in any case.
+
+Examples:
+  tollgate store check
+  tollgate store check backup.redb --json")]
+    Check(CareArgs),
+    /// Make a stopped daemon's file as small as what is in it
+    #[command(after_help = "\
+The file is rewritten in place, a commit at a time: a crash on the way leaves a whole file.
+
+Examples:
+  tollgate store compact
+  tollgate store compact /var/lib/tollgate/tollgate.redb")]
+    Compact(CareArgs),
 }
 
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub struct StoreFile {
     /// The file [default: `[store] path` of the configuration]
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub file: Option<PathBuf>,
@@ -33,6 +50,25 @@ pub struct ExportArgs {
     #[arg(long, value_name = "FILE", default_value = "config/tollgate.toml",
           value_hint = clap::ValueHint::FilePath)]
     pub config: PathBuf,
+    /// The keys that it is encrypted with [default: `[store] encrypt_key_file` of the
+    /// configuration, where that names the file]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub encrypt_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CareArgs {
+    #[command(flatten)]
+    pub store: StoreFile,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub store: StoreFile,
     /// All of it: bodies, headers and task tokens as they are
     #[arg(long)]
     pub with_secrets: bool,

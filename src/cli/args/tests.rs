@@ -56,12 +56,22 @@ fn gist(line: &str) -> String {
         }
         Command::Store(args) => match &args.command {
             StoreCommand::Export(args) => {
-                format!("export {:?} {} {}", args.file, args.config.display(), args.with_secrets)
+                let StoreFile { file, config, .. } = &args.store;
+                format!("export {file:?} {} {}", config.display(), args.with_secrets)
+            }
+            StoreCommand::Check(args) => format!("check {:?} json {}", args.store.file, args.json),
+            StoreCommand::Compact(args) => {
+                let StoreFile { file, encrypt_key_file, .. } = &args.store;
+                format!("compact {file:?} {encrypt_key_file:?} json {}", args.json)
             }
         },
         Command::Targets(args) => {
             format!("targets {:?} {}", args.name.as_ref().map(TargetName::as_str), args.format.json)
         }
+        Command::Callbacks(args) => {
+            format!("callbacks {:?} {}", args.command, args.admin.admin_url.0)
+        }
+        Command::Top(args) => format!("top {}", args.at.admin_url.0),
         Command::Plan(args) => format!(
             "plan {} {} {:?} {:?} at {} json {}",
             args.target,
@@ -91,6 +101,7 @@ fn lines_mean_what_they_say() {
         ("serve", "serve config/tollgate.toml".to_owned()),
         ("serve --config a.toml", "serve a.toml".into()),
         ("demo", "demo None".into()),
+        ("top --admin-url unix:/run/a.sock", "top unix:/run/a.sock".into()),
         ("demo --for 30s", "demo Some(30s)".into()),
         ("check --json", "check config/tollgate.toml true".into()),
         (
@@ -130,6 +141,12 @@ fn lines_mean_what_they_say() {
         ("dead purge erp -y", format!(r#"dead purge ["erp"] true at {admin} json false"#)),
         ("store export", "export None config/tollgate.toml false".into()),
         ("store export a --with-secrets", r#"export Some("a") config/tollgate.toml true"#.into()),
+        ("store check --json", "check None json true".into()),
+        ("store compact a", r#"compact Some("a") None json false"#.into()),
+        (
+            "store compact --encrypt-key-file k",
+            r#"compact None Some("k") json false"#.into(),
+        ),
         ("targets", "targets None false".into()),
         ("targets erp --json", r#"targets Some("erp") true"#.into()),
         ("plan erp", format!("plan erp 1 None None at {admin} json false")),
@@ -150,8 +167,8 @@ fn lines_mean_what_they_say() {
 fn slips_are_usage_errors() {
     for line in [
         "sevre",
-        "top",
-        "store check",
+        "top erp",
+        "store mend",
         "plan",
         "plan erp --jobs 0",
         "plan erp --at tomorrow",

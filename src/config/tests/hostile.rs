@@ -107,6 +107,7 @@ fn a_value_of_the_wrong_kind_is_an_error_at_its_key() {
         "tls",
         "telemetry",
         "step_functions",
+        "callbacks",
         "limits",
         "quota",
         "adaptive",

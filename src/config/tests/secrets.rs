@@ -132,3 +132,32 @@ fn errors_do_not_show_secrets() {
         assert!(!shown.contains("hunter2"), "{text}\n{shown}");
     }
 }
+
+#[test]
+fn a_file_of_keys_is_its_owners_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, keys) = (folder.path().join("tollgate.toml"), folder.path().join("store.key"));
+    fs::write(&file, format!("[store]\nencrypt_key_file = \"store.key\"\n{ERP}")).unwrap();
+    let secret = "5e".repeat(31) + "00";
+    fs::write(&keys, format!("{secret}\n")).unwrap();
+    let read = |mode| {
+        fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
+        load(&file, &|_| None)
+    };
+    for mode in [0o400, 0o600, 0o640] {
+        let config = read(mode).unwrap();
+        assert!(config.store.keys.is_some());
+        assert!(!format!("{config:?}").contains("5e5e"), "a key is shown");
+    }
+    for mode in [0o644, 0o604, 0o660, 0o666, 0o620] {
+        let error = read(mode).unwrap_err().to_string();
+        assert!(error.contains("store.encrypt_key_file"), "{error}");
+        assert!(error.contains(&format!("has mode {mode:04o}")), "{error}");
+        assert!(error.contains("chmod 600"), "{error}");
+    }
+    fs::write(&keys, format!("{secret}5e\n")).unwrap();
+    let error = read(0o600).unwrap_err().to_string();
+    assert!(error.contains("line 1: a key is 32 bytes"), "{error}");
+    assert!(!error.contains("5e5e"), "{error}");
+}

@@ -63,7 +63,7 @@ fn the_defaults_are_those_that_users_were_promised() {
         shown,
         "Server { listen: Tcp(127.0.0.1:7070), admin_listen: Tcp(127.0.0.1:7071), \
          max_body: 262144, drain_timeout: 30s, tls: None } Store { path: \"data/tollgate.redb\", cache: 67108864, \
-         retention: 86400s, min_free_disk: 268435456 } Telemetry { log: \"info\", \
+         retention: 86400s, min_free_disk: 268435456, keys: None } Telemetry { log: \"info\", \
          log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10, hold_after_timeout: 30s, \
          ceilings: Ceilings { windows: [], quota: None, reserve_high: Reserve(0) } }, share: [], \
@@ -99,6 +99,7 @@ fn the_shipped_configuration_shows_every_key() {
     }
     let tables = [
         "auth",
+        "callbacks",
         "tls",
         "targets",
         "limits",

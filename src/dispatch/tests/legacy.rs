@@ -19,6 +19,7 @@ use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::config::Target;
 use crate::dispatch::names::Names;
 use crate::dispatch::{Dispatcher, Outgoing};
+use crate::trace::Recording;
 
 /// Long enough that no test ends by it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -230,7 +231,15 @@ pub(super) fn outgoing(request: &Request) -> Outgoing<'_> {
 }
 
 pub(super) fn outgoing_for<'a>(request: &'a Request, aim: &'a Aim) -> Outgoing<'a> {
-    Outgoing { id: JOB, attempt: 1, priority: Priority::High, request, aim, number: 1 }
+    Outgoing {
+        id: JOB,
+        attempt: 1,
+        priority: Priority::High,
+        request,
+        aim,
+        number: 1,
+        trace: Recording::Off,
+    }
 }
 
 /// One that trusts the certificate of these tests, and no other.

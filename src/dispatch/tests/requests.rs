@@ -9,6 +9,7 @@ use crate::broker::job::Priority;
 use crate::broker::payload::{HeaderLine, Request};
 use crate::config::Target;
 use crate::dispatch::Outgoing;
+use crate::trace::Recording;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const ID: &str = "0197a3b0-6d1e-7c55-b1b2-6f5a4f0c9e11";
@@ -174,6 +175,55 @@ async fn a_targets_own_headers_override() {
     assert_eq!(header(&got, "host").unwrap(), "vhost.example");
     assert_eq!(header(&got, "tollgate-priority").unwrap(), "HIGH");
     assert_eq!(header(&got, "transfer-encoding"), None);
+}
+
+/// What a target is told of the trace, for each way in which it can be recorded.
+async fn traces(came: &[(&str, &'static str)]) -> [(Option<String>, Option<String>); 3] {
+    let legacy = Legacy::answering(OK).await;
+    let (dispatcher, target, mut request) = (dispatcher(), legacy.target(), get("/"));
+    request.headers = came.iter().map(|(name, value)| line(name, value)).collect();
+    for trace in [Recording::Off, Recording::Unsampled, Recording::On] {
+        dispatcher.attempt(&target, Outgoing { trace, ..outgoing(&request) }).await;
+    }
+    let requests = legacy.seen().requests;
+    let got = |index: usize| {
+        let (_, got) = &requests[index];
+        assert!(String::from_utf8_lossy(got).matches("traceparent:").count() <= 1);
+        (header(got, "traceparent"), header(got, "x-amzn-trace-id"))
+    };
+    [got(0), got(1), got(2)]
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_under_the_span_that_is_recorded_and_else_as_it_came() {
+    let span = crate::trace::Context::of(ID.parse().unwrap(), &get("/"))
+        .attempt_span(ID.parse().unwrap(), 1)
+        .to_string();
+    let (id, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let plain = |text: String| (Some(text), None);
+
+    let came = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let [off, unsampled, on] = traces(&[("traceparent", came)]).await;
+    assert_eq!([off, unsampled], [plain(came.into()), plain(came.into())]);
+    assert_eq!(on, plain(format!("00-{id}-{span}-01")));
+
+    let amazon = "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1";
+    let [off, unsampled, on] = traces(&[("x-amzn-trace-id", amazon)]).await;
+    assert_eq!(off, (Some(format!("00-{id}-{parent}-01")), Some(amazon.into())));
+    assert_eq!(unsampled, (Some(format!("00-{id}-{parent}-00")), Some(amazon.into())));
+    let ours = amazon.replace(parent, &span);
+    assert_eq!(on, (Some(format!("00-{id}-{span}-01")), Some(ours)));
+
+    let own = ID.replace('-', "");
+    let [off, unsampled, on] = traces(&[]).await;
+    assert_eq!(off, plain(format!("00-{own}-{span}-01")));
+    assert_eq!(unsampled, plain(format!("00-{own}-{span}-00")));
+    assert_eq!(on, plain(format!("00-{own}-{span}-01")));
+
+    // One that nobody can read goes on as it came, unless ours has to be told.
+    let [off, _, on] = traces(&[("traceparent", "00-nonsense")]).await;
+    assert_eq!(off, plain("00-nonsense".into()));
+    assert_eq!(on, plain(format!("00-{own}-{span}-01")));
 }
 
 #[tokio::test]

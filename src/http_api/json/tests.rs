@@ -26,6 +26,7 @@ fn record(place: Place, what: Vec<Happening>) -> JobRecord {
             group: None,
             flow: None,
             tag: Default::default(),
+            callback: None,
         },
         place,
         history: what.into_iter().map(|what| Event { at, what }).collect(),

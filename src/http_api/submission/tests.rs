@@ -142,6 +142,7 @@ fn each_bad_input_is_named() {
         (r#"{"target":"erp","group":""}"#.into(), 422, "group"),
         (r#"{"target":"erp","fairness_key":"a\u0000"}"#.into(), 422, "fairness_key"),
         (r#"{"target":"erp","callback":{"u":1}}"#.into(), 422, "callback"),
+        (r#"{"target":"erp","callback":"ordres"}"#.into(), 422, "callback"),
         (r#"{"target":"erp","taget":"x"}"#.into(), 422, "taget"),
     ];
     for (json, status, field) in table {

@@ -25,6 +25,8 @@ pub(super) struct Wishes {
     pub(super) task_token: Option<TaskToken>,
     pub(super) group: Option<GroupName>,
     pub(super) flow: Option<FlowKey>,
+    /// As it was written.
+    pub(super) callback: Option<String>,
 }
 
 const PRIORITY: &str = "Tollgate-Priority";
@@ -34,6 +36,7 @@ const KEY: &str = "Idempotency-Key";
 pub(super) const TASK_TOKEN: &str = "Tollgate-Task-Token";
 const GROUP: &str = "Tollgate-Group";
 const FLOW: &str = "Tollgate-Fairness-Key";
+pub(super) const CALLBACK: &str = "Tollgate-Callback";
 /// What another Tollgate adds, whose target this one is.
 const FROM_ANOTHER: [&str; 3] = ["Tollgate-Job-Id", "Tollgate-Attempt", "Tollgate-Attempts"];
 
@@ -67,6 +70,7 @@ impl Wishes {
                 .transpose()?,
             group: value(headers, GROUP)?.map(|name| group(GROUP, name)).transpose()?,
             flow: value(headers, FLOW)?.map(|key| flow(FLOW, key)).transpose()?,
+            callback: value(headers, CALLBACK)?.map(str::to_owned),
         })
     }
 }
@@ -74,7 +78,7 @@ impl Wishes {
 /// A slip in a name must not quietly mean the default.
 fn check_known(name: &HeaderName) -> Result<(), Problem> {
     let is = |known: &&str| name.as_str().eq_ignore_ascii_case(known);
-    let known = [PRIORITY, DELAY, DEADLINE, TASK_TOKEN, GROUP, FLOW];
+    let known = [PRIORITY, DELAY, DEADLINE, TASK_TOKEN, GROUP, FLOW, CALLBACK];
     if known.iter().chain(&FROM_ANOTHER).any(is) {
         return Ok(());
     }

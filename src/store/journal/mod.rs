@@ -116,9 +116,14 @@ impl Journal {
         Ok(Stretch { records, next: None })
     }
 
+    /// All that there are, in order.
+    pub(super) fn segments(&self) -> Result<Vec<u64>> {
+        self.volume.list().map_err(|error| self.failed("looking for", &error))
+    }
+
     /// Whether these segments are there.
     pub(super) fn audit(&self, mut wanted: impl Iterator<Item = u64>) -> Result<()> {
-        let there = self.volume.list().map_err(|error| self.failed("looking for", &error))?;
+        let there = self.segments()?;
         match wanted.find(|number| !there.contains(number)) {
             Some(number) => Err(segment::missing(number)),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! What a record says: a version, an opening, and then change after change, each with its bodies
 //! behind it.
 //!
-//! A body is as it is kept, `codec` and all: requests, task tokens, answers. So nothing that is
+//! A body is as it is kept, `codec` and seal and all: requests, task tokens, answers. So nothing that is
 //! written in here has to be looked into again.
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::store::bodies::{self, Lengths, Owner};
 use crate::store::codec::{append, decode_front, encode, take};
 use crate::store::error::{Result, StoreError};
 use crate::store::life::Began;
+use crate::store::seal::Seals;
 
 const NAME: &str = "journal";
 /// Of buffers that are kept from one record to the next, in bytes.
@@ -73,6 +74,7 @@ pub(in crate::store) struct Record {
 impl Record {
     pub(in crate::store) fn begin(
         &mut self,
+        seals: &Seals,
         began: Option<Began>,
         targets: &[(TargetId, String)],
         changes: &[Change],
@@ -91,7 +93,7 @@ impl Record {
         encode(&mut self.bytes, &self.opening)?;
         self.bytes.splice(..0, [0; HEAD]);
         for change in changes {
-            self.add(change)?;
+            self.add(change, seals)?;
         }
         self.moved.clear();
         for (owner, body) in moved {
@@ -102,10 +104,10 @@ impl Record {
         Ok(())
     }
 
-    fn add(&mut self, change: &Change) -> Result<()> {
+    fn add(&mut self, change: &Change, seals: &Seals) -> Result<()> {
         append(&mut self.bytes, change)?;
         self.body.clear();
-        let lengths = bodies::encode_all(change, &mut self.body)?;
+        let lengths = bodies::encode_all(change, seals, &mut self.body)?;
         append(&mut self.bytes, &lengths)?;
         self.blobs.push(blobs(lengths, self.bytes.len()));
         self.bytes.extend_from_slice(&self.body);

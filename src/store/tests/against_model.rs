@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::weather::{CLAIMED, FLOWS, GROUPS, Weather};
 use super::{names, open_without_waiting, options};
+use crate::broker::callback::{CallbackName, Telling};
 use crate::broker::change::{DedupKey, Load, Recovered, Ticket, Turn};
 use crate::broker::counts;
 use crate::broker::fair::{FlowId, FlowKey};
@@ -15,7 +16,7 @@ use crate::broker::time::Wall;
 use crate::store::journal::Directory;
 use crate::store::keys;
 use crate::store::model::Model;
-use crate::store::{Cursor, Filter, JobRecord, Page, Reader, Store};
+use crate::store::{CallbackCount, CallbackList, Cursor, Filter, JobRecord, Page, Reader, Store};
 
 #[test]
 fn the_store_does_what_the_model_does() {
@@ -108,6 +109,7 @@ pub(super) fn same(reader: &Reader, model: &Model) {
     }
     same_lists(reader, model);
     same_tokens(reader, model);
+    same_callbacks(reader, model);
 }
 
 /// With its token, as a start finds it.
@@ -115,6 +117,37 @@ fn request(reader: &Reader, id: JobId) -> Option<Request> {
     let request = reader.request(id).unwrap()?;
     assert_eq!(request.task_token, None, "it is kept elsewhere");
     Some(Request { task_token: reader.token(id).unwrap(), ..request })
+}
+
+/// A job is among those that its callback is to be told of, or was not told of, and counted.
+fn same_callbacks(reader: &Reader, model: &Model) {
+    let mut counts = Vec::new();
+    for name in ["audit", "orders"].map(|name| CallbackName::new(name).unwrap()) {
+        let all = model.jobs().filter_map(|(id, job)| {
+            let callback = job.record.header.callback.as_deref()?;
+            (callback.name == name).then_some((id, callback.telling))
+        });
+        let (mut owed, mut undelivered) = (Vec::new(), Vec::new());
+        for (id, telling) in all {
+            match telling {
+                Telling::Owed { .. } => owed.push(id),
+                Telling::Undelivered { .. } => undelivered.push(id),
+                Telling::NotYet | Telling::Delivered => {}
+            }
+        }
+        let read = |list, after, limit| reader.callbacks(&name, list, after, limit).unwrap();
+        assert_eq!(read(CallbackList::Owed, None, usize::MAX), owed);
+        assert_eq!(read(CallbackList::Undelivered, None, usize::MAX), undelivered);
+        if let [first, rest @ ..] = &*owed {
+            let page = read(CallbackList::Owed, Some(*first), 2);
+            assert_eq!(page, rest[..rest.len().min(2)]);
+        }
+        let (owed, undelivered) = (owed.len() as u64, undelivered.len() as u64);
+        if owed + undelivered > 0 {
+            counts.push(CallbackCount { name, owed, undelivered });
+        }
+    }
+    assert_eq!(reader.callback_counts().unwrap(), counts);
 }
 
 /// A token is among those of living jobs or in the outbox, as long as it is owed.

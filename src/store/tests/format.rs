@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{at, header};
+use crate::broker::callback::{Callback, CallbackName, Telling};
 use crate::broker::change::{Account, Change, Insert};
 use crate::broker::course::{Course, Delivery, Phase, Poll};
 use crate::broker::fair::{Clock, FlowKey, Tag};
@@ -23,6 +24,7 @@ use crate::store::bodies::Owner;
 use crate::store::codec::{decode, encode};
 use crate::store::journal::{Record, Reread};
 use crate::store::life::Run;
+use crate::store::seal::Seals;
 use crate::store::{Attempt, JobRecord, jobs, spent};
 
 #[track_caller]
@@ -63,12 +65,13 @@ fn full() -> Header {
         }),
         flow: Some(FlowKey::new("f").unwrap()),
         tag: Tag(12),
+        callback: None,
     }
 }
 
 #[test]
 fn headers() {
-    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c");
+    is(&full(), "01ac02020203040401050607080109010a00000000000000000101670b020101660c00");
     let poll = Poll { path: "/s".into(), until: at(5) };
     let course = Course {
         wanted: Some(Delivery::AtMostOnce),
@@ -80,7 +83,13 @@ fn headers() {
         in_vain: 3,
     };
     is(&course, "01010102010002022f73050203");
-    is(&header(1), "0101000101e807e8070000000000000000000000000000000000");
+    let telling = Telling::Undelivered { at: at(3) };
+    let callback = Callback { name: CallbackName::new("o").unwrap(), ends: 2, telling };
+    is(&callback, "01016f020303");
+    is(&Telling::NotYet, "0100");
+    is(&Telling::Owed { since: at(3) }, "010103");
+    is(&Telling::Delivered, "0102");
+    is(&header(1), "0101000101e807e807000000000000000000000000000000000000");
 }
 
 #[test]
@@ -143,6 +152,9 @@ fn histories() {
         (Happening::Edited { parts: "b".into() }, "170162"),
         (Happening::Behind, "18"),
         (Happening::Headed, "19"),
+        (Happening::CallbackDelivered { status: 204 }, "1bcc01"),
+        (Happening::CallbackUndelivered { reason: "b".into() }, "1c0162"),
+        (Happening::CallbackAgain { by: reason() }, "1d010161"),
     ] {
         is(&Event { at: at(7), what }, &format!("0107{hex}"));
     }
@@ -176,14 +188,17 @@ fn bodies() {
 fn rows() {
     is(
         &(full(), Place::Queued),
-        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0001",
     );
-    is(&(full(), at(3)), "01ac02020203040401050607080109010a00000000000000000101670b020101660c03");
+    is(
+        &(full(), at(3)),
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0003",
+    );
     is(&(TargetId(1), Priority::Normal, Place::Queued), "01010101");
     is(&Clock { now: Tag(1), done: Tag(128) }, "01018001");
     is(
         &(full(), Place::Queued, 300_u64),
-        "01ac02020203040401050607080109010a00000000000000000101670b020101660c01ac02",
+        "01ac02020203040401050607080109010a00000000000000000101670b020101660c0001ac02",
     );
     let answer = Answer { status: 200, ..Answer::default() };
     let attempt = Attempt { at: at(3), attempt: 2, question: Some(1), answer };
@@ -199,7 +214,7 @@ fn records() {
     jobs::write_first(&mut bytes, &full(), Place::Queued, Some("d"), &events).unwrap();
     assert_eq!(
         in_hex(&bytes),
-        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c010164010702"
+        "0101ac02020203040401050607080109010a00000000000000000101670b020101660c00010164010702"
     );
     let record = JobRecord { header: full(), place: Place::Queued, history: events.to_vec() };
     assert_eq!(jobs::read(&bytes).unwrap(), record);
@@ -231,11 +246,12 @@ fn records_of_the_journal() {
     let moved = [(Owner::Attempt(JobId(5), 2), vec![0xab, 0xcd])];
     let targets = [(TargetId(1), "e".to_owned())];
     let mut record = Record::default();
-    record.begin(Some(None), &targets, &changes, &moved).unwrap();
+    let seals = Seals::default();
+    record.begin(&seals, Some(None), &targets, &changes, &moved).unwrap();
     let header = "ac02020203040401050607080109010a00000000000000000101670b020101660c";
     let opening = "010100010101650201030502";
     // And lengths of its request and its token, which follow as they are kept.
-    let inserted = format!("00{header}0100010702") + "0c050000";
+    let inserted = format!("00{header}000100010702") + "0c050000";
     let bodies = "0103474554012f00017800000103746f6b";
     let paused = "04030100000000";
     let wanted = format!("{opening}{inserted}{bodies}{paused}02abcd");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::broker::callback::{Callback, CallbackName, Telling};
 use crate::broker::change::{
     Account, Change, Claim, DedupKey, Insert, Load, Loaded, Move, Spent, Ticket, Turn,
 };
@@ -141,6 +142,25 @@ impl Weather {
         FlowKey::new(self.dice.pick::<&str>(&FLOWS)).unwrap()
     }
 
+    fn callback(&mut self) -> Option<Box<Callback>> {
+        let name = *self.dice.pick::<&str>(&["orders", "audit"]);
+        let callback = || Box::new(Callback::new(CallbackName::new(name).unwrap()));
+        self.dice.one_in(3).then(callback)
+    }
+
+    fn tell(&mut self, header: &mut Header, from: &Place, to: &Place) {
+        let Some(callback) = &mut header.callback else { return };
+        callback.telling = match (from.is_ended(), to.is_ended()) {
+            (_, false) => Telling::NotYet,
+            (false, true) => Telling::Owed { since: self.time() },
+            (true, true) => match self.dice.roll(3) {
+                0 => Telling::Owed { since: self.time() },
+                1 => Telling::Undelivered { at: self.time() },
+                _ => Telling::Delivered,
+            },
+        };
+    }
+
     pub(super) fn group(&mut self) -> GroupName {
         let name = *self.dice.pick::<&str>(&GROUPS);
         GroupName::new(name).unwrap()
@@ -168,6 +188,7 @@ impl Weather {
             group: None,
             flow: self.dice.one_in(3).then(|| self.flow()),
             tag: Tag(self.dice.roll(50)),
+            callback: self.callback(),
         };
         let claim = self.dice.one_in(3).then(|| Claim {
             key: DedupKey { target: header.target, name: (*self.dice.pick(&CLAIMED)).into() },
@@ -247,6 +268,7 @@ impl Weather {
             header.owed = Owed::Nothing;
         }
         let redriven = from.is_ended() && !to.is_ended();
+        self.tell(&mut header, &from, &to);
         if redriven {
             header.spent = 0;
             header.deadline = header.deadline.filter(|_| self.dice.one_in(2));
@@ -308,7 +330,7 @@ impl Weather {
         let ended: Vec<&ModelJob> =
             jobs.iter().copied().filter(|job| job.record.place.is_ended()).collect();
         let ended: Vec<&ModelJob> =
-            ended.into_iter().filter(|job| job.record.header.owed == Owed::Nothing).collect();
+            ended.into_iter().filter(|job| may_go(&job.record.header)).collect();
         let record = &self.any(&ended)?.record;
         Some(Change::Delete {
             id: record.header.id,
@@ -365,6 +387,10 @@ impl Weather {
         let length = 1 + self.dice.roll(10).pow(4);
         Bytes::from(vec![self.dice.roll(256) as u8; length as usize])
     }
+}
+
+fn may_go(header: &Header) -> bool {
+    header.owed == Owed::Nothing && !header.owes_callback()
 }
 
 /// Whether anybody is in the group.

@@ -141,6 +141,10 @@ impl Daemon {
         self.directory.path().join("tollgate.redb")
     }
 
+    pub(crate) fn config(&self) -> std::path::PathBuf {
+        self.directory.path().join("tollgate.toml")
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }

@@ -7,23 +7,23 @@ use tokio::time::Instant;
 use crate::broker::policy::Rate;
 
 /// One call an interval, strictly spaced: an account's quota is shared with others, so no burst.
-pub(super) struct Pacer {
+pub(crate) struct Pacer {
     interval: Duration,
     next: Instant,
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Rate, now: Instant) -> Pacer {
+    pub(crate) fn new(rate: Rate, now: Instant) -> Pacer {
         Pacer { interval: rate.interval(), next: now }
     }
 
     /// When the next call may go.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         self.next
     }
 
     /// A call goes now. Time that was not used is lost, but for what a timer was late.
-    pub(super) fn take(&mut self, now: Instant) {
+    pub(crate) fn take(&mut self, now: Instant) {
         const LATE: Duration = Duration::from_millis(5);
         let floor = now.checked_sub(LATE).unwrap_or(now);
         self.next = self.next.max(floor) + self.interval;
