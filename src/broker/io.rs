@@ -292,6 +292,8 @@ pub enum Reply {
     Target(Result<(), UnknownTarget>),
 }
 
+// Most are accepted: a box would be an allocation for nearly every job.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submitted {
     Accepted {

@@ -91,7 +91,7 @@ struct Acknowledged {
 
 impl Acknowledged {
     fn at_most_once(&self) -> bool {
-        self.number % 3 == 0
+        self.number.is_multiple_of(3)
     }
 
     fn token(&self) -> Option<String> {
@@ -100,12 +100,12 @@ impl Acknowledged {
 }
 
 fn token(number: usize) -> Option<String> {
-    (number % 4 == 0).then(|| format!("token-{number}"))
+    number.is_multiple_of(4).then(|| format!("token-{number}"))
 }
 
 fn job(number: usize) -> Value {
     json!({
-        "target": if number % 3 == 0 { "once" } else { "erp" },
+        "target": if number.is_multiple_of(3) { "once" } else { "erp" },
         "priority": Priority::ALL[number % 3].as_str(),
         "path": format!("/orders/{number}"),
         "body": {"number": number},
