@@ -71,7 +71,7 @@ impl Workflows {
         let token = body["taskToken"].as_str().unwrap().to_owned();
         let failed = workflows.told(|told| {
             told.calls += 1;
-            let failed = told.calls % 7 == 0;
+            let failed = told.calls.is_multiple_of(7);
             if !failed {
                 told.answers.entry(token).or_default().push(verdict);
             }
@@ -204,7 +204,7 @@ async fn run(kills: u64) {
         dice ^= dice << 17;
         // By progress at the targets, not by time: most kills meet a daemon at work, and one in
         // eight one that has hardly begun.
-        let more = if dice % 8 == 0 { 0 } else { 1 + dice / 8 % 60 };
+        let more = if dice.is_multiple_of(8) { 0 } else { 1 + dice / 8 % 60 };
         let mark = total(&erp) + total(&once) + more;
         while total(&erp) + total(&once) < mark {
             nap().await;

@@ -167,12 +167,14 @@ fn a_page_that_was_bent_is_found_or_refused() {
     let path = options.path.as_path();
     weathered(&options, 5, 30);
     let whole = std::fs::read(path).unwrap();
-    let used = |page: &usize| whole[page * 4_096 + 64..][..8] != [0; 8];
-    let pages: Vec<usize> = (1..whole.len() / 4_096).filter(used).collect();
     let mut found = 0;
-    for page in pages.iter().step_by(pages.len().div_ceil(12)) {
+    for page in (1..whole.len() / 4_096).step_by(7) {
+        let at = page * 4_096 + 64;
+        if whole[at..at + 8] == [0; 8] {
+            continue;
+        }
         let mut bent = whole.clone();
-        bent[page * 4_096 + 64] ^= 0x40;
+        bent[at] ^= 0x40;
         std::fs::write(path, &bent).unwrap();
         match check(&options) {
             // A page that is free: nobody reads it.
