@@ -49,6 +49,7 @@ impl ReloadError {
 }
 
 impl Reloader {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that a reload reaches")]
     pub(crate) fn new(
         file: Option<PathBuf>,
         config: Config,

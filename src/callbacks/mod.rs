@@ -72,7 +72,7 @@ impl Callbacks {
         configured: &Configured,
         dispatcher: Dispatcher,
         handle: Handle,
-        metrics: Metrics,
+        metrics: &Metrics,
     ) -> Callbacks {
         let (workers, retired) = (Mutex::default(), Mutex::default());
         let inner = Inner { dispatcher, handle, metrics: metrics.clone(), workers, retired };
@@ -233,6 +233,6 @@ impl Callbacks {
     /// For tests of who asks: nothing is configured.
     pub(crate) fn none(handle: &Handle) -> Callbacks {
         let dispatcher = Dispatcher::new(1).unwrap();
-        Callbacks::start(&Configured::new(), dispatcher, handle.clone(), Metrics::new())
+        Callbacks::start(&Configured::new(), dispatcher, handle.clone(), &Metrics::new())
     }
 }

@@ -127,7 +127,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     }
     let dispatcher = Dispatcher::new(shares.targets)?;
     let callbacks =
-        Callbacks::start(&config.callbacks, dispatcher.clone(), handle.clone(), metrics.clone());
+        Callbacks::start(&config.callbacks, dispatcher.clone(), handle.clone(), &metrics);
     let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
         broker: core(recovered, &live, &config, &handle),
