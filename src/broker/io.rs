@@ -292,8 +292,7 @@ pub enum Reply {
     Target(Result<(), UnknownTarget>),
 }
 
-// Most are accepted: a box would be an allocation for nearly every job.
-#[allow(clippy::large_enum_variant)]
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly all of them are")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submitted {
     Accepted {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub use self::health::Trouble;
 
 use self::health::Health;
-use self::teller::Teller;
+use self::teller::{Teller, Tellings};
 use crate::broker::callback::CallbackName;
 use crate::config;
 use crate::dispatch::Dispatcher;
@@ -142,6 +142,7 @@ impl Callbacks {
             handle: handle.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
+            settled: Tellings::default(),
         };
         let (pauses, rung) = (teller.pauses(), bell.clone());
         let pacer = Pacer::new(config.rate, Instant::now());
