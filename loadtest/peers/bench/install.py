@@ -1,5 +1,6 @@
 """Installs the peers into target/peers: Debian's packages are downloaded and unpacked, nothing is
 installed into the system; the rest comes from npm and PyPI."""
+import json
 import os
 import shutil
 import subprocess
@@ -118,16 +119,13 @@ class Installed:
             "rabbitmq": ", ".join(os.listdir(erlang)) if os.path.isdir(erlang) else "",
             "postgresql": said([f"{self.postgres_bin()}/postgres", "--version"]),
             "node": said(["node", "--version"]),
-            **{name: npm_version(self.node, name)
-               for name in ("bullmq", "ioredis", "nats", "amqplib", "graphile-worker", "pg")
-               if name != "nats"},
-            "nats (npm)": npm_version(self.node, "nats"),
+            **{f"{name} (npm)": npm_version(self.node, name)
+               for name in ("bullmq", "ioredis", "nats", "amqplib", "graphile-worker", "pg")},
             "celery": said([self.python, "-m", "celery", "--version"]),
         }
 
 
 def npm_version(node, name):
-    import json
     try:
         with open(os.path.join(node, "node_modules", name, "package.json")) as file:
             return json.load(file)["version"]

@@ -7,14 +7,17 @@ import random
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from celery import Celery
 
 SETTINGS = json.loads(os.environ["PEER"])
+FILLERS = 32
 PRIORITY = {"H": 0, "B": 9}
 
 app = Celery("tasks", broker=f"redis://127.0.0.1:{SETTINGS['port']}/0")
 app.conf.update(
+    broker_pool_limit=FILLERS,
     task_ignore_result=True,
     task_acks_late=True,
     worker_prefetch_multiplier=SETTINGS["prefetch_multiplier"],
@@ -33,17 +36,18 @@ def post(name, body):
     assert connections.sink.getresponse().read() == b"{}"
 
 
-def send(n, producer=None):
+def send(n):
     name = f"{SETTINGS['letter']}{n:012}"
     body = json.dumps({"n": name, "pad": "x" * (SETTINGS["size"] - 33)})
-    post.apply_async((name, body), priority=PRIORITY[name[0]], producer=producer)
+    post.apply_async((name, body), priority=PRIORITY[name[0]])
     return name
 
 
 def fill():
-    with app.producer_pool.acquire(block=True) as producer:
-        for n in range(SETTINGS["jobs"]):
-            send(n, producer)
+    """By many threads, each with a connection: a sync of Redis serves those that wait for it."""
+    with ThreadPoolExecutor(FILLERS) as fillers:
+        for _ in fillers.map(send, range(SETTINGS["jobs"])):
+            pass
     print(json.dumps({"filled": SETTINGS["jobs"]}), flush=True)
 
 
