@@ -93,11 +93,12 @@ class Installed:
         for name in os.listdir(source):
             if name != "node_modules":
                 shutil.copy(os.path.join(source, name), self.node)
-        lock = os.path.join(self.node, "package-lock.json")
+        wanted = os.path.join(source, "package.json")
         stamp = os.path.join(self.node, "installed.json")
-        if not same(lock, stamp):
-            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=self.node)
-            shutil.copy(lock, stamp)
+        if not same(wanted, stamp):
+            run(["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit",
+                 "--no-fund"], cwd=self.node)
+            shutil.copy(wanted, stamp)
 
     def pypi(self):
         wanted = os.path.join(self.here, "celery", "requirements.txt")

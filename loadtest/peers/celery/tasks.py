@@ -25,7 +25,7 @@ app.conf.update(
     broker_transport_options={
         "queue_order_strategy": "priority", "priority_steps": [0, 9], "sep": ":"},
 )
-connections = threading.local()
+connections, printing = threading.local(), threading.Lock()
 
 
 @app.task(name="post", rate_limit=SETTINGS["rate_limit"])
@@ -63,7 +63,9 @@ def trickle():
 def sent_once(n, sent):
     while True:
         try:
-            print(json.dumps({"name": send(n), "sent": sent}), flush=True)
+            line = json.dumps({"name": send(n), "sent": sent})
+            with printing:
+                print(line, flush=True)
             return
         except Exception:  # noqa: BLE001 - the broker is away: it is restarted
             time.sleep(0.02)
