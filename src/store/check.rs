@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
+use super::callbacks::{self, CallbackCount, CallbackList};
 use super::codec::{decode, encode};
 use super::commit::ClaimRow;
 use super::error::{self, Result, StoreError};
@@ -15,6 +16,7 @@ use super::load::Grave;
 use super::seal::{Field, Seals};
 use super::tables::{self, Definition};
 use super::{Attempt, Options, jobs, keys, life, open, spent};
+use crate::broker::callback::CallbackName;
 use crate::broker::change::Counts;
 use crate::broker::counts::{Count, holds};
 use crate::broker::fair::{Clock, Tag};
@@ -93,6 +95,8 @@ struct Check<'a> {
     graves: BTreeMap<TargetId, u64>,
     /// How many rows each table must have.
     rows: BTreeMap<&'static str, u64>,
+    /// How many ends each callback is owed, and how many it was given up for.
+    told: BTreeMap<CallbackName, (u64, u64)>,
     last_seat: Seat,
     bytes: Vec<u8>,
 }
@@ -111,6 +115,7 @@ impl<'a> Check<'a> {
             counts: BTreeMap::new(),
             graves: BTreeMap::new(),
             rows: BTreeMap::new(),
+            told: BTreeMap::new(),
             last_seat: Seat(0),
             bytes: Vec::new(),
         })
@@ -127,7 +132,14 @@ impl<'a> Check<'a> {
         }
         let done = self.kept();
         self.checked.take(done)?;
-        for part in [Check::targets, Check::groups, Check::claims, Check::lengths, Check::books] {
+        for part in [
+            Check::targets,
+            Check::groups,
+            Check::claims,
+            Check::callbacks,
+            Check::lengths,
+            Check::books,
+        ] {
             let done = part(&mut self);
             self.checked.take(done)?;
         }
@@ -159,6 +171,20 @@ impl<'a> Check<'a> {
             (Owed::Nothing, _) => {}
             (Owed::TaskToken, false) => self.has(tables::TOKENS, "tokens", id, &key, None)?,
             (Owed::TaskToken, true) => self.has(tables::OUTBOX, "outbox", id, &key, None)?,
+        }
+        if let Some((list, name, key)) =
+            header.callback.as_ref().and_then(|it| callbacks::row(it, id))
+        {
+            let (table, told) = match list {
+                CallbackList::Owed => (tables::CALLBACKS, "callbacks"),
+                CallbackList::Undelivered => (tables::UNDELIVERED, "undelivered"),
+            };
+            self.has(table, told, id, &key, Some(&[]))?;
+            let count = self.told.entry(name.clone()).or_default();
+            match list {
+                CallbackList::Owed => count.0 += 1,
+                CallbackList::Undelivered => count.1 += 1,
+            }
         }
         let Some(group) = &header.group else { return Ok(()) };
         let row = keys::group(header.target, &group.name);
@@ -216,7 +242,8 @@ impl<'a> Check<'a> {
             }
             Place::Ended { at, .. } => {
                 encode(&mut bytes, &(header.target, header.priority, place))?;
-                self.has(tables::FINISHED, "finished", id, &keys::time(at, id), Some(&bytes))?;
+                let key = keys::time(header.kept_for_callback().unwrap_or(at), id);
+                self.has(tables::FINISHED, "finished", id, &key, Some(&bytes))?;
             }
             // Its group's table knows it.
             Place::Behind { .. } => {}
@@ -407,6 +434,11 @@ impl<'a> Check<'a> {
             length(name, tables::read(self.txn, table)?.len()?);
         }
         for (table, name) in
+            [(tables::CALLBACKS, "callbacks"), (tables::UNDELIVERED, "undelivered")]
+        {
+            length(name, tables::read(self.txn, table)?.len()?);
+        }
+        for (table, name) in
             [(tables::HEADS, "heads"), (tables::HELD, "held"), (tables::VACANT, "vacant")]
         {
             length(name, tables::read(self.txn, table)?.len()?);
@@ -415,6 +447,21 @@ impl<'a> Check<'a> {
             length(name, tables::read(self.txn, table)?.len()?);
         }
         length("ready", tables::read(self.txn, tables::READY)?.len()?);
+        Ok(())
+    }
+
+    fn callbacks(&mut self) -> Result<()> {
+        let mut said = BTreeMap::new();
+        for CallbackCount { name, owed, undelivered } in callbacks::counts(self.txn)? {
+            said.insert(name, (owed, undelivered));
+        }
+        if said != self.told {
+            let what = format!(
+                "table callback_counts: says (owed, undelivered) {said:?}, and there are {:?}",
+                self.told
+            );
+            self.checked.found(what);
+        }
         Ok(())
     }
 
