@@ -18,14 +18,19 @@ use crate::store::Work;
 #[derive(Clone)]
 pub struct Reloader(Arc<Inner>);
 
+/// Whom a new configuration reaches.
+pub(crate) struct Reach {
+    pub(crate) loop_: mpsc::Sender<Message>,
+    pub(crate) store: mpsc::Sender<Work>,
+    pub(crate) handle: Handle,
+    pub(crate) metrics: Metrics,
+    pub(crate) sidecars: Sidecars,
+    pub(crate) callbacks: Callbacks,
+}
+
 struct Inner {
     file: Option<PathBuf>,
-    loop_: mpsc::Sender<Message>,
-    store: mpsc::Sender<Work>,
-    handle: Handle,
-    metrics: Metrics,
-    sidecars: Sidecars,
-    callbacks: Callbacks,
+    reach: Reach,
     /// Held during a reload: one at a time.
     state: Mutex<State>,
 }
@@ -49,19 +54,10 @@ impl ReloadError {
 }
 
 impl Reloader {
-    pub(crate) fn new(
-        file: Option<PathBuf>,
-        config: Config,
-        loop_: mpsc::Sender<Message>,
-        store: mpsc::Sender<Work>,
-        handle: Handle,
-        metrics: Metrics,
-        sidecars: Sidecars,
-        callbacks: Callbacks,
-    ) -> Reloader {
+    pub(crate) fn new(file: Option<PathBuf>, config: Config, reach: Reach) -> Reloader {
         let text = file.as_ref().and_then(|file| std::fs::read(file).ok());
         let state = Mutex::new(State { config, text });
-        let inner = Inner { file, loop_, store, handle, metrics, sidecars, callbacks, state };
+        let inner = Inner { file, reach, state };
         Reloader(Arc::new(inner))
     }
 
@@ -93,10 +89,10 @@ impl Reloader {
                 for part in later {
                     tracing::warn!("{part} changed: takes effect at the next start");
                 }
-                self.0.metrics.reloaded(Ok(Handle::wall_now().as_millis()));
+                self.0.reach.metrics.reloaded(Ok(Handle::wall_now().as_millis()));
                 tracing::info!("configuration reloaded");
             }
-            Err(_) => self.0.metrics.reloaded(Err(())),
+            Err(_) => self.0.reach.metrics.reloaded(Err(())),
         }
         result
     }
@@ -111,8 +107,12 @@ impl Reloader {
         let config = tokio::task::spawn_blocking(read).await.map_err(ReloadError::new)?;
         let config = config.map_err(ReloadError::new)?;
         // Addresses and the store first: they can fail, and nothing has changed until then.
-        let new_sidecars =
-            inner.sidecars.bind_new(&config).await.map_err(|e| ReloadError(format!("{e:#}")))?;
+        let new_sidecars = inner
+            .reach
+            .sidecars
+            .bind_new(&config)
+            .await
+            .map_err(|e| ReloadError(format!("{e:#}")))?;
         let known = self.add_targets(&config).await?;
         let mut later = Vec::new();
         for (part, changed) in [
@@ -134,23 +134,23 @@ impl Reloader {
                 later.push(part);
             }
         }
-        inner.sidecars.admit(&config);
+        inner.reach.sidecars.admit(&config);
         // Those who tell first: a name that is let in has somebody behind it.
-        inner.callbacks.configure(&config.callbacks);
-        inner.handle.swap_directory(serve::directory(&known, &config));
+        inner.reach.callbacks.configure(&config.callbacks);
+        inner.reach.handle.swap_directory(serve::directory(&known, &config));
         let targets = serve::configured(&known, &config);
         let limits = serve::shared_limits(&config);
         let retention = config.store.retention;
         let message = Message::Configure { targets, limits, retention };
-        inner.loop_.send(message).map_err(|_| ReloadError::new(crate::handle::Stopped))?;
+        inner.reach.loop_.send(message).map_err(|_| ReloadError::new(crate::handle::Stopped))?;
         let wanted: BTreeMap<_, _> = config
             .targets
             .iter()
             .filter_map(|(name, target)| Some((name.clone(), target.listen.clone()?)))
             .collect();
-        inner.sidecars.keep_only(&wanted);
+        inner.reach.sidecars.keep_only(&wanted);
         for (name, bound) in new_sidecars {
-            inner.sidecars.serve(name, bound);
+            inner.reach.sidecars.serve(name, bound);
         }
         state.config = config;
         Ok(later)
@@ -164,7 +164,7 @@ impl Reloader {
             let _ = sender.send(known);
         });
         let gone = |_| ReloadError::new("the store has stopped");
-        self.0.store.send(Work::AddTargets { names, answer }).map_err(|_| gone(()))?;
+        self.0.reach.store.send(Work::AddTargets { names, answer }).map_err(|_| gone(()))?;
         let known = receiver.await.map_err(|_| gone(()))?;
         known.map_err(ReloadError::new)
     }
@@ -188,6 +188,7 @@ impl Reloader {
         );
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
         let callbacks = Callbacks::none(&handle);
-        Reloader::new(None, config, loop_, store, handle, Metrics::new(), sidecars, callbacks)
+        let metrics = Metrics::new();
+        Reloader::new(None, config, Reach { loop_, store, handle, metrics, sidecars, callbacks })
     }
 }

@@ -292,6 +292,7 @@ pub enum Reply {
     Target(Result<(), UnknownTarget>),
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly all of them are")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submitted {
     Accepted {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub use self::health::Trouble;
 
 use self::health::Health;
-use self::teller::Teller;
+use self::teller::{Teller, Tellings};
 use crate::broker::callback::CallbackName;
 use crate::config;
 use crate::dispatch::Dispatcher;
@@ -72,7 +72,7 @@ impl Callbacks {
         configured: &Configured,
         dispatcher: Dispatcher,
         handle: Handle,
-        metrics: Metrics,
+        metrics: &Metrics,
     ) -> Callbacks {
         let (workers, retired) = (Mutex::default(), Mutex::default());
         let inner = Inner { dispatcher, handle, metrics: metrics.clone(), workers, retired };
@@ -142,6 +142,7 @@ impl Callbacks {
             handle: handle.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
+            settled: Tellings::default(),
         };
         let (pauses, rung) = (teller.pauses(), bell.clone());
         let pacer = Pacer::new(config.rate, Instant::now());
@@ -232,6 +233,6 @@ impl Callbacks {
     /// For tests of who asks: nothing is configured.
     pub(crate) fn none(handle: &Handle) -> Callbacks {
         let dispatcher = Dispatcher::new(1).unwrap();
-        Callbacks::start(&Configured::new(), dispatcher, handle.clone(), Metrics::new())
+        Callbacks::start(&Configured::new(), dispatcher, handle.clone(), &Metrics::new())
     }
 }

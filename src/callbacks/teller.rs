@@ -1,6 +1,7 @@
 //! Tells one callback of the jobs in its part of the outbox.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::health::Health;
 use super::message::message;
 use super::signature::{ID, SIGNATURE, TIMESTAMP, sign};
 use crate::aws::Backoff;
-use crate::broker::callback::{CallbackName, Telling, Told};
+use crate::broker::callback::{Callback, CallbackName, Telling, Told};
 use crate::broker::io::Input;
 use crate::broker::job::{JobId, Place};
 use crate::broker::time::Wall;
@@ -19,7 +20,7 @@ use crate::dispatch::{Dispatcher, Posted};
 use crate::handle::Handle;
 use crate::metrics::{self, Metrics};
 use crate::outbox::window::{Pauses, Turn, Window};
-use crate::outbox::{Shelf, Work};
+use crate::outbox::{Settled, Shelf, Work};
 use crate::store::{CallbackList, Reader, StoreError};
 
 /// A receiver that is down is asked at least so often, whatever `max_backoff` says.
@@ -34,6 +35,7 @@ pub(super) struct Teller {
     pub(super) handle: Handle,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
+    pub(super) settled: Tellings,
 }
 
 impl Teller {
@@ -60,6 +62,7 @@ impl Teller {
 pub(super) struct Owed {
     reader: Reader,
     name: CallbackName,
+    settled: Tellings,
 }
 
 impl Shelf for Owed {
@@ -67,8 +70,30 @@ impl Shelf for Owed {
         self.reader.callbacks(&self.name, CallbackList::Owed, after, limit)
     }
 
-    fn is_out(&self, id: JobId) -> Result<bool, StoreError> {
-        Ok(self.reader.job(id)?.is_none_or(|record| !record.header.owes_callback()))
+    fn look(&self, id: JobId) -> Result<Settled, StoreError> {
+        let record = self.reader.job(id)?;
+        let callback = record.as_ref().and_then(|record| record.header.callback.as_deref());
+        let owed = callback.and_then(owed);
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed.is_some() && owed == settled.get(&id).copied() {
+            return Ok(Settled::NotYet);
+        }
+        settled.remove(&id);
+        Ok(if owed.is_some() { Settled::Anew } else { Settled::Out })
+    }
+}
+
+/// Which telling of a job's end: of its nth end, and since then.
+type Which = (u32, Wall);
+
+/// Those that are settled and still in the outbox, until that is on disk.
+pub(super) type Tellings = Arc<Mutex<HashMap<JobId, Which>>>;
+
+/// The one that is owed.
+fn owed(callback: &Callback) -> Option<Which> {
+    match callback.telling {
+        Telling::Owed { since } => Some((callback.ends, since)),
+        Telling::NotYet | Telling::Delivered | Telling::Undelivered { .. } => None,
     }
 }
 
@@ -79,10 +104,10 @@ pub(super) enum Report {
     Unread(StoreError),
     /// Its time was up, and the receiver is down: it was not tried once more.
     Late {
-        end: u32,
+        which: Which,
     },
     Tried {
-        end: u32,
+        which: Which,
         result: Result<Posted, String>,
         /// If it failed, that was the last try.
         last: bool,
@@ -91,9 +116,8 @@ pub(super) enum Report {
 
 /// A message that is to be sent.
 struct Due {
-    end: u32,
+    which: Which,
     id: String,
-    since: Wall,
     body: Vec<u8>,
 }
 
@@ -102,7 +126,8 @@ impl Work for Teller {
     type Report = Report;
 
     fn shelf(&self) -> Owed {
-        Owed { reader: self.handle.reader().clone(), name: self.name.clone() }
+        let (reader, name) = (self.handle.reader().clone(), self.name.clone());
+        Owed { reader, name, settled: self.settled.clone() }
     }
 
     fn send(&self, id: JobId) -> impl Future<Output = Report> + Send + 'static {
@@ -116,12 +141,12 @@ impl Work for Teller {
                 tracing::error!(job = %id, %error, "the job cannot be read; trying again");
                 Turn::Failed { held: false, after: Duration::ZERO }
             }
-            Some(Report::Late { end }) => {
+            Some(Report::Late { which }) => {
                 let error = self.health.trouble().map(|trouble| trouble.error);
-                self.give_up(id, end, &error.unwrap_or_default());
+                self.give_up(id, which, &error.unwrap_or_default());
                 Turn::Settled
             }
-            Some(Report::Tried { end, result, last }) => self.tried(id, end, result, last),
+            Some(Report::Tried { which, result, last }) => self.tried(id, which, result, last),
             None => {
                 tracing::error!(job = %id, callback = %self.name, "telling it panicked; trying again");
                 Turn::Failed { held: true, after: Duration::ZERO }
@@ -148,10 +173,10 @@ impl Teller {
             Ok(Err(error)) => return Report::Unread(error),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
-        let end = due.end;
+        let (which, since) = (due.which, due.which.1);
         let config = &self.config;
-        if due.since + config.max_retry_duration <= Handle::wall_now() && self.health.is_down() {
-            return Report::Late { end };
+        if since + config.max_retry_duration <= Handle::wall_now() && self.health.is_down() {
+            return Report::Late { which };
         }
         let timestamp = Handle::wall_now().as_millis() / 1_000;
         let mut headers = config.headers.clone();
@@ -166,8 +191,8 @@ impl Teller {
         }
         let body = Bytes::from(due.body);
         let result = self.dispatcher.post(&config.url, &headers, body, config.timeout).await;
-        let last = due.since + config.max_retry_duration <= Handle::wall_now();
-        Report::Tried { end, result, last }
+        let last = since + config.max_retry_duration <= Handle::wall_now();
+        Report::Tried { which, result, last }
     }
 
     fn look_up(&self, id: JobId) -> Result<Option<Due>, StoreError> {
@@ -177,28 +202,27 @@ impl Teller {
         else {
             return Ok(None);
         };
-        let Telling::Owed { since } = callback.telling else { return Ok(None) };
-        if callback.name != self.name {
+        let Some(which) = owed(callback).filter(|_| callback.name == self.name) else {
             return Ok(None);
-        }
+        };
         let answer = reader.answer(id)?;
         let directory = self.handle.directory();
         let body = message(&record, at, &directory, answer.as_ref(), self.config.max_body);
-        Ok(Some(Due { end: callback.ends, id: callback.message_id(id), since, body }))
+        Ok(Some(Due { which, id: callback.message_id(id), body }))
     }
 
-    fn tried(&self, id: JobId, end: u32, result: Result<Posted, String>, last: bool) -> Turn {
+    fn tried(&self, id: JobId, which: Which, result: Result<Posted, String>, last: bool) -> Turn {
         let (error, down, held, after) = match result {
             Ok(Posted { status: status @ 200..=299, .. }) => {
                 self.metrics.webhook(&self.name, metrics::Callback::Accepted);
                 self.health.reached();
-                self.tell_loop(id, end, Told::Delivered { status });
+                self.tell_loop(id, which, Told::Delivered { status });
                 return Turn::Settled;
             }
             Ok(Posted { status: 410, .. }) => {
                 let error = "the receiver answered 410 Gone: it wants no more of these";
                 self.health.failed(&self.name, true, true, error);
-                self.give_up(id, end, error);
+                self.give_up(id, which, error);
                 return Turn::SettledDown;
             }
             Ok(Posted { status, retry_after }) => {
@@ -214,7 +238,7 @@ impl Teller {
         };
         self.health.failed(&self.name, held, down, &error);
         if last {
-            self.give_up(id, end, &error);
+            self.give_up(id, which, &error);
             return Turn::Settled;
         }
         let counted = if held { metrics::Callback::Held } else { metrics::Callback::Retried };
@@ -223,7 +247,7 @@ impl Teller {
         if down { Turn::Down { held: false, after } } else { Turn::Failed { held, after } }
     }
 
-    fn give_up(&self, id: JobId, end: u32, error: &str) {
+    fn give_up(&self, id: JobId, which: Which, error: &str) {
         self.metrics.webhook(&self.name, metrics::Callback::GivenUp);
         tracing::error!(
             job = %id,
@@ -232,10 +256,14 @@ impl Teller {
             "a callback was not told of a job's end, and is not tried any more; `tollgate callbacks \
              redrive` sends it again"
         );
-        self.tell_loop(id, end, Told::GivenUp { reason: error.to_owned() });
+        self.tell_loop(id, which, Told::GivenUp { reason: error.to_owned() });
     }
 
-    fn tell_loop(&self, job: JobId, end: u32, how: Told) {
+    fn tell_loop(&self, job: JobId, which: Which, how: Told) {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.insert(job, which);
+        drop(settled);
+        let end = which.0;
         self.handle.tell(Input::Told { job, end, how });
     }
 }

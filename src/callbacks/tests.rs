@@ -96,7 +96,7 @@ fn a_callback_is_read_and_shows_no_secret() {
     for (url, path) in [("http://h", "/"), ("http://h?a=1", "/?a=1"), ("http://h/a", "/a")] {
         let config = configured(folder.path(), SECRET, &format!("url = \"{url}\"")).unwrap();
         let callback = config.callbacks.values().next().unwrap();
-        assert_eq!(callback.url.path_and_query().unwrap(), path, "{url}");
+        assert_eq!(callback.url.path_and_query().unwrap().to_string(), path, "{url}");
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn read(
         match (CallbackName::new(name), callback) {
             (Ok(name), Some(callback)) => drop(callbacks.insert(name, Arc::new(callback))),
             (Err(error), _) => {
-                table.report_name(name, format!("not a callback's name; one {error}"))
+                table.report_name(name, format!("not a callback's name; one {error}"));
             }
             (Ok(_), None) => {}
         }

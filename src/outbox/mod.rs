@@ -28,8 +28,17 @@ use crate::store::StoreError;
 pub(crate) trait Shelf: Clone + Send + 'static {
     /// By id.
     fn page(&self, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, StoreError>;
-    /// Nothing is to be sent for it any more.
-    fn is_out(&self, id: JobId) -> Result<bool, StoreError>;
+    /// What has become of one that was settled.
+    fn look(&self, id: JobId) -> Result<Settled, StoreError>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// That it is settled is not on disk yet.
+    NotYet,
+    Out,
+    /// It is out, and came in again with something else to be sent.
+    Anew,
 }
 
 /// What is done for each of them.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Shelf;
 use super::window::Window;
+use super::{Settled, Shelf};
 use crate::broker::job::JobId;
 use crate::store::StoreError;
 
@@ -72,8 +72,9 @@ impl Reading {
             let page = if limit > 0 { shelf.page(after, limit)? } else { Vec::new() };
             let mut out = Vec::new();
             for id in settling {
-                if shelf.is_out(id)? {
-                    out.push(id);
+                match shelf.look(id)? {
+                    Settled::NotYet => {}
+                    settled => out.push((id, settled)),
                 }
             }
             Ok::<_, StoreError>((page, out))
@@ -83,7 +84,11 @@ impl Reading {
                 self.after = page.last().copied().or(self.after);
                 self.under_way = self.under_way && page.len() == limit;
                 window.add(page);
-                out.into_iter().for_each(|id| window.settled(id));
+                for (id, settled) in out {
+                    window.settled(id);
+                    // The page was passed over for it.
+                    self.again |= settled == Settled::Anew;
+                }
                 return;
             }
             Ok(Err(error)) => {

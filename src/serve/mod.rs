@@ -32,7 +32,7 @@ use crate::handle::{Directory, Handle, Message, Stopped};
 use crate::http_api::server::{self, Limits, Slots};
 use crate::http_api::tls::TlsInForce;
 use crate::metrics::{Books, Metrics};
-use crate::reload::Reloader;
+use crate::reload::{Reach, Reloader};
 use crate::sources::{activity, sqs};
 use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
@@ -129,7 +129,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     }
     let dispatcher = Dispatcher::new(shares.targets)?;
     let callbacks =
-        Callbacks::start(&config.callbacks, dispatcher.clone(), handle.clone(), metrics.clone());
+        Callbacks::start(&config.callbacks, dispatcher.clone(), handle.clone(), &metrics);
     let tracer = tracer(&config.telemetry, &metrics)?;
     let (health_sender, health) = watch::channel(Health::Starting);
     let driver = Driver::new(Parts {
@@ -169,12 +169,14 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let reloader = Reloader::new(
         file.clone(),
         config,
-        outbox.clone(),
-        work,
-        handle.clone(),
-        metrics.clone(),
-        sidecars.clone(),
-        callbacks.clone(),
+        Reach {
+            loop_: outbox.clone(),
+            store: work,
+            handle: handle.clone(),
+            metrics: metrics.clone(),
+            sidecars: sidecars.clone(),
+            callbacks: callbacks.clone(),
+        },
     );
     let state = AdminState::new(
         handle.clone(),

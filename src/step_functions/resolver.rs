@@ -15,7 +15,7 @@ use crate::broker::payload::TaskToken;
 use crate::handle::Handle;
 use crate::metrics::{Callback, Metrics};
 use crate::outbox::window::{Pauses, Turn, Window};
-use crate::outbox::{Shelf, Work};
+use crate::outbox::{Settled, Shelf, Work};
 use crate::store::{Reader, StoreError};
 
 /// Long enough to let Step Functions be, short enough to find it back soon.
@@ -54,8 +54,10 @@ impl Shelf for Tokens {
         self.0.outbox(after, limit)
     }
 
-    fn is_out(&self, id: JobId) -> Result<bool, StoreError> {
-        Ok(self.0.job(id)?.is_none_or(|record| record.header.owed == Owed::Nothing))
+    fn look(&self, id: JobId) -> Result<Settled, StoreError> {
+        let out = self.0.job(id)?.is_none_or(|record| record.header.owed == Owed::Nothing);
+        // A token is answered once.
+        Ok(if out { Settled::Out } else { Settled::NotYet })
     }
 }
 

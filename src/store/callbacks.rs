@@ -116,6 +116,14 @@ impl<'txn> Callbacks<'txn> {
     }
 }
 
+/// The row that a job has here.
+pub(super) fn row(
+    callback: &Callback,
+    id: JobId,
+) -> Option<(CallbackList, &CallbackName, CallbackKey)> {
+    Some((list(callback)?, &callback.name, key(name_key(&callback.name), id)))
+}
+
 fn list(callback: &Callback) -> Option<CallbackList> {
     match callback.telling {
         Telling::NotYet | Telling::Delivered => None,

@@ -6,6 +6,7 @@
 //! mended whenever a store is opened.
 
 mod journal;
+mod said;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::bodies::Library;
+use super::callbacks::{self, CallbackList};
 use super::checkpoint::Limits;
 use super::codec::{decode, encode};
-use super::commit::ClaimRow;
 use super::error::{self, Result, StoreError};
 use super::journal::Volume;
 use super::load::Grave;
@@ -23,6 +24,7 @@ use super::seal::{Field, Seals};
 use super::shelf::Shelf;
 use super::tables::{self, Definition};
 use super::{Attempt, Options, catch_up, jobs, keys, life, open, spent};
+use crate::broker::callback::CallbackName;
 use crate::broker::change::Counts;
 use crate::broker::counts::{Count, holds};
 use crate::broker::fair::{Clock, Tag};
@@ -109,6 +111,8 @@ struct Check<'a> {
     graves: BTreeMap<TargetId, u64>,
     /// How many rows each table must have.
     rows: BTreeMap<&'static str, u64>,
+    /// How many ends each callback is owed, and how many it was given up for.
+    told: BTreeMap<CallbackName, (u64, u64)>,
     last_seat: Seat,
     bytes: Vec<u8>,
 }
@@ -127,6 +131,7 @@ impl<'a> Check<'a> {
             counts: BTreeMap::new(),
             graves: BTreeMap::new(),
             rows: BTreeMap::new(),
+            told: BTreeMap::new(),
             last_seat: Seat(0),
             bytes: Vec::new(),
         })
@@ -147,6 +152,7 @@ impl<'a> Check<'a> {
             Check::targets,
             Check::groups,
             Check::claims,
+            Check::callbacks,
             Check::lengths,
             Check::books,
             Check::segments,
@@ -182,6 +188,20 @@ impl<'a> Check<'a> {
             (Owed::Nothing, _) => {}
             (Owed::TaskToken, false) => self.has(tables::TOKENS, "tokens", id, &key, None)?,
             (Owed::TaskToken, true) => self.has(tables::OUTBOX, "outbox", id, &key, None)?,
+        }
+        if let Some((list, name, key)) =
+            header.callback.as_ref().and_then(|it| callbacks::row(it, id))
+        {
+            let (table, told) = match list {
+                CallbackList::Owed => (tables::CALLBACKS, "callbacks"),
+                CallbackList::Undelivered => (tables::UNDELIVERED, "undelivered"),
+            };
+            self.has(table, told, id, &key, Some(&[]))?;
+            let count = self.told.entry(name.clone()).or_default();
+            match list {
+                CallbackList::Owed => count.0 += 1,
+                CallbackList::Undelivered => count.1 += 1,
+            }
         }
         let Some(group) = &header.group else { return Ok(()) };
         let row = keys::group(header.target, &group.name);
@@ -239,7 +259,8 @@ impl<'a> Check<'a> {
             }
             Place::Ended { at, .. } => {
                 encode(&mut bytes, &(header.target, header.priority, place))?;
-                self.has(tables::FINISHED, "finished", id, &keys::time(at, id), Some(&bytes))?;
+                let key = keys::time(header.kept_for_callback().unwrap_or(at), id);
+                self.has(tables::FINISHED, "finished", id, &key, Some(&bytes))?;
             }
             // Its group's table knows it.
             Place::Behind { .. } => {}
@@ -385,24 +406,6 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn claims(&mut self) -> Result<()> {
-        for row in self.txn.open_table(tables::CLAIMS)?.iter()? {
-            let (key, value) = row?;
-            let (id, ..): ClaimRow = decode("claims", value.value())?;
-            let job = self.jobs.get(&keys::job(id))?;
-            let mut own = Vec::new();
-            if let Some(job) = job {
-                let (head, _) = jobs::read_head(job.value())?;
-                keys::claim(head.header.target, head.dedup.unwrap_or_default(), &mut own);
-            }
-            if own != key.value() {
-                self.checked
-                    .found(format!("table claims: a name is held by {id}, which has another"));
-            }
-        }
-        Ok(())
-    }
-
     /// No table has rows that no job asks for.
     fn lengths(&mut self) -> Result<()> {
         let mut length = |name: &'static str, rows: u64| {
@@ -427,6 +430,11 @@ impl<'a> Check<'a> {
             (tables::DEADLINES, "deadlines"),
             (tables::FINISHED, "finished"),
         ] {
+            length(name, tables::read(self.txn, table)?.len()?);
+        }
+        for (table, name) in
+            [(tables::CALLBACKS, "callbacks"), (tables::UNDELIVERED, "undelivered")]
+        {
             length(name, tables::read(self.txn, table)?.len()?);
         }
         for (table, name) in

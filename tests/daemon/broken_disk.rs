@@ -147,5 +147,11 @@ async fn a_sync_that_fails_stops_the_daemon_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_stops_the_daemon_and_loses_nothing() {
-    a_call_fails("pwrite64:error=ENOSPC:when=300", "there is no room left for the store").await;
+    a_call_fails("pwrite64:error=ENOSPC:when=40", "there is no room left for the store").await;
+}
+
+/// Of the index: about 80 of these jobs go between two checkpoints, with one write each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_fails_stops_the_daemon_and_loses_nothing() {
+    a_call_fails("pwrite64:error=ENOSPC:when=95", "there is no room left for the store").await;
 }

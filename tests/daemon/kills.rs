@@ -71,7 +71,7 @@ impl Workflows {
         let token = body["taskToken"].as_str().unwrap().to_owned();
         let failed = workflows.told(|told| {
             told.calls += 1;
-            let failed = told.calls % 7 == 0;
+            let failed = told.calls.is_multiple_of(7);
             if !failed {
                 told.answers.entry(token).or_default().push(verdict);
             }
@@ -91,7 +91,7 @@ struct Acknowledged {
 
 impl Acknowledged {
     fn at_most_once(&self) -> bool {
-        self.number % 3 == 0
+        self.number.is_multiple_of(3)
     }
 
     fn token(&self) -> Option<String> {
@@ -100,12 +100,12 @@ impl Acknowledged {
 }
 
 fn token(number: usize) -> Option<String> {
-    (number % 4 == 0).then(|| format!("token-{number}"))
+    number.is_multiple_of(4).then(|| format!("token-{number}"))
 }
 
 fn job(number: usize) -> Value {
     json!({
-        "target": if number % 3 == 0 { "once" } else { "erp" },
+        "target": if number.is_multiple_of(3) { "once" } else { "erp" },
         "priority": Priority::ALL[number % 3].as_str(),
         "path": format!("/orders/{number}"),
         "body": {"number": number},
@@ -204,7 +204,7 @@ async fn run(kills: u64) {
         dice ^= dice << 17;
         // By progress at the targets, not by time: most kills meet a daemon at work, and one in
         // eight one that has hardly begun.
-        let more = if dice % 8 == 0 { 0 } else { 1 + dice / 8 % 60 };
+        let more = if dice.is_multiple_of(8) { 0 } else { 1 + dice / 8 % 60 };
         let mark = total(&erp) + total(&once) + more;
         while total(&erp) + total(&once) < mark {
             nap().await;

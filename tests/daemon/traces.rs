@@ -144,7 +144,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn configuration(collector: SocketAddr, target: SocketAddr) -> String {
     format!(
-        "[telemetry]\nlog = \"tollgate::driver=debug\"\notlp_endpoint = \"http://{collector}\"\n{}\
+        "[telemetry]\nlog = \"info,tollgate::driver=debug\"\notlp_endpoint = \"http://{collector}\"\n{}\
          [targets.erp.retry]\nmin_backoff = \"10ms\"\nmax_backoff = \"20ms\"\n",
         erp(target, "100/s", "")
     )

@@ -1,5 +1,6 @@
 """Installs the peers into target/peers: Debian's packages are downloaded and unpacked, nothing is
 installed into the system; the rest comes from npm and PyPI."""
+import json
 import os
 import shutil
 import subprocess
@@ -92,11 +93,12 @@ class Installed:
         for name in os.listdir(source):
             if name != "node_modules":
                 shutil.copy(os.path.join(source, name), self.node)
-        lock = os.path.join(self.node, "package-lock.json")
+        wanted = os.path.join(source, "package.json")
         stamp = os.path.join(self.node, "installed.json")
-        if not same(lock, stamp):
-            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=self.node)
-            shutil.copy(lock, stamp)
+        if not same(wanted, stamp):
+            run(["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit",
+                 "--no-fund"], cwd=self.node)
+            shutil.copy(wanted, stamp)
 
     def pypi(self):
         wanted = os.path.join(self.here, "celery", "requirements.txt")
@@ -118,16 +120,13 @@ class Installed:
             "rabbitmq": ", ".join(os.listdir(erlang)) if os.path.isdir(erlang) else "",
             "postgresql": said([f"{self.postgres_bin()}/postgres", "--version"]),
             "node": said(["node", "--version"]),
-            **{name: npm_version(self.node, name)
-               for name in ("bullmq", "ioredis", "nats", "amqplib", "graphile-worker", "pg")
-               if name != "nats"},
-            "nats (npm)": npm_version(self.node, "nats"),
+            **{f"{name} (npm)": npm_version(self.node, name)
+               for name in ("bullmq", "ioredis", "nats", "amqplib", "graphile-worker", "pg")},
             "celery": said([self.python, "-m", "celery", "--version"]),
         }
 
 
 def npm_version(node, name):
-    import json
     try:
         with open(os.path.join(node, "node_modules", name, "package.json")) as file:
             return json.load(file)["version"]

@@ -1,18 +1,17 @@
 """The quality of pacing at 50 a second: what the sink sees, and how long HIGH waits behind BATCH,
 with SIGKILL to server and worker half-way."""
+import json
 import os
 import time
 
 from .procs import Failed, Process
-from .servers import SERVERS
-from .speed import client
+from .speed import client, server_of
 
 RATE, HIGH_PER_S, SETTLE, FILL = 50, 5, 3, 1800
 
 
 def worker(installed, server, peer, work, log):
     if peer["adapter"] == "celery":
-        import json
         settings = {**peer, **work, "port": server.port, "letter": "B"}
         command = [installed.python, "-m", "celery", "-A", "tasks", "worker", "-l", "error", "-O",
                    "fair", "--pool", "threads", "--concurrency", str(peer["concurrency"]),
@@ -25,11 +24,9 @@ def worker(installed, server, peer, work, log):
 
 
 def turn(installed, peer, sink, dir, options):
-    limits = {"rate": f"{RATE}/s", "burst": 1, "sink": sink.port,
-              "concurrency": peer["concurrency"], "tollgate": options["tollgate"]}
-    server = SERVERS[peer.get("server", "tollgate")](installed, dir, limits)
+    server = server_of(installed, peer, sink, dir, options, rate=f"{RATE}/s", burst=1)
     ours = peer["adapter"] == "tollgate"
-    log = os.path.join(os.path.dirname(dir), "client.log")
+    log = os.path.join(options["out"], "client.log")
     work = {"jobs": options["backlog"], "size": options["size"], "producers": 8,
             "sink": sink.port, "per_second": HIGH_PER_S, "first": 0}
     clients, sent = [], {}

@@ -51,12 +51,17 @@ def client(installed, server, mode, peer, options, log, **more):
     return process
 
 
+def server_of(installed, peer, sink, dir, options, **limit):
+    """The server that this peer needs, not started yet. `limit` is for Tollgate alone."""
+    known = {"sink": sink.port, "concurrency": peer["concurrency"],
+             "tollgate": options["tollgate"], **limit}
+    return SERVERS[peer.get("server", "tollgate")](installed, dir, known)
+
+
 def turn(installed, peer, sink, dir, options):
     """One turn of one peer: {figure: value}."""
-    unlimited = {"rate": "1000000/s", "burst": 1_000_000, "sink": sink.port,
-                 "concurrency": peer["concurrency"], "tollgate": options["tollgate"]}
-    server = SERVERS[peer.get("server", "tollgate")](installed, dir, unlimited)
-    log = os.path.join(os.path.dirname(dir), "client.log")
+    server = server_of(installed, peer, sink, dir, options, rate="1000000/s", burst=1_000_000)
+    log = os.path.join(options["out"], "client.log")
     work = {"jobs": options["jobs"], "size": options["size"], "producers": options["producers"],
             "sink": sink.port}
     clients = []

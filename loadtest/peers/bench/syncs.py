@@ -5,21 +5,18 @@ import subprocess
 import time
 
 from .procs import Failed, tree
-from .servers import SERVERS
-from .speed import WORK, client
+from .speed import WORK, client, server_of
 
 CALLS = "fsync,fdatasync,sync_file_range,msync"
 
 
 def turn(installed, peer, sink, dir, options):
-    unlimited = {"rate": "1000000/s", "burst": 1_000_000, "sink": sink.port,
-                 "concurrency": peer["concurrency"], "tollgate": options["tollgate"]}
-    server = SERVERS[peer.get("server", "tollgate")](installed, dir, unlimited)
-    log = os.path.join(os.path.dirname(dir), "client.log")
+    server = server_of(installed, peer, sink, dir, options, rate="1000000/s", burst=1_000_000)
+    log = os.path.join(options["out"], "client.log")
     jobs = min(options["jobs"], 5000)
     work = {"jobs": jobs, "size": options["size"], "producers": options["producers"],
             "sink": sink.port}
-    trace = os.path.join(os.path.dirname(dir), "strace.log")
+    trace = os.path.join(options["out"], "strace.log")
     processes = []
     try:
         server.start()

@@ -7,14 +7,17 @@ import random
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from celery import Celery
 
 SETTINGS = json.loads(os.environ["PEER"])
+FILLERS = 32
 PRIORITY = {"H": 0, "B": 9}
 
 app = Celery("tasks", broker=f"redis://127.0.0.1:{SETTINGS['port']}/0")
 app.conf.update(
+    broker_pool_limit=FILLERS,
     task_ignore_result=True,
     task_acks_late=True,
     worker_prefetch_multiplier=SETTINGS["prefetch_multiplier"],
@@ -22,7 +25,7 @@ app.conf.update(
     broker_transport_options={
         "queue_order_strategy": "priority", "priority_steps": [0, 9], "sep": ":"},
 )
-connections = threading.local()
+connections, printing = threading.local(), threading.Lock()
 
 
 @app.task(name="post", rate_limit=SETTINGS["rate_limit"])
@@ -33,17 +36,18 @@ def post(name, body):
     assert connections.sink.getresponse().read() == b"{}"
 
 
-def send(n, producer=None):
+def send(n):
     name = f"{SETTINGS['letter']}{n:012}"
     body = json.dumps({"n": name, "pad": "x" * (SETTINGS["size"] - 33)})
-    post.apply_async((name, body), priority=PRIORITY[name[0]], producer=producer)
+    post.apply_async((name, body), priority=PRIORITY[name[0]])
     return name
 
 
 def fill():
-    with app.producer_pool.acquire(block=True) as producer:
-        for n in range(SETTINGS["jobs"]):
-            send(n, producer)
+    """By many threads, each with a connection: a sync of Redis serves those that wait for it."""
+    with ThreadPoolExecutor(FILLERS) as fillers:
+        for _ in fillers.map(send, range(SETTINGS["jobs"])):
+            pass
     print(json.dumps({"filled": SETTINGS["jobs"]}), flush=True)
 
 
@@ -59,7 +63,9 @@ def trickle():
 def sent_once(n, sent):
     while True:
         try:
-            print(json.dumps({"name": send(n), "sent": sent}), flush=True)
+            line = json.dumps({"name": send(n), "sent": sent})
+            with printing:
+                print(line, flush=True)
             return
         except Exception:  # noqa: BLE001 - the broker is away: it is restarted
             time.sleep(0.02)

@@ -33,7 +33,7 @@ pub(super) fn lines(top: &Top, name: &str, style: Style, columns: u16) -> Vec<Li
     page.outcomes(&known.target);
     match &top.jobs {
         None => page.note("Looking for its jobs…"),
-        Some(Err(why)) => page.bad(format!("its jobs cannot be told: {}", clean(why))),
+        Some(Err(why)) => page.bad(&format!("its jobs cannot be told: {}", clean(why))),
         Some(Ok(jobs)) => page.jobs(jobs),
     }
     page.lines
@@ -61,7 +61,7 @@ impl Page {
         self.lines.push(Line::styled(format!(" {text}"), self.style.quiet()));
     }
 
-    fn bad(&mut self, text: String) {
+    fn bad(&mut self, text: &str) {
         self.lines.push(Line::styled(format!(" {text}"), self.style.tone(Tone::Bad)));
     }
 
@@ -94,7 +94,7 @@ impl Page {
         if target.held_groups > 0 {
             let count = target.held_groups;
             let groups = if count == 1 { "group is" } else { "groups are" };
-            self.bad(format!(
+            self.bad(&format!(
                 "{count} {groups} held by a dead job until that is redriven or purged"
             ));
         }

@@ -129,7 +129,7 @@ impl Top {
     }
 
     pub(super) fn hear(&mut self, news: News) {
-        let at = news.at.as_ref().and_then(|at| at.at());
+        let at = news.at.as_ref().and_then(super::super::wire::When::at);
         let seconds = match (self.heard, at) {
             (Some((before, _)), Some(at)) => at.duration_since(before).as_secs_f64().max(0.2),
             _ => 1.0,

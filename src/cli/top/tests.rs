@@ -124,7 +124,8 @@ fn what_is_stuck_is_seen_at_once() {
     assert!(erp.contains("9.7 of 5/s"), "{erp}");
     assert!(erp.trim_end().ends_with("▂████"), "{erp:?}");
     assert!(line(&screen, "HIGH          12  oldest 2s").contains("drained in 1.2s"));
-    assert!(line(&screen, "NORMAL      1204  oldest 3m12s").contains("7 to retry, 2 scheduled"));
+    let normal = line(&screen, "NORMAL      1204  oldest 3m12s");
+    assert!(normal.contains("7 to retry, 2 scheduled"), "{normal}");
     let batch = line(&screen, "BATCH      50.0k  oldest 2h05m  no end in sight");
     assert!(batch.contains("41 dead, breaker open"), "{batch}");
     assert!(line(&screen, "crm  ").contains("open"));

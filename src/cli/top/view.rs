@@ -177,10 +177,10 @@ fn card(known: &Known, chosen: bool, top: &Top, style: Style, columns: u16) -> V
     lines
 }
 
-/// Depth, oldest age and time to drain, in 43 columns.
+/// Depth, oldest age and time to drain, in 42 columns.
 fn queue(queue: Option<&Queue>, style: Style) -> Vec<Span<'static>> {
     let Some(queue) = queue.filter(|queue| queue.depth > 0) else {
-        return vec![Span::styled(left(&right("0", 8), 43), style.quiet())];
+        return vec![Span::styled(left(&right("0", 8), 42), style.quiet())];
     };
     let age = |seconds: Option<f64>| seconds.and_then(ages::seconds);
     let oldest = age(queue.oldest_age_seconds).map_or_else(|| "-".into(), ages::age);
@@ -192,7 +192,7 @@ fn queue(queue: Option<&Queue>, style: Style) -> Vec<Span<'static>> {
     vec![
         Span::styled(right(&brief(queue.depth), 8), style.strong()),
         Span::raw(format!("  {}", left(&format!("oldest {oldest}"), 14))),
-        Span::raw(left(&drained, 19)),
+        Span::raw(left(&drained, 18)),
     ]
 }
 

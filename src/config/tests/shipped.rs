@@ -64,7 +64,7 @@ fn the_defaults_are_those_that_users_were_promised() {
         "Server { listen: Tcp(127.0.0.1:7070), admin_listen: Tcp(127.0.0.1:7071), \
          max_body: 262144, drain_timeout: 30s, tls: None } Store { path: \"data/tollgate.redb\", cache: 67108864, \
          retention: 86400s, min_free_disk: 268435456, keys: None } Telemetry { log: \"info\", \
-         log_format: Text } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
+         log_format: Text, otlp_endpoint: None, otlp_sample_ratio: Ratio(1.0) } 30s Policy { limit: Limit { rate: Rate { count: 10, per: 1s }, \
          burst: 1, max_concurrent: 10, hold_after_timeout: 30s, \
          ceilings: Ceilings { windows: [], quota: None, reserve_high: Reserve(0) } }, share: [], \
          tempo: Tempo { schedule: Schedule { entries: [] }, lasting: 30s, \

@@ -52,6 +52,7 @@ async fn a_job_is_accepted_with_its_address() {
         json!({
             "id": job.id.to_string(), "target": "crm", "priority": "BATCH", "state": "queued",
             "attempts": 0, "enqueued_at": "1970-01-01T00:00:00.001Z",
+            "trace_id": job.id.to_string().replace('-', ""),
         })
     );
 }

@@ -168,12 +168,14 @@ fn a_page_that_was_bent_is_found_or_refused() {
     let path = options.path.as_path();
     weathered(&options, 5, 30);
     let whole = std::fs::read(path).unwrap();
-    let used = |page: &usize| whole[page * 4_096 + 64..][..8] != [0; 8];
-    let pages: Vec<usize> = (1..whole.len() / 4_096).filter(used).collect();
     let mut found = 0;
-    for page in pages.iter().step_by(pages.len().div_ceil(12)) {
+    for page in (1..whole.len() / 4_096).step_by(7) {
+        let at = page * 4_096 + 64;
+        if whole[at..at + 8] == [0; 8] {
+            continue;
+        }
         let mut bent = whole.clone();
-        bent[page * 4_096 + 64] ^= 0x40;
+        bent[at] ^= 0x40;
         std::fs::write(path, &bent).unwrap();
         match check(&options) {
             // A page that is free: nobody reads it.
@@ -183,6 +185,28 @@ fn a_page_that_was_bent_is_found_or_refused() {
         }
     }
     assert!(found > 3, "{found}");
+}
+
+#[test]
+fn a_record_that_was_bent_and_a_body_that_is_counted_wrong_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path().join("store.redb"));
+    weathered(&options, 5, 30);
+    let segment = Directory::path_beside(&options.path).join("0000000001.segment");
+    let whole = std::fs::read(&segment).unwrap();
+    for byte in (40..whole.len()).step_by(whole.len().div_ceil(12)) {
+        let mut bent = whole.clone();
+        bent[byte] ^= 0x40;
+        std::fs::write(&segment, &bent).unwrap();
+        let findings = check(&options).unwrap().findings;
+        assert!(findings[0].contains("segment 1 of the journal"), "byte {byte}: {findings:?}");
+    }
+    std::fs::write(&segment, &whole).unwrap();
+    assert_eq!(check(&options).unwrap().findings, Vec::<String>::new(), "as it was");
+    damage(&options.path, |txn| {
+        txn.open_table(t::SEGMENTS).unwrap().insert(1, 7).unwrap();
+    });
+    is_found(&options, "segments", "a count");
 }
 
 #[test]

@@ -142,6 +142,27 @@ fn nothing_secret_stands_in_the_file() {
 }
 
 #[test]
+fn what_only_the_journal_has_after_a_crash_is_sealed_and_needs_its_key() {
+    let (_directory, path) = file();
+    let mut store = open(&path, &[A]);
+    live_through_it(&mut store, 1);
+    // As a kill would leave it: without a checkpoint.
+    let (_elsewhere, copy) = file();
+    std::fs::copy(&path, &copy).unwrap();
+    let journal = Directory::path_beside(&copy);
+    std::fs::create_dir(&journal).unwrap();
+    for segment in std::fs::read_dir(Directory::path_beside(&path)).unwrap() {
+        let segment = segment.unwrap();
+        std::fs::copy(segment.path(), journal.join(segment.file_name())).unwrap();
+    }
+    drop(store);
+    assert!(raw(&copy, REQUESTS).is_empty(), "the index has it already");
+    assert!(found(&copy).is_empty());
+    assert!(matches!(try_open(&copy, &[B]), Err(StoreError::Key { values: 5, .. })));
+    is_all_there(&open(&copy, &[A]), 1);
+}
+
+#[test]
 fn a_store_that_encrypts_does_what_the_model_does() {
     for seed in 0..3 {
         let (_directory, path) = file();
