@@ -13,10 +13,10 @@ use tracing::{debug, error, warn};
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
 use crate::broker::course::Aim;
-use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo};
+use crate::broker::io::{DeadFill, Input, Output, Reply, ReplyTo, Sending};
 use crate::broker::job::{JobId, Owed, Priority, Source, TargetId};
 use crate::broker::payload::{Close, Follow, Outcome, Report, Request};
-use crate::broker::time::{Now, Wall};
+use crate::broker::time::Now;
 use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
@@ -63,17 +63,6 @@ struct Writing {
     replies: Vec<(ReplyTo, Reply)>,
     taken: Vec<(TargetId, Priority, Source)>,
     ended: Vec<Ended>,
-}
-
-/// What `Output::Send` says.
-struct Leaves {
-    job: JobId,
-    target: TargetId,
-    priority: Priority,
-    number: u32,
-    attempt: u32,
-    aim: Aim,
-    since: Wall,
 }
 
 pub(crate) struct Driver {
@@ -253,10 +242,7 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
                 Output::Load(load) => self.gathered.loads.push(load),
-                Output::Send { job, target, priority, number, attempt, aim, since } => {
-                    let leaves = Leaves { job, target, priority, number, attempt, aim, since };
-                    self.send(leaves);
-                }
+                Output::Send(sending) => self.send(sending),
                 Output::Unsend { job } => {
                     self.requests.remove(&job);
                 }
@@ -368,8 +354,8 @@ impl Driver {
     }
 
     /// The start of this request is on disk and its token is taken: off it goes.
-    fn send(&mut self, leaves: Leaves) {
-        let Leaves { job, target, priority, number, attempt, aim, since } = leaves;
+    fn send(&mut self, sending: Sending) {
+        let Sending { job, target, priority, number, attempt, aim, since } = sending;
         let request = self.requests.remove(&job);
         let (Some(request), Some(config)) = (request, self.targets.get(&target).cloned()) else {
             // A fault of ours. Nothing has left, and nothing is lost.

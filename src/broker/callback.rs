@@ -11,15 +11,15 @@
 //! What is said is made of the job when it is sent; here is only whether it is still to be said. A
 //! redrive undoes an end, and what was still to be said of it: the next end is told.
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::Broker;
 use super::command::Purpose;
 use super::io::{CommandError, Who};
 use super::job::{Happening, Header, JobId, Place};
+use super::text::text;
 use super::time::{Now, Wall};
 
 /// The name of a table `[callbacks.NAME]`: 1 to 64 letters, digits, `-` and `_`, a letter or digit
@@ -44,36 +44,9 @@ impl CallbackName {
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if fits { Ok(CallbackName(name.into())) } else { Err(NotACallbackName) }
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for CallbackName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for CallbackName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for CallbackName {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for CallbackName {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<CallbackName, D::Error> {
-        let name = String::deserialize(from)?;
-        CallbackName::new(&name).map_err(serde::de::Error::custom)
-    }
-}
+text!(CallbackName);
 
 /// What a job's header says of its callback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

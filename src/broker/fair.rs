@@ -12,14 +12,14 @@
 //! used last ([`super::flows::Flows`]).
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::job::{Header, Place, Priority, Seat, TargetId};
+use super::text::text;
 
 /// On whose account a job goes: 1 to 64 bytes, none of them a control character.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,36 +41,9 @@ impl FlowKey {
             Err(NotAFlowKey)
         }
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for FlowKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for FlowKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for FlowKey {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for FlowKey {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<FlowKey, D::Error> {
-        let key = String::deserialize(from)?;
-        FlowKey::new(&key).map_err(serde::de::Error::custom)
-    }
-}
+text!(FlowKey);
 
 /// A point in the virtual time of a queue.
 #[derive(

@@ -109,10 +109,9 @@ impl Broker {
         self.look_at_sharers(target, &flight.reserved);
     }
 
-    /// Those may go now for which what was taken of a shared limit is there again: also where the
-    /// target that took it has left the limit meanwhile.
+    /// Where a target has left a shared limit, of which it took something that is there again: those
+    /// who are held to the limit still may go now.
     pub(super) fn look_at_sharers(&mut self, target: TargetId, taken: &Shares) {
-        self.dirty.insert(target);
         self.dirty.extend(self.limits.sharers_left_behind(target, taken));
     }
 

@@ -13,17 +13,17 @@
 //! a head asks the store who is next, and whoever comes asks whether somebody is there.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::change::{Load, Ticket, Turn};
 use super::fair::Tag;
 use super::io::Output;
 use super::job::{Happening, Header, Place, Priority, Seat, TargetId};
+use super::text::text;
 use super::time::Now;
 use super::{Broker, Story};
 
@@ -48,10 +48,6 @@ impl GroupName {
             Err(NotAGroupName)
         }
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for GroupName {
@@ -61,30 +57,7 @@ impl FromStr for GroupName {
     }
 }
 
-impl fmt::Display for GroupName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for GroupName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for GroupName {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for GroupName {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<GroupName, D::Error> {
-        let name = String::deserialize(from)?;
-        GroupName::new(&name).map_err(serde::de::Error::custom)
-    }
-}
+text!(GroupName);
 
 /// A group: each target has its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

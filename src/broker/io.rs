@@ -250,6 +250,22 @@ pub struct DeadFill {
     pub dropped: u64,
 }
 
+/// A request that is let go.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    pub job: JobId,
+    pub target: TargetId,
+    pub priority: Priority,
+    /// Among the job's requests.
+    pub number: u32,
+    /// Among those for its work.
+    pub attempt: u32,
+    pub aim: Aim,
+    /// Since when it waited: for its first request since it was taken in, for a later one since it
+    /// last came into its queue.
+    pub since: Wall,
+}
+
 #[derive(Clone, Debug)]
 pub enum Output {
     /// To be committed with the turn.
@@ -259,18 +275,7 @@ pub enum Output {
     /// To be asked of the store after the turn is durable.
     Load(Load),
     /// To be sent now: its start is durable and its token is taken.
-    /// `number` names it among the job's requests, `attempt` among those for its work.
-    Send {
-        job: JobId,
-        target: TargetId,
-        priority: Priority,
-        number: u32,
-        attempt: u32,
-        aim: Aim,
-        /// Since when it waited: for its first request since it was taken in, for a later one since
-        /// it last came into its queue.
-        since: Wall,
-    },
+    Send(Sending),
     /// A start that came to nothing: forget the request that was kept ready for it.
     Unsend { job: JobId },
     /// For the books: the head of `of` was passed over by a higher job.

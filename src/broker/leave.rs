@@ -1,7 +1,7 @@
 //! How armed jobs are let go, as tokens allow and as those before them have left.
 
 use super::Broker;
-use super::io::Output;
+use super::io::{Output, Sending};
 use super::job::{JobId, TargetId};
 use super::start::Claim;
 use super::target::Armed;
@@ -87,8 +87,8 @@ impl Broker {
         let Some((header, _)) = self.jobs.get(job) else { return };
         let (attempt, aim) = (header.attempts, header.aim());
         let since = if number == 1 { header.enqueued_at } else { header.ready_at };
-        let send = Output::Send { job, target: id, priority, number, attempt, aim, since };
-        self.outputs.push_back(send);
+        let sending = Sending { job, target: id, priority, number, attempt, aim, since };
+        self.outputs.push_back(Output::Send(sending));
     }
 
     /// It is on its way to its target: the next may leave this process.
@@ -101,6 +101,7 @@ impl Broker {
         if let Some(taken) = flight.leaves_no_more(true) {
             let target = header.target;
             self.limits.left(target, &taken, Some(at));
+            self.dirty.insert(target);
             self.look_at_sharers(target, &taken);
         }
     }

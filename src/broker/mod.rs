@@ -55,6 +55,7 @@ mod submit;
 mod target;
 #[cfg(test)]
 mod tests;
+mod text;
 pub mod time;
 mod window;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load};
 use crate::broker::io::{
-    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Refusal, Reply, ReplyTo, Start,
-    Submission, Submitted, Sweep, Windows,
+    CommandError, DeadFilter, Dedup, Input, JobCommand, Output, Refusal, Reply, ReplyTo, Sending,
+    Start, Submission, Submitted, Sweep, Windows,
 };
 use crate::broker::job::{End, JobId, JobState, Place, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report, Request, TaskToken};
@@ -87,7 +87,7 @@ impl Bench {
                     Output::Change(change) => changes.push(change),
                     Output::Load(load) => loads.push(load),
                     Output::Reply { reply, .. } => self.replies.push(reply),
-                    Output::Send { job, number, .. } => self.sent.push((job, number)),
+                    Output::Send(Sending { job, number, .. }) => self.sent.push((job, number)),
                     _ => {}
                 }
             }

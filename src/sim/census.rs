@@ -159,7 +159,7 @@ impl Census {
             Output::Load(Load::Deadlines { after: Some(_), .. }) => self.count("more deadlines"),
             Output::Load(Load::Dead { after: Some(_), .. }) => self.count("many dead pages"),
             Output::Load(Load::Flow { .. }) => self.count("a flow asked for"),
-            Output::Send { .. } => self.count("sent"),
+            Output::Send(_) => self.count("sent"),
             Output::PassedOver { .. } => self.count("passed over"),
             Output::Drained => self.count("drained"),
             Output::DeadFill(fill) if fill.dropped > 0 => self.count("dead jobs let go"),

@@ -21,7 +21,7 @@ use super::works;
 use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::course::Aim;
-use crate::broker::io::{Input, Output, Reply, ReplyTo};
+use crate::broker::io::{Input, Output, Reply, ReplyTo, Sending};
 use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
 use crate::broker::policy::{Bounds, Completion, HOLD_AFTER_TIMEOUT, LimitName, Policy, Retry};
@@ -239,7 +239,7 @@ impl Checker {
                 }
                 Ok(())
             }
-            Output::Send { job, target, priority, number, aim, .. } => {
+            Output::Send(Sending { job, target, priority, number, aim, .. }) => {
                 let said = self.book.get(*job).map(|entry| &entry.header);
                 let fits = said
                     .is_some_and(|header| header.target == *target && header.priority == *priority);

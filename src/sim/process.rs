@@ -11,7 +11,7 @@ use super::words;
 use super::world::World;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Loaded};
-use crate::broker::io::{BlockedOn, Input, Output, Start};
+use crate::broker::io::{BlockedOn, Input, Output, Sending, Start};
 use crate::broker::job::{Header, Owed, Place, Priority, TargetId};
 use crate::broker::time::{Lived, Mono};
 use crate::store::life::{Past, Run};
@@ -19,8 +19,8 @@ use crate::store::life::{Past, Run};
 /// Ticks in a second that may do nothing.
 const IDLE_TICKS: u64 = 100;
 
-fn sending(header: &Header) -> Output {
-    Output::Send {
+fn sending(header: &Header) -> Sending {
+    Sending {
         job: header.id,
         target: header.target,
         priority: header.priority,
@@ -175,7 +175,7 @@ impl World {
         {
             count += 1;
             self.trace.note(self.at, || format!("  < {}", words::output(&output)));
-            if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send { .. }) {
+            if self.planted == Some(Planted::EarlySend) && matches!(output, Output::Send(_)) {
                 continue;
             }
             self.census.output(&output, &self.checker.book);
@@ -206,7 +206,7 @@ impl World {
                 if let Some(header) = early
                     && self.planted == Some(Planted::EarlySend)
                 {
-                    return self.send_again(&sending(&header));
+                    return self.send_again(sending(&header));
                 }
             }
             Output::Reply { to, reply } => {
@@ -216,17 +216,17 @@ impl World {
                 shell.gathered.replies.push((to, reply));
             }
             Output::Load(load) => shell.gathered.loads.push(load),
-            Output::Send { job, target, priority, number, attempt, aim, since } => {
+            Output::Send(sending) => {
+                let Sending { job, target, priority, number, ref aim, .. } = sending;
                 let request = shell.requests.remove(&job);
                 ensure!(request.is_some(), "{job} leaves, and the store gave no request for it");
                 shell.leaving.insert((target, job));
                 self.departures.push((self.at, job, priority));
-                let (what, sent) = (What::of(&aim), self.at);
+                let (what, sent) = (What::of(aim), self.at);
                 let parcel = Parcel { life: self.life, target, job, number, what, sent };
                 self.set_off(parcel, &request.unwrap_or_default())?;
                 if self.planted == Some(Planted::DoubleSend) && self.rng.one_in(10) {
-                    let again = Output::Send { job, target, priority, number, attempt, aim, since };
-                    return self.send_again(&again);
+                    return self.send_again(sending);
                 }
             }
             Output::Unsend { job } => {
@@ -234,7 +234,7 @@ impl World {
                 if self.planted == Some(Planted::SendUncalled)
                     && let Some(entry) = self.checker.book.get(job)
                 {
-                    return self.send_again(&sending(&entry.header.clone()));
+                    return self.send_again(sending(&entry.header));
                 }
             }
             Output::Drained => {
@@ -246,14 +246,12 @@ impl World {
     }
 
     /// A fault: a request leaves that the core did not let go.
-    fn send_again(&mut self, send: &Output) -> Checked {
-        let now = self.clocks.now(self.at);
-        self.checker.output(self.at, now, send, &self.disk.model)?;
-        if let Output::Send { job, target, number, aim, .. } = send {
-            let (job, target, number, what) = (*job, *target, *number, What::of(aim));
-            let (life, sent) = (self.life, self.at);
-            self.depart(Parcel { life, target, job, number, what, sent });
-        }
+    fn send_again(&mut self, sending: Sending) -> Checked {
+        let (now, life, sent) = (self.clocks.now(self.at), self.life, self.at);
+        let Sending { job, target, number, ref aim, .. } = sending;
+        let what = What::of(aim);
+        self.checker.output(self.at, now, &Output::Send(sending), &self.disk.model)?;
+        self.depart(Parcel { life, target, job, number, what, sent });
         Ok(())
     }
 

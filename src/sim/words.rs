@@ -2,7 +2,7 @@
 //! number.
 
 use crate::broker::change::{Change, Load, Loaded};
-use crate::broker::io::{Input, Output, Reply, Submitted};
+use crate::broker::io::{Input, Output, Reply, Sending, Submitted};
 use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 
 pub(super) fn job(id: JobId) -> String {
@@ -127,7 +127,7 @@ pub(super) fn output(output: &Output) -> String {
             let after = after.map(|rank| (rank.tag.0, rank.seat.0));
             format!("Load {} after {after:?} limit {limit}", whereabouts(*target, *priority))
         }
-        Output::Send { job: id, target, priority, number, aim, .. } => {
+        Output::Send(Sending { job: id, target, priority, number, aim, .. }) => {
             let to = whereabouts(*target, *priority);
             format!("Send {} {to} no. {number}: {aim:?}", job(*id))
         }
