@@ -20,7 +20,8 @@ pub(crate) async fn run(args: &LoadArgs) -> anyhow::Result<()> {
         delays_ms: vec![u64::try_from(args.delay.as_millis())?],
         targets: 1,
     };
-    let requests = Requests::new(mix, args.batch).to(&args.target, args.token.clone());
+    let requests =
+        Requests::new(mix, args.batch).to(authority(&args.url), &args.target, args.token.clone());
     let pace = match (args.rate, args.jobs) {
         (Some(rate), _) => {
             // Jobs a second; a request brings a batch.
@@ -56,9 +57,12 @@ pub(crate) async fn run(args: &LoadArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn authority(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/')
+}
+
 fn address(url: &str) -> anyhow::Result<SocketAddr> {
-    let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    let mut found = host.to_socket_addrs().with_context(|| {
+    let mut found = authority(url).to_socket_addrs().with_context(|| {
         format!("{url} is no address of the form http://HOST:PORT (TLS is not spoken here)")
     })?;
     found.next().with_context(|| format!("{url} has no address"))

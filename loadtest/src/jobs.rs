@@ -79,6 +79,8 @@ pub(crate) struct Requests {
     /// By delay, size, priority.
     fragments: Vec<Fragment>,
     batch: Option<usize>,
+    /// An address or `localhost`, unless it is in the daemon's `allowed_hosts`: the daemon refuses
+    /// other names.
     host: String,
     token: Option<String>,
 }
@@ -87,11 +89,13 @@ impl Requests {
     /// `batch`: so many jobs in each request, by the batch API; without it, one by the other.
     pub(crate) fn new(mix: Mix, batch: Option<usize>) -> Requests {
         let fragments = fragments(&mix, TARGET);
-        Requests { mix, fragments, batch, host: "loadtest".into(), token: None }
+        Requests { mix, fragments, batch, host: "localhost".into(), token: None }
     }
 
-    /// For a daemon that is not our own: all jobs go to this target.
-    pub(crate) fn to(mut self, target: &str, token: Option<String>) -> Requests {
+    /// For a daemon that is not our own, which is known by the name `host`: all jobs go to this
+    /// target.
+    pub(crate) fn to(mut self, host: &str, target: &str, token: Option<String>) -> Requests {
+        host.clone_into(&mut self.host);
         self.token = token;
         self.mix.targets = 1;
         self.fragments = fragments(&self.mix, target);
@@ -293,11 +297,14 @@ mod tests {
 
     #[test]
     fn a_strange_daemon_gets_its_own_target_and_token() {
-        let requests = Requests::new(Mix::default(), None).to("erp", Some("t0ken".into()));
+        let requests =
+            Requests::new(Mix::default(), None).to("gate:7070", "erp", Some("t0ken".into()));
         let mut bytes = Vec::new();
         requests.write(&mut bytes, 1, 1);
         assert_eq!(body(&bytes)["target"], "erp");
-        assert!(String::from_utf8(bytes).unwrap().contains("authorization: Bearer t0ken\r\n"));
+        let head = String::from_utf8(bytes).unwrap();
+        assert!(head.contains("authorization: Bearer t0ken\r\n"), "{head}");
+        assert!(head.contains("host: gate:7070\r\n"), "{head}");
     }
 
     #[test]

@@ -17,8 +17,18 @@ pub(crate) fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
 
-/// True: all that was expected came true.
-pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<bool> {
+/// How a run went, the better first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Went {
+    /// All that was expected came true.
+    AsExpected,
+    /// Some figure was not as expected.
+    Missed,
+    /// Some scenario did not come to its end.
+    Broke,
+}
+
+pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<Went> {
     let dir = args.scenarios.clone().unwrap_or_else(shipped);
     let scenarios = Scenario::read(&dir, &args.names, &args.set)?;
     let program = match &args.daemon {
@@ -53,11 +63,16 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<bool> {
         std::fs::write(out.join("report.md"), report.to_string())?;
     }
     println!("the report: {}", out.join("report.json").display());
-    let good = |outcome: &Outcome| {
-        outcome.error.is_none()
-            && outcome.measures.iter().all(|measure| measure.verdict() != Verdict::Missed)
+    let went = |outcome: &Outcome| {
+        if outcome.error.is_some() {
+            Went::Broke
+        } else if outcome.measures.iter().any(|measure| measure.verdict() == Verdict::Missed) {
+            Went::Missed
+        } else {
+            Went::AsExpected
+        }
     };
-    Ok(report.scenarios.iter().all(good))
+    Ok(report.scenarios.iter().map(went).max().unwrap_or(Went::AsExpected))
 }
 
 async fn one(scenario: &Scenario, turns: Option<usize>, place: &Place) -> anyhow::Result<Outcome> {

@@ -134,7 +134,15 @@ async fn closed(
     let measured = seconds.time();
     let pace = Pace::Time { warm_up: measured / 5, measured };
     let requests = Requests::new(Mix::default(), None);
-    Load::new(requests, connections, pace).from(first).run(place.clock, address).await
+    let tally =
+        Load::new(requests, connections, pace).from(first).run(place.clock, address).await?;
+    some_taken(tally)
+}
+
+/// A rate of nothing is no figure.
+fn some_taken(tally: Tally) -> anyhow::Result<Tally> {
+    ensure!(tally.taken > 0, "nothing was taken: {}", tally.answers());
+    Ok(tally)
 }
 
 fn all_taken(tally: &Tally, jobs: u64) -> anyhow::Result<()> {

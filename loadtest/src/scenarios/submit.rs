@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::Seconds;
-use super::{MIB, Place, closed, ratio};
+use super::{MIB, Place, closed, ratio, some_taken};
 use crate::baseline;
 use crate::daemon::{Setup, Targets};
 use crate::jobs::{Mix, Requests};
@@ -195,7 +195,7 @@ impl Batch {
         let requests = Requests::new(Mix::default(), Some(self.batch));
         let load = Load::new(requests, self.connections, pace);
         let before = (daemon.stat()?, Stat::of_this_process()?);
-        let tally = load.run(place.clock, daemon.data).await?;
+        let tally = some_taken(load.run(place.clock, daemon.data).await?)?;
         let after = (daemon.stat()?, Stat::of_this_process()?);
         let jobs = tally.taken.max(1) as f64 * 1.2;
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / jobs;
