@@ -4,6 +4,11 @@
 //! A closed segment of which less than half is wanted is read again, some of it behind each commit.
 //! What a row of the index still refers to is written once more, in a record like any other, and the
 //! row refers to that. At the end nothing is wanted of the segment, and it goes.
+//!
+//! A segment that cannot be read any more stays as it is, with whatever of it can: that its room
+//! cannot be had is no reason to stop. Whoever wants a damaged body of it is told so then.
+
+use std::collections::BTreeSet;
 
 use redb::ReadTransaction;
 
@@ -21,6 +26,8 @@ pub(super) struct Clearing {
     now: Option<At>,
     /// The last one, so that all have their turn.
     last: u64,
+    /// They are not tried again in this life.
+    damaged: BTreeSet<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +46,8 @@ impl Clearing {
             return Ok(());
         }
         for (segment, wanted) in live.segments() {
-            if segment <= self.last || !journal.is_closed(segment) {
+            let passed = segment <= self.last || self.damaged.contains(&segment);
+            if passed || !journal.is_closed(segment) {
                 continue;
             }
             if wanted < journal.length(segment)? / 2 {
@@ -56,7 +64,15 @@ impl Clearing {
     pub(super) fn some(&mut self, journal: &Journal, txn: &ReadTransaction) -> Result<Moving> {
         let mut moving = Moving::new();
         let Some(At { segment, offset }) = self.now else { return Ok(moving) };
-        let Stretch { records, next } = journal.read_some(segment, offset, SLICE)?;
+        let Stretch { records, next } = match journal.read_some(segment, offset, SLICE) {
+            Ok(stretch) => stretch,
+            Err(error) => {
+                tracing::error!(%error, segment, "the room of a damaged segment is not given back");
+                self.damaged.insert(segment);
+                self.now = None;
+                return Ok(moving);
+            }
+        };
         self.now = next.map(|offset| At { segment, offset });
         for (at, record) in records {
             for (owner, blob) in Reread::of(&record)?.owners() {

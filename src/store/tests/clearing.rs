@@ -23,8 +23,8 @@ fn taken(medium: &Medium) -> usize {
     medium.image().segments.values().map(Vec::len).sum()
 }
 
-#[test]
-fn one_job_that_is_kept_does_not_keep_its_segment() {
+/// Most of `JOBS` are gone; some of each segment are kept.
+fn mostly_gone() -> (Medium, Store) {
     let medium = Medium::holding(Image::default());
     let (mut store, _) = open_on(medium.clone(), 1 << 20, &names(&["erp"])).unwrap();
     for id in 1..=JOBS {
@@ -47,14 +47,24 @@ fn one_job_that_is_kept_does_not_keep_its_segment() {
         let start = step(header(id), Place::Queued, RUNNING);
         commit(&mut store, &[start, step(header(id), RUNNING, SUCCEEDED), delete]);
     }
-    // Idle traffic: each of these makes a checkpoint due, and a stretch is cleared behind it.
+    (medium, store)
+}
+
+/// Idle traffic: each of these makes a checkpoint due, and a stretch is cleared behind it.
+fn idle(store: &mut Store) {
     let pause = vec![Change::Paused { target: ERP, paused: true }; 60];
     for _ in 0..120 {
-        commit(&mut store, &pause);
+        commit(store, &pause);
     }
+}
+
+#[test]
+fn one_job_that_is_kept_does_not_keep_its_segment() {
+    let (medium, mut store) = mostly_gone();
+    idle(&mut store);
     let left = taken(&medium);
     let kept = (1..=JOBS).filter(|id| is_kept(*id)).count() * BODY;
-    assert!(left < 2 * kept + 5 * 12 * 1_024, "{left} bytes are left for {kept}, of {all}");
+    assert!(left < 2 * kept + 5 * 12 * 1_024, "{left} bytes are left for {kept}");
 
     let look = |store: &Store| {
         for id in (1..=JOBS).filter(|id| is_kept(*id)) {
@@ -69,4 +79,26 @@ fn one_job_that_is_kept_does_not_keep_its_segment() {
     let next = medium.next_process();
     let (store, _) = open_on(next, 1 << 20, &[]).unwrap();
     look(&store);
+}
+
+#[test]
+fn a_damaged_segment_stays_and_stops_nothing() {
+    let (medium, store) = mostly_gone();
+    drop(store);
+    let mut image = medium.image();
+    // Not its header, and not the tail that is read at the start.
+    let (number, segment) = image.segments.iter_mut().nth(3).unwrap();
+    let (number, middle) = (*number, segment.len() / 2);
+    segment[middle] ^= 1;
+    let medium = Medium::holding(image);
+    let (mut store, _) = open_on(medium.clone(), 1 << 20, &[]).unwrap();
+    let before = medium.image().segments.len();
+    idle(&mut store);
+    let left = medium.image().segments;
+    assert!(left.contains_key(&number), "what can be read of it is still wanted");
+    assert!(left.len() < before / 2, "{} of {before} segments are left", left.len());
+    store.commit(Turn(9), &[insert(header(JOBS + 1))]).unwrap();
+    let bad = (1..=JOBS).filter(|id| is_kept(*id));
+    let bad = bad.filter(|id| store.reader().request(JobId(*id)).is_err()).count();
+    assert!(bad <= 1, "{bad} bodies cannot be read");
 }
