@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tollgate::config::parse_duration;
 use tollgate::demo::fragile_api::Latency;
 
-use crate::fragile::{PerSecond, Share};
+use crate::fragile::{PerSecond, Share, Then};
 use crate::scenario::Setting;
 
 /// Measures Tollgate from outside.
@@ -28,7 +28,8 @@ Counts are kept at the API, so they can contradict whoever calls it. Details of 
 in memory: about 300 bytes a job.
 
 Example:
-  loadtest fragile-api --listen 127.0.0.1:9010 --failing 0.3 --limit 10/s --latency 20ms..400ms")]
+  loadtest fragile-api --listen 127.0.0.1:9010 --failing 0.3 --limit 10/s --latency 20ms..400ms
+  loadtest fragile-api --limit 20/s --then 60s:8/s --then 2m:15/s")]
     FragileApi(FragileArgs),
     /// Scenarios: load on a daemon of their own, figures beside what is expected, plots
     #[command(after_help = "\
@@ -142,6 +143,9 @@ pub(crate) struct FragileArgs {
     /// The most arrivals in any sliding second; what is over it gets 429 and counts too
     #[arg(long, value_name = "N/s")]
     pub(crate) limit: Option<PerSecond>,
+    /// Another limit, so long after the start; may be given several times
+    #[arg(long, value_name = "TIME:N/s")]
+    pub(crate) then: Vec<Then>,
     /// From a request's end to its answer: "20ms", or "20ms..400ms" for anything between
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = latency)]
     pub(crate) latency: Latency,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tollgate::config::parse_duration;
 use tollgate::demo::auditor::{Auditor, Books, Fate};
 use tollgate::demo::fragile_api::{Failures, FragileApi, Fragility};
 
@@ -60,6 +61,35 @@ impl FromStr for PerSecond {
     }
 }
 
+/// Another limit, so long after the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Then {
+    after: Duration,
+    limit: PerSecond,
+}
+
+impl FromStr for Then {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Then, String> {
+        let wrong = || "not a time and a limit, like 60s:8/s".to_owned();
+        let (after, limit) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(Then { after: parse_duration(after).ok_or_else(wrong)?, limit: limit.parse()? })
+    }
+}
+
+/// Sets one limit after the other. Never ends.
+async fn change(api: &FragileApi, mut limits: Vec<Then>) {
+    let start = tokio::time::Instant::now();
+    limits.sort_by_key(|then| then.after);
+    for Then { after, limit: PerSecond(limit) } in limits {
+        tokio::time::sleep_until(start + after).await;
+        api.set_limit(Some(limit));
+        println!("{:8.1} s  the limit is {limit}/s now", after.as_secs_f64());
+    }
+    std::future::pending().await
+}
+
 pub(crate) async fn run(args: &FragileArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -78,8 +108,10 @@ pub(crate) async fn run(args: &FragileArgs) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(args.every);
     ticks.tick().await;
     let mut said = 0;
+    let mut changes = Box::pin(change(&api, args.then.clone()));
     loop {
         tokio::select! {
+            () = &mut changes => {}
             _ = ticks.tick() => {}
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
@@ -95,6 +127,7 @@ pub(crate) async fn run(args: &FragileArgs) -> anyhow::Result<()> {
     }
     let now = auditor.now();
     auditor.read(|books| println!("in all: {}", Counts { books, at: now.as_nanos() }));
+    drop(changes);
     api.stop().await;
     Ok(())
 }
@@ -158,6 +191,30 @@ mod tests {
         for wrong in ["10", "/s", "1.5/s", "10/min", "-1/s"] {
             assert!(wrong.parse::<PerSecond>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_change_is_a_time_and_a_limit() {
+        let then = Then { after: Duration::from_secs(60), limit: PerSecond(8) };
+        assert_eq!("60s:8/s".parse(), Ok(then));
+        for wrong in ["60s", "8/s", "60:8/s", "60s:8", ":"] {
+            assert!(wrong.parse::<Then>().is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_change_in_their_order() {
+        let api =
+            FragileApi::start(Fragility { limit: Some(0), ..Fragility::SOUND }).await.unwrap();
+        let limits = ["2m:0/s", "60s:5/s"].map(|text| text.parse().unwrap()).to_vec();
+        let within =
+            |time| tokio::time::timeout(Duration::from_secs(time), change(&api, limits.clone()));
+        assert!(within(59).await.is_err());
+        assert_eq!(api.limit(), Some(0));
+        assert!(within(61).await.is_err());
+        assert_eq!(api.limit(), Some(5));
+        assert!(within(121).await.is_err());
+        assert_eq!(api.limit(), Some(0));
     }
 
     #[test]

@@ -204,6 +204,11 @@ impl FragileApi {
         &self.auditor
     }
 
+    /// `None`: it bears whatever comes.
+    pub fn limit(&self) -> Option<usize> {
+        Some(self.service.limit.load(Relaxed)).filter(|limit| *limit < usize::MAX)
+    }
+
     /// From now on the most arrivals in any sliding second: what it can bear has changed.
     pub fn set_limit(&self, limit: Option<usize>) {
         self.service.limit.store(limit.unwrap_or(usize::MAX), Relaxed);
