@@ -133,10 +133,13 @@ new_job! {
     /// A duration such as `30s`, up to 366 days; not together with `not_before`.
     delay: String,
     /// RFC 3339; the job is not sent before then.
+    #[schema(format = DateTime)]
     not_before: String,
     /// RFC 3339; the job is not sent after then.
+    #[schema(format = DateTime)]
     deadline: String,
     /// 1 to 1000, includes the first; the target's own by default. Refusals do not count.
+    #[schema(minimum = 1, maximum = 1000)]
     max_attempts: i64,
     /// `at-least-once`, `at-most-once` or `verify`: what is done about an attempt of which nobody
     /// knows whether it did its work. The target's own by default.

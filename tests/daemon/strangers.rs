@@ -1,6 +1,7 @@
 //! What an outsider could count on, and must not be able to.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -96,6 +97,14 @@ async fn neither_a_redirect_nor_the_environment_leads_elsewhere() {
 async fn the_store_is_its_owners_own() {
     let api = target(OK).await;
     let daemon = Daemon::start(&erp(api.address, "1/s", ""));
-    let mode = std::fs::metadata(daemon.store()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&daemon.store()), 0o600);
+    let journal = daemon.store().with_extension("redb.journal");
+    assert_eq!(mode(&journal), 0o700);
+    let segments: Vec<_> =
+        std::fs::read_dir(&journal).unwrap().map(|s| s.unwrap().path()).collect();
+    assert!(!segments.is_empty());
+    for segment in segments {
+        assert_eq!(mode(&segment), 0o600, "{}", segment.display());
+    }
 }

@@ -103,6 +103,7 @@ fn check(program: &Path, document: &Value, at: SocketAddr) {
         .args(["--url", &format!("http://{at}")])
         .args(["--seed", "1", "--max-examples", "100", "--workers", "2", "--no-color"])
         .args(["--request-timeout", "30", "--continue-on-failure"])
+        .env("SCHEMATHESIS_HOOKS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi/hooks.py"))
         .current_dir(env!("CARGO_TARGET_TMPDIR")));
     match said {
         Ok(said) => println!("{said}"),

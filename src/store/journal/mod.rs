@@ -64,9 +64,18 @@ impl Journal {
     /// Where the next record will be, in a segment that has room for it.
     pub(super) fn make_room(&mut self) -> Result<Position> {
         if self.next.offset >= self.segment {
+            self.turn_over()?;
+        }
+        Ok(self.next)
+    }
+
+    /// The last segment gets no more records, unless it has none yet. Says where the next one will
+    /// be.
+    pub(super) fn turn_over(&mut self) -> Result<Position> {
+        if self.next.offset > Journal::BEGIN {
             let number = self.next.segment + 1;
             self.active = segment::create(&*self.volume, number, self.store)?;
-            self.next = Position { segment: number, offset: segment::HEADER as u64, ..self.next };
+            self.next = Position { segment: number, offset: Journal::BEGIN, ..self.next };
         }
         Ok(self.next)
     }

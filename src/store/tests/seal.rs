@@ -21,7 +21,7 @@ use crate::store::open::open_journal;
 use crate::store::seal::{Field, Seals};
 use crate::store::shelf::{Kept, Shelf};
 use crate::store::tables::{ANSWERS, ATTEMPTS, Definition, ORIGINALS, OUTBOX, REQUESTS, TOKENS};
-use crate::store::{Keys, Options, Store, StoreError};
+use crate::store::{Keys, Options, Store, StoreError, compact};
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa01";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb02";
@@ -104,6 +104,23 @@ fn live_through_it(store: &mut Store, id: u128) {
     assert_eq!(started[0].1.task_token, TaskToken::new("hush-token"));
     store.commit(Turn(2), &[Change::Move(Box::new(ended))]).unwrap();
     store.commit(Turn(3), &[edit]).unwrap();
+}
+
+/// That job is answered for, and goes.
+fn goes(store: &mut Store, id: u128) {
+    let dead = Place::Ended { end: End::Failed(Failure::RetriesExhausted), at: at(3_000) };
+    let mut answered = header(id);
+    (answered.attempts, answered.owed) = (1, Owed::Nothing);
+    let Change::Move(mut paid) = step(answered.clone(), dead, dead) else { unreachable!() };
+    paid.from_owed = Owed::TaskToken;
+    let gone = Change::Delete {
+        id: JobId(id),
+        target: ERP,
+        priority: answered.priority,
+        place: dead,
+        stand: Default::default(),
+    };
+    store.commit(Turn(4), &[Change::Move(paid), gone]).unwrap();
 }
 
 /// Everything of that job is there.
@@ -222,21 +239,8 @@ fn keys_are_changed_one_after_the_other() {
     live_through_it(&mut store, 2);
     drop(store);
     assert!(matches!(try_open(&path, &[B]), Err(StoreError::Key { values: 5, .. })));
-    // The first job is answered for, and goes.
     let mut store = open(&path, &[B, A]);
-    let dead = Place::Ended { end: End::Failed(Failure::RetriesExhausted), at: at(3_000) };
-    let mut answered = header(1);
-    (answered.attempts, answered.owed) = (1, Owed::Nothing);
-    let Change::Move(mut paid) = step(answered.clone(), dead, dead) else { unreachable!() };
-    paid.from_owed = Owed::TaskToken;
-    let gone = Change::Delete {
-        id: JobId(1),
-        target: ERP,
-        priority: answered.priority,
-        place: dead,
-        stand: Default::default(),
-    };
-    store.commit(Turn(4), &[Change::Move(paid), gone]).unwrap();
+    goes(&mut store, 1);
     drop(store);
     is_all_there(&open(&path, &[B]), 2);
     assert!(matches!(try_open(&path, &[A]), Err(StoreError::Key { .. })));
@@ -258,6 +262,28 @@ fn encryption_is_switched_on_and_off_under_a_store() {
     drop(store);
     let sealed: Vec<bool> = kept(&path, REQUESTS).iter().map(|(_, v)| v[0] == 0x81).collect();
     assert_eq!(sealed, [false, true, false]);
+}
+
+#[test]
+fn what_was_plain_is_gone_when_its_job_is_and_the_store_was_compacted() {
+    let (_directory, path) = file();
+    let compact = || compact(&Options { keys: keys(&[A]), ..options(&path) }).unwrap();
+    live_through_it(&mut open(&path, &[]), 1);
+    // So that what is encrypted shares no segment with what is not.
+    compact();
+    live_through_it(&mut open(&path, &[A]), 2);
+    compact();
+    assert_eq!(found(&path), SECRETS, "the first job is there, and as it was");
+    let mut store = open(&path, &[A]);
+    is_all_there(&store, 1);
+    is_all_there(&store, 2);
+    goes(&mut store, 1);
+    drop(store);
+    // Its segment went with it; what stood in pages that are free now is there.
+    assert_ne!(found(&path), [""; 0]);
+    compact();
+    assert_eq!(found(&path), [""; 0]);
+    is_all_there(&open(&path, &[A]), 2);
 }
 
 /// The rows of a table as they are on disk.

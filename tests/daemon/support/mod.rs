@@ -5,9 +5,13 @@ mod client;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub(crate) use client::Client;
+
+/// Its number (signal(7)).
+const SIGKILL: i32 = 9;
 
 /// The daemon's directory outlives its processes.
 pub(crate) struct Daemon {
@@ -123,7 +127,8 @@ impl Daemon {
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
-        process.wait().unwrap();
+        let ended = process.wait().unwrap();
+        assert_eq!(ended.signal(), Some(SIGKILL), "it had ended by itself: {ended}");
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -5,6 +5,7 @@
 //! `cargo test --lib store::tests::power -- --ignored --nocapture` tries tens of thousands of crash
 //! points; `TOLLGATE_SEEDS=0..100` before it as many as one likes.
 
+mod compaction;
 mod crashes;
 mod failing;
 mod history;
@@ -14,7 +15,7 @@ mod tape;
 
 use std::sync::Arc;
 
-use redb::Database;
+use redb::{Builder, Database};
 
 use crashes::{Broken, Crashes, Effort, Tried};
 use history::{History, Planted};
@@ -43,13 +44,21 @@ pub(super) fn open_on(
     cache: usize,
     targets: &[String],
 ) -> Result<(Store, Recovered), StoreError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache).set_repair_callback(|_| {
+        panic!("the whole file is walked: the last commit was no quick-repair one")
+    });
+    open_by(&builder, medium, targets)
+}
+
+fn open_by(
+    builder: &Builder,
+    medium: Medium,
+    targets: &[String],
+) -> Result<(Store, Recovered), StoreError> {
     let backend = medium.clone();
     let database: StoreResult<Database> = caught(
         || {
-            let mut builder = Database::builder();
-            builder.set_cache_size(cache).set_repair_callback(|_| {
-                panic!("the whole file is walked: the last commit was no quick-repair one")
-            });
             let database = builder.create_with_backend(backend).map_err(redb::Error::from)?;
             check_format("memory".as_ref(), &database)?;
             Ok(database)

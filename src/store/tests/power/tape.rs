@@ -260,7 +260,7 @@ impl<'a> Point<'a> {
                 let kept = match fate {
                     Fate::Kept => true,
                     Fate::Lost | Fate::Begun => false,
-                    Fate::Torn { of_ten } => dice.roll(10) < of_ten,
+                    Fate::Torn { of_ten } | Fate::Grown { of_ten } => dice.roll(10) < of_ten,
                 };
                 if kept {
                     rename(&mut names, entry);
@@ -271,6 +271,10 @@ impl<'a> Point<'a> {
                 Fate::Kept => entry.apply(&mut image),
                 Fate::Lost => {}
                 Fate::Torn { of_ten } => tear(entry, of_ten, &mut image, dice),
+                Fate::Grown { of_ten } => {
+                    grow(entry, &mut image);
+                    tear(entry, of_ten, &mut image, dice);
+                }
                 Fate::Begun => {
                     if let Entry::Write { file, at, bytes } = entry {
                         let sectors = (bytes.len() / SECTOR) as u64;
@@ -290,6 +294,15 @@ fn rename(names: &mut BTreeSet<u64>, entry: &Entry) {
         Entry::Made(number) => drop(names.insert(*number)),
         Entry::Removed(number) => drop(names.remove(number)),
         _ => {}
+    }
+}
+
+/// As far as this segment was written it is there, with zeros.
+fn grow(entry: &Entry, image: &mut Image) {
+    let Entry::Write { file: file @ File::Segment(_), at, bytes } = entry else { return };
+    if let Some(old) = image.file(*file) {
+        let length = old.len().max(at + bytes.len());
+        old.resize(length, 0);
     }
 }
 
@@ -319,6 +332,10 @@ enum Fate {
     Torn {
         of_ten: u64,
     },
+    /// So is each of its sectors, and its length in any case: the file system wrote that first.
+    Grown {
+        of_ten: u64,
+    },
     /// Its first sectors are there.
     Begun,
 }
@@ -332,6 +349,10 @@ enum Luck {
     },
     /// So is each sector of each.
     Sectors {
+        of_ten: u64,
+    },
+    /// And the length of each segment.
+    Lengths {
         of_ten: u64,
     },
     AllBut,
@@ -350,6 +371,7 @@ impl Luck {
         let all = [
             Luck::Each { of_ten },
             Luck::Sectors { of_ten },
+            Luck::Lengths { of_ten: of_ten - 1 },
             Luck::AllBut,
             Luck::OnlyOne,
             Luck::From,
@@ -365,6 +387,7 @@ impl Luck {
         match self {
             Luck::Each { of_ten } => kept(dice.roll(10) < of_ten),
             Luck::Sectors { of_ten } => Fate::Torn { of_ten },
+            Luck::Lengths { of_ten } => Fate::Grown { of_ten },
             Luck::AllBut => kept(number != one),
             Luck::OnlyOne => kept(number == one),
             Luck::From => kept(number >= one.min(count)),
