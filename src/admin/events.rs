@@ -31,6 +31,18 @@ use hub::Listener;
 /// After so long a stream ends and its reader comes again, with the token that holds then.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// One of the events (the fields of WHATWG HTML, 9.2, server-sent events).
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "says what is written as text")]
+pub(super) struct TargetsEvent {
+    /// `targets`.
+    event: String,
+    /// Its number.
+    id: String,
+    /// A JSON object.
+    data: String,
+}
+
 #[utoipa::path(
     get, path = "/v1/events", tag = "targets", operation_id = "events",
     summary = "How the targets stand, once a second, as server-sent events",
@@ -39,7 +51,7 @@ const LONGEST: Duration = Duration::from_secs(600);
         sent something the requests in each of the last seconds. Without, `targets` holds those \
         that look different now, and `gone` the names of those that are there no more. The stream \
         ends now and then; come again.",
-    responses((status = 200, content_type = "text/event-stream", body = String)),
+    responses((status = 200, content_type = "text/event-stream", body = TargetsEvent)),
 )]
 pub(super) async fn stream(
     State(state): State<AdminState>,

@@ -165,6 +165,14 @@ fn a_failing_disk_loses_nothing() {
     assert!(met.iter().all(|(_, count)| *count > 0), "{met:?}");
 }
 
+/// redb tells nobody of these, where it was only making room: some are noticed a turn later.
+#[test]
+fn a_write_that_fails_for_good_is_noticed_by_the_next_turn() {
+    for nth in 40..50 {
+        assert!(check(0, Fault { deed: Deed::Write, nth, error: EIO, lasts: true }));
+    }
+}
+
 /// `TOLLGATE_SEEDS=1000..1010 cargo test --lib store::tests::power -- --ignored --nocapture`
 #[test]
 #[ignore = "every deed of a disk fails once"]
