@@ -56,8 +56,9 @@ impl Broker {
         if tokens.at > now.mono {
             return Departure::Not(Some(tokens.at));
         }
-        if !self.limits.may_leave(id) {
-            return Departure::Not(None);
+        match self.limits.may_leave_at(id, now.mono) {
+            Some(at) if at <= now.mono => {}
+            later => return Departure::Not(later),
         }
         let armed = &target.armed[index];
         let claim = Claim {

@@ -132,6 +132,18 @@ impl Bucket {
         self.arrival.0.at.fetch_max(left, Relaxed);
     }
 
+    /// When so many could leave together, by what has left before; `None`: never, they are too many.
+    ///
+    /// So what has left is at no time more than a full bucket ahead. A process that starts with an
+    /// empty one ([`Bucket::empty`]) then keeps the limit whatever the one before it died of, also
+    /// where requests were held up on their way out and left at its last moment.
+    pub(super) fn leaves_at(&self, now: Mono, count: u32) -> Option<Mono> {
+        let room = self.cell * self.cells.get();
+        let spare = room.checked_sub((self.cell * CELLS).saturating_mul(count))?;
+        let left = Mono::from_nanos(self.arrival.0.left.load(Relaxed));
+        Some(now.max(left.before(spare)))
+    }
+
     /// When the `nth` token from now on will be there (1 is the next), if none is taken before.
     pub(super) fn earliest(&self, now: Mono, nth: u32) -> Mono {
         let at_once = nth.clamp(1, self.burst);
@@ -299,5 +311,49 @@ mod tests {
         let bucket = Bucket::empty(rare, Mono::ZERO);
         assert!(!bucket.take(Mono::ZERO));
         assert!(bucket.earliest(Mono::ZERO, u32::MAX) > Mono::ZERO);
+    }
+
+    /// Requests are let go while nothing leaves; then all leave, and others that can at once, and
+    /// the process dies with them.
+    #[test]
+    fn a_life_that_ends_behind_a_hold_up_leaves_the_next_one_within_the_limit() {
+        for (count, burst) in [(20, 5), (20, 1), (50, 1), (1_000, 50), (1_000, 1)] {
+            let pace = limit(count, SECOND, burst);
+            let bucket = Bucket::empty(pace, Mono::ZERO);
+            let mut now = Mono::ZERO;
+            let mut arrivals = Vec::new();
+            let mut leaving = 0_u32;
+            let may = |now, leaving: u32| {
+                bucket.leaves_at(now, leaving + 1).is_some_and(|at| at <= now) && bucket.take(now)
+            };
+            // At peace for a second and a half, then held up for three quarters of one.
+            while now < Mono::ZERO + Duration::from_millis(2_250) {
+                now = now + Duration::from_micros(250);
+                while may(now, leaving) {
+                    leaving += 1;
+                }
+                if now < Mono::ZERO + Duration::from_millis(1_500) {
+                    arrivals.extend((0..leaving).map(|_| now));
+                    (0..leaving).for_each(|_| bucket.left(now));
+                    leaving = 0;
+                }
+            }
+            while leaving > 0 {
+                leaving -= 1;
+                bucket.left(now);
+                arrivals.push(now);
+                while may(now, leaving) {
+                    leaving += 1;
+                }
+            }
+            let next = Bucket::empty(pace, now);
+            for _ in 0..2 * count {
+                now = next.earliest(now, 1);
+                assert!(next.take(now));
+                arrivals.push(now);
+            }
+            let most = most_in_a_second(&arrivals);
+            assert!(most < (count + burst) as usize, "{count}/s, burst {burst}: {most}");
+        }
     }
 }

@@ -15,10 +15,6 @@ use crate::broker::time::{Lived, Mono, Wall};
 /// What is to be written of a limit, with how much there is now; nought: the row goes.
 pub(super) type Entries = Vec<(Account, u64)>;
 
-/// So much of a second's tokens may be on their way out of this process at once. What the bucket's
-/// stretched intervals leave of a second is as long, less what its tolerance takes.
-const LEAVING: Duration = Duration::from_micros(1_500);
-
 /// What stands in the way of one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -188,12 +184,12 @@ impl Limiter {
             .map_or((now, false), |bucket| (bucket.earliest(now, nth), bucket.is_full(now)))
     }
 
-    /// Whether so few requests are on their way out of this process that one more may be let go:
-    /// else those that were held up here would leave together.
-    pub(super) fn may_leave(&self) -> bool {
-        let Some(bucket) = &self.bucket else { return true };
-        let most = (bucket.pace().rate.per_second() * LEAVING.as_secs_f64()).floor();
-        f64::from(self.leaving) < most + f64::from(bucket.pace().burst.get())
+    /// When one more may be let go for all those that are on their way out of this process: should
+    /// they be held up here and leave together, they must not be more than the bucket holds. `None`:
+    /// once some have left.
+    pub(super) fn may_leave_at(&self, now: Mono) -> Option<Mono> {
+        let Some(bucket) = &self.bucket else { return Some(now) };
+        bucket.leaves_at(now, self.leaving.saturating_add(1))
     }
 
     /// # Panics

@@ -284,9 +284,10 @@ impl Limits {
         self.own.get(&id)?.limiter.bucket().map(Bucket::pace)
     }
 
-    /// Whether one more may be let go, for all that is on its way out already.
-    pub(super) fn may_leave(&self, id: TargetId) -> bool {
-        self.all(id).all(|(_, limiter)| limiter.may_leave())
+    /// When one more may be let go, for all that is on its way out already; `None`: once some of
+    /// that has left.
+    pub(super) fn may_leave_at(&self, id: TargetId, now: Mono) -> Option<Mono> {
+        self.all(id).try_fold(now, |last, (_, limiter)| Some(last.max(limiter.may_leave_at(now)?)))
     }
 
     /// Takes a token of every bucket; [`Limits::tokens`] said that they are there.

@@ -247,9 +247,9 @@ fn a_request_that_is_held_up_here_holds_up_the_next() {
     world.now = world.now + SECOND;
     let taken = world.limits.take(A, world.now);
     world.now = world.now + SECOND;
-    assert!(!world.limits.may_leave(A));
+    assert_eq!(world.limits.may_leave_at(A, world.now), None);
     world.limits.left(A, &taken, Some(world.now));
-    assert!(world.limits.may_leave(A));
     let next = world.limits.tokens(A, world.now, |_| 1).at;
     assert!(next > world.now + 8 * MS, "spaced from when it left");
+    assert!(world.limits.may_leave_at(A, world.now).is_some_and(|at| at <= next));
 }
