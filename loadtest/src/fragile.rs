@@ -87,7 +87,7 @@ async fn change(api: &FragileApi, mut limits: Vec<Then>) {
         api.set_limit(Some(limit));
         println!("{:8.1} s  the limit is {limit}/s now", after.as_secs_f64());
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 pub(crate) async fn run(args: &FragileArgs) -> anyhow::Result<()> {
