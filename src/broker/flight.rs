@@ -64,8 +64,7 @@ enum Course {
 }
 
 /// How long before its token a job is armed: what commits took lately, and a little more. As a
-/// retransmission timer is (RFC 6298, 2.3), it is a smoothed mean and four smoothed deviations: a
-/// commit that takes longer costs a token.
+/// retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
 #[derive(Debug)]
 pub(super) struct Lead {
     mean: Duration,
@@ -90,7 +89,7 @@ impl Lead {
     }
 
     pub(super) fn get(&self) -> Duration {
-        (self.mean + self.deviation * 4).clamp(Lead::LEAST, Lead::MOST)
+        (self.mean + self.deviation * 2).clamp(Lead::LEAST, Lead::MOST)
     }
 }
 
