@@ -5,15 +5,15 @@
 //! What a row of the index still refers to is written once more, in a record like any other, and the
 //! row refers to that. At the end nothing is wanted of the segment, and it goes.
 //!
-//! A segment that cannot be read any more stays as it is, with whatever of it can: that its room
-//! cannot be had is no reason to stop. Whoever wants a damaged body of it is told so then.
+//! A segment that is damaged stays as it is, with whatever can be read of it: that its room cannot be
+//! had is no reason to stop. Whoever wants a damaged body of it is told so then.
 
 use std::collections::BTreeSet;
 
 use redb::ReadTransaction;
 
 use super::bodies::Owner;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::journal::{Journal, Reread, Stretch};
 use super::live::Live;
 
@@ -66,12 +66,14 @@ impl Clearing {
         let Some(At { segment, offset }) = self.now else { return Ok(moving) };
         let Stretch { records, next } = match journal.read_some(segment, offset, SLICE) {
             Ok(stretch) => stretch,
-            Err(error) => {
+            Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, segment, "the room of a damaged segment is not given back");
                 self.damaged.insert(segment);
                 self.now = None;
                 return Ok(moving);
             }
+            // A disk that fails is not the segment's fault.
+            Err(error) => return Err(error),
         };
         self.now = next.map(|offset| At { segment, offset });
         for (at, record) in records {
