@@ -48,7 +48,7 @@ impl Retention {
 impl Broker {
     /// Call again at this time at the latest; sooner does no harm.
     pub fn poll_timeout(&self, now: Now) -> Option<Mono> {
-        let wake = self.wakes.first().map(|(at, _)| *at);
+        let wake = self.alarms.next(self.lead.get());
         let walls = [
             self.timers.first().map(|((due, _), _)| due).filter(|_| !self.draining),
             self.deadlines.first().map(|((due, _), _)| due),

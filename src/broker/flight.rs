@@ -1,7 +1,5 @@
 //! Attempts under way: what they hold of the limits, and what becomes of that.
 
-use std::time::Duration;
-
 use super::change::{Change, Spent};
 use super::job::{End, Happening, Header, JobId, Owed, Place, Says, TargetId};
 use super::limit::Shares;
@@ -61,36 +59,6 @@ enum Course {
     /// It was let go, and may still be in this process. The limits of which it took tokens.
     Leaving(Shares),
     Left,
-}
-
-/// How long before its token a job is armed: what commits took lately, and a little more. As a
-/// retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
-#[derive(Debug)]
-pub(super) struct Lead {
-    mean: Duration,
-    deviation: Duration,
-}
-
-impl Default for Lead {
-    fn default() -> Lead {
-        Lead { mean: Duration::from_millis(1), deviation: Duration::ZERO }
-    }
-}
-
-impl Lead {
-    const LEAST: Duration = Duration::from_micros(200);
-    /// A disk that takes longer than this holds the rate back; better than jobs chosen too early.
-    const MOST: Duration = Duration::from_millis(50);
-
-    pub(super) fn learn(&mut self, took: Duration) {
-        let off = took.abs_diff(self.mean);
-        self.deviation = (self.deviation * 3 + off) / 4;
-        self.mean = (self.mean * 7 + took) / 8;
-    }
-
-    pub(super) fn get(&self) -> Duration {
-        (self.mean + self.deviation * 2).clamp(Lead::LEAST, Lead::MOST)
-    }
 }
 
 impl Broker {

@@ -13,13 +13,14 @@
 //! | `group`, `fair`, `flows` | jobs that go one after the other; those that share a queue |
 //! | `callback` | who is told of a job's end |
 //! | `window`, `jobs` | what memory knows of what the store holds |
-//! | `lines`, `limit`, `retry`, `ending`, `target` | who is next, when, and what then |
+//! | `lines`, `limit`, `alarms`, `lead`, `retry`, `ending`, `target` | who is next, when, and what then |
 //! | `pressure`, `breaker`, `adaptive`, `hint` | what a target's answers say about its pace |
 //! | `calendar` | the clock of a place: schedules, quotas |
 //! | `forecast` | estimates of when jobs start |
 //! | `submit`, `command`, `rivals`, `start`, `leave`, `flight`, `attempt`, `estimate`, `clock`, `graves` | what the broker does, by occasion |
 
 pub mod adaptive;
+mod alarms;
 mod attempt;
 pub mod breaker;
 pub mod calendar;
@@ -41,6 +42,7 @@ pub mod hint;
 pub mod io;
 pub mod job;
 mod jobs;
+mod lead;
 mod leave;
 mod limit;
 mod lines;
@@ -72,7 +74,7 @@ use limit::Limits;
 use payload::Answer;
 use policy::{Bounds, LimitName, Policy};
 use target::Target;
-use time::{Mono, Now, Wall};
+use time::{Now, Wall};
 use window::Window;
 
 /// See the module.
@@ -96,13 +98,13 @@ pub struct Broker {
     retention: clock::Retention,
     lookout: set_back::Lookout,
     graves: graves::Graves,
-    lead: flight::Lead,
+    lead: lead::Lead,
     limits: Limits,
     /// Counts turns among targets that share limits.
     servings: u64,
     /// To be looked at before the next output.
     dirty: BTreeSet<TargetId>,
-    wakes: BTreeSet<(Mono, TargetId)>,
+    alarms: alarms::Alarms,
     outputs: VecDeque<Output>,
     windows: Windows,
     /// The one that is being gathered.
@@ -133,11 +135,11 @@ impl Broker {
             retention: clock::Retention::new(retention),
             lookout: set_back::Lookout::default(),
             graves: graves::Graves::default(),
-            lead: flight::Lead::default(),
+            lead: lead::Lead::default(),
             limits: Limits::new(recovered.lived, recovered.spent, now.mono),
             servings: 0,
             dirty: BTreeSet::new(),
-            wakes: BTreeSet::new(),
+            alarms: alarms::Alarms::default(),
             outputs: VecDeque::new(),
             windows,
             turn: Turn(1),
@@ -326,10 +328,7 @@ impl Broker {
     fn settle(&mut self, now: Now) {
         self.bring_near(now);
         self.fire(now);
-        while let Some((at, target)) = self.wakes.first().copied()
-            && at <= now.mono
-        {
-            self.wakes.pop_first();
+        while let Some(target) = self.alarms.due(now.mono, self.lead.get()) {
             self.dirty.insert(target);
         }
         while let Some(target) = self.dirty.pop_first() {

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::Broker;
+use super::alarms::{Wake, earlier};
 use super::calendar::Rule;
 use super::change::Turn;
 use super::clock::LOOK_AGAIN;
@@ -78,9 +79,9 @@ impl Broker {
         let wakes = self.release(&peers, now);
         let blocked = self.arm_all(&peers, now);
         for ((peer, wake), blocked) in peers.iter().zip(wakes).zip(blocked) {
-            let mut wake = earlier(wake, blocked.as_ref().and_then(|blocked| blocked.until));
-            if blocked.is_some() {
-                wake = earlier(wake, self.tempo_changes_at(*peer, now));
+            let mut wake = Wake::at(wake);
+            if let Some(blocked) = &blocked {
+                wake = wake.or(blocked.wake()).or(Wake::at(self.tempo_changes_at(*peer, now)));
             }
             self.note(*peer, blocked, wake, now);
         }
@@ -108,7 +109,7 @@ impl Broker {
     }
 
     /// What is left to say of a target once nothing more can be done.
-    fn note(&mut self, id: TargetId, blocked: Option<Blocked>, wake: Option<Mono>, now: Now) {
+    fn note(&mut self, id: TargetId, blocked: Option<Blocked>, wake: Wake, now: Now) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         target.note_blocked(blocked, now.mono);
         for priority in Priority::ALL {
@@ -122,12 +123,8 @@ impl Broker {
                 self.outputs.push_back(Output::Load(load));
             }
         }
-        if let Some(old) = std::mem::replace(&mut target.wake, wake) {
-            self.wakes.remove(&(old, id));
-        }
-        if let Some(at) = wake {
-            self.wakes.insert((at, id));
-        }
+        let old = std::mem::replace(&mut target.wake, wake);
+        self.alarms.set(id, old, wake);
     }
 
     /// Arms what can be armed. Returns what keeps each of `peers` from more.
@@ -234,11 +231,10 @@ impl Broker {
             };
             before.saturating_add(1)
         });
-        let start = tokens.at.before(self.lead.get());
-        if start > now.mono {
+        if tokens.at.before(self.lead.get()) > now.mono {
             // Behind a full bucket the next token comes only once one is taken: when that will be,
             // the commit of those that are armed will tell.
-            let until = (!tokens.full).then_some(start);
+            let until = (!tokens.full).then_some(tokens.at);
             let by = Blocked::on(BlockedOn::Rate, until);
             return Startable::Blocked(Blocked { limit: tokens.limit, ..by });
         }
@@ -314,7 +310,7 @@ impl Broker {
             self.dirty.insert(id);
         }
         if let Some(took) = slowest {
-            self.lead.learn(took);
+            self.lead.learn(took, now.mono);
         }
         while let Some((armed_in, job)) = self.called_back.first().copied()
             && armed_in <= turn
@@ -379,12 +375,5 @@ impl Broker {
             self.called_back.insert((turn, job));
         }
         self.shift(now, before, header, Place::Queued, event.into());
-    }
-}
-
-fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alarms::Wake;
 use super::calendar::{Moment, Rule};
 use super::change::{Counts, RecoveredTarget, Turn};
 use super::fair::Clocks;
@@ -88,7 +89,7 @@ pub(super) struct Target {
     blocked_since: Mono,
     blocked_for: [Duration; BlockedOn::ALL.len()],
     /// Under which the core will look at it again.
-    pub(super) wake: Option<Mono>,
+    pub(super) wake: Wake,
 }
 
 impl Target {
@@ -119,7 +120,7 @@ impl Target {
             blocked: None,
             blocked_since: now.mono,
             blocked_for: Default::default(),
-            wake: None,
+            wake: Wake::default(),
         }
     }
 

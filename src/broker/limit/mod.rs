@@ -29,6 +29,7 @@ use std::sync::Arc;
 use bucket::Bucket;
 use limiter::Limiter;
 
+use super::alarms::Wake;
 use super::change::Spent;
 use super::io::{BlockedOn, LimitView};
 use super::job::{Priority, TargetId};
@@ -42,7 +43,7 @@ pub(super) type Shares = Arc<[LimitName]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blocked {
     pub(super) on: BlockedOn,
-    /// `None`: until something happens.
+    /// `None`: until something happens. For [`BlockedOn::Rate`] when the token comes.
     pub(super) until: Option<Mono>,
     /// `None`: the target's own.
     pub(super) limit: Option<LimitName>,
@@ -53,6 +54,13 @@ impl Blocked {
     /// By no limit, or by a bucket.
     pub(super) fn on(on: BlockedOn, until: Option<Mono>) -> Blocked {
         Blocked { on, until, limit: None, window: None }
+    }
+
+    pub(super) fn wake(&self) -> Wake {
+        match self.on {
+            BlockedOn::Rate => Wake { at: None, token: self.until },
+            _ => Wake::at(self.until),
+        }
     }
 }
 
