@@ -55,7 +55,7 @@ fn apply_all(
         count += 1;
     }
     // The last record is on the disk before redb says that it has it.
-    let journal = tail.end(limits.segment)?;
+    let journal = tail.end(limits)?;
     if let Some(mut txn) = txn {
         txn.set_quick_repair(true);
         txn.commit()?;

@@ -6,6 +6,8 @@
 pub(super) struct Limits {
     /// Of a segment of the journal, in bytes; the last record goes beyond it.
     pub(super) segment: u64,
+    /// What is written of a segment ahead of its records, in bytes.
+    pub(super) ahead: u64,
     /// Of the journal behind a checkpoint, in bytes.
     pub(super) bytes: u64,
     /// Changes behind a checkpoint.
@@ -14,7 +16,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { segment: 64 << 20, bytes: 8 << 20, changes: 16_384 }
+        Limits { segment: 64 << 20, ahead: 256 << 10, bytes: 8 << 20, changes: 16_384 }
     }
 }
 

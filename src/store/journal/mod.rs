@@ -26,6 +26,10 @@
 //! another record follows one that cannot be read, that was no crash but damage, and the store is
 //! not opened.
 //!
+//! Behind the last record there may be zeros, written ahead for the next ones: a file that need not
+//! grow has nothing to sync but what was written, not its inode too, nor the journal of its file
+//! system. They are cut off when the journal is opened, and when a segment is full.
+//!
 //! A write or a sync that fails is final: what it left nobody knows before the journal is read
 //! again, so the store refuses everything from there on. Half a record that a full disk took is
 //! cut off at the next opening.
@@ -45,6 +49,7 @@ pub(super) use segment::{StoreId, missing};
 pub(super) use tail::Tail;
 pub(super) use volume::{Directory, Piece, Volume};
 
+use super::checkpoint::Limits;
 use super::error::{Result, StoreError};
 
 /// Where records are written.
@@ -56,14 +61,15 @@ pub(super) struct Journal {
     active: Arc<dyn Piece>,
     /// Where the next record will be, unless there is to be a new segment for it.
     next: Position,
-    /// One that has reached this size gets no more records, in bytes.
-    segment: u64,
+    /// How far the active one is written, be it with zeros, in bytes.
+    written: u64,
+    limits: Limits,
 }
 
 impl Journal {
     /// Where the next record will be, in a segment that has room for it.
     pub(super) fn make_room(&mut self) -> Result<Position> {
-        if self.next.offset >= self.segment {
+        if self.next.offset >= self.limits.segment {
             self.turn_over()?;
         }
         Ok(self.next)
@@ -73,9 +79,15 @@ impl Journal {
     /// be.
     pub(super) fn turn_over(&mut self) -> Result<Position> {
         if self.next.offset > Journal::BEGIN {
+            // Behind the records of a segment that others follow there is nothing.
+            if self.written > self.next.offset {
+                let cut = self.active.cut(self.next.offset).and_then(|()| self.active.sync());
+                cut.map_err(|error| self.failed("ending", &error))?;
+            }
             let number = self.next.segment + 1;
             self.active = segment::create(&*self.volume, number, self.store)?;
             self.next = Position { segment: number, offset: Journal::BEGIN, ..self.next };
+            self.written = Journal::BEGIN;
         }
         Ok(self.next)
     }
@@ -83,11 +95,30 @@ impl Journal {
     /// Returns once the record is on the disk.
     pub(super) fn append(&mut self, record: &mut Record) -> Result<()> {
         let frame = record.sealed(self.store, self.next.sequence)?;
+        let next = self.next.after(frame.len());
         self.active
             .write(self.next.offset, frame)
             .map_err(|error| self.failed("writing", &error))?;
+        if next.offset > self.written {
+            // Much at once is seldom: for it to grow costs less than to write everything twice.
+            let ahead =
+                if frame.len() as u64 <= self.limits.ahead / 8 { self.limits.ahead } else { 0 };
+            self.prepare(next.offset, ahead).map_err(|error| self.failed("writing", &error))?;
+        }
         self.active.sync().map_err(|error| self.failed("syncing", &error))?;
-        self.next = self.next.after(frame.len());
+        self.next = next;
+        Ok(())
+    }
+
+    /// Writes zeros for the records to come.
+    fn prepare(&mut self, from: u64, ahead: u64) -> std::io::Result<()> {
+        const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+        self.written = from;
+        while self.written < from + ahead {
+            let left = (from + ahead - self.written).min(ZEROS.len() as u64);
+            self.active.write(self.written, &ZEROS[..left as usize])?;
+            self.written += left;
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::frame::{HEAD, Head};
 use super::segment::{self, Found, StoreId};
 use super::volume::{Piece, Volume};
 use super::{Journal, Position};
+use crate::store::checkpoint::Limits;
 use crate::store::error::{Result, StoreError};
 
 /// What is read at a time where the end is looked at, in bytes.
@@ -101,14 +102,16 @@ impl Tail {
     }
 
     /// Cuts off what a crash left behind the last record, and makes sure that this one stays.
-    pub(in crate::store) fn end(self, segment: u64) -> Result<Journal> {
+    pub(in crate::store) fn end(self, limits: Limits) -> Result<Journal> {
         let doing = |error| {
             let what = format!("mending the end of segment {} of the journal", self.at.segment);
             StoreError::file(&what, &error)
         };
         if self.length > self.at.offset {
-            let bytes = self.length - self.at.offset;
-            tracing::warn!(bytes, "the end of the journal was never acknowledged: cut off");
+            if self.anything_follows()? {
+                let bytes = self.length - self.at.offset;
+                tracing::warn!(bytes, "the end of the journal was never acknowledged: cut off");
+            }
             self.piece.cut(self.at.offset).map_err(doing)?;
         }
         if let Some((at, frame)) = &self.last
@@ -124,7 +127,8 @@ impl Tail {
             store: self.store,
             active: self.piece,
             next: self.at,
-            segment,
+            written: self.at.offset,
+            limits,
         })
     }
 
@@ -152,6 +156,21 @@ impl Tail {
                 }
             }
             from += (length - HEAD + 1) as u64;
+        }
+        Ok(false)
+    }
+
+    /// Whether there are more than zeros, which were written ahead of the next record.
+    fn anything_follows(&self) -> Result<bool> {
+        let mut window = vec![0; WINDOW];
+        let mut from = self.at.offset;
+        while from < self.length {
+            let length = (self.length - from).min(WINDOW as u64) as usize;
+            self.read(from, &mut window[..length])?;
+            if window[..length].iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+            from += length as u64;
         }
         Ok(false)
     }
