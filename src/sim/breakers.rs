@@ -62,7 +62,7 @@ impl Breakers {
         };
         let left: Duration = open.next_probe.since(now);
         ensure!(left.is_zero(), "{job} probes {id:?}, whose breaker is open for {left:?} more");
-        let other = open.probe.replace((job, now));
+        let other = open.probe.replace((job, now)).map(|(other, _)| other);
         ensure!(other.is_none(), "{job} probes {id:?} beside {other:?}, and its breaker is open");
         Ok(())
     }

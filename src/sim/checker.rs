@@ -16,7 +16,6 @@ use super::holds::Holds;
 use super::limits::Limits;
 use super::order::Order;
 use super::tokens::Tokens;
-use super::tries::WHILE_AWAY;
 use super::violation::{Checked, Violation, ensure};
 use super::works;
 use crate::broker::calendar::Rule;
@@ -200,9 +199,8 @@ impl Checker {
         self.breakers.ended(now.mono, target, job, report);
         self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
-            let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
             let probes = self.limits.may_probe(target);
-            self.holds.refused(at, self.turn, target, report, &retry, probes);
+            self.holds.refused(at, self.turn, target, report, &rules.retry, probes);
         }
     }
 

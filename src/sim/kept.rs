@@ -227,7 +227,11 @@ impl Kept {
             let spent = self.ends.iter().filter(|end| **end + rate.per() > at).count();
             let used = (self.under_way.len() + spent) as u64;
             let allowed = u64::from(rate.count().get()).saturating_sub(kept);
-            ensure!(used < allowed, "{used} in {rate:?} are not HIGH's, and {allowed} are to be had");
+            ensure!(
+                used < allowed,
+                "one that is not HIGH starts, and {used} of {allowed} for such are taken in {:?}",
+                rate.per()
+            );
         }
         Ok(())
     }

@@ -8,7 +8,8 @@
 //! ```
 //! runs the one with the seed 17; `TOLLGATE_SIM_SEEDS=100000` as many, from the first on. A world
 //! that breaks a promise is run again, and its last steps are printed (`TOLLGATE_SIM_TRACE`: how
-//! many). The faults of [`planted`] show that the checker would notice.
+//! many). The faults of [`planted`], around the core, and the patches in `mutations/`, in its own code,
+//! show that the checker would notice.
 //!
 //! | file | holds |
 //! | --- | --- |

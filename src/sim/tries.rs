@@ -13,7 +13,7 @@ use crate::broker::policy::{Completion, HOLD_AFTER_TIMEOUT, Retry};
 use crate::broker::time::Now;
 
 /// What holds for a target that the configuration does not name.
-pub(super) const WHILE_AWAY: Retry = Retry {
+const WHILE_AWAY: Retry = Retry {
     max_attempts: NonZeroU32::MAX,
     min_backoff: Duration::from_secs(1),
     max_backoff: Duration::from_secs(300),
