@@ -7,7 +7,7 @@ use super::groups::Groups;
 use super::violation::{Checked, ensure};
 use crate::broker::change::{Change, DedupKey, Load, Loaded, Ticket};
 use crate::broker::fair::Rank;
-use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
+use crate::broker::job::{End, Header, JobId, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 use crate::store::model::Model;
 
@@ -104,6 +104,14 @@ impl Book {
 
     pub(super) fn claimant(&self, key: &DedupKey) -> Option<Claimant> {
         self.claims.get(key).copied()
+    }
+
+    /// The other job that has its name: a cancelled one has let it go.
+    pub(super) fn rival(&self, id: JobId) -> Option<JobId> {
+        let holder = self.claimant(self.get(id)?.claimed()?)?.id;
+        let place = self.get(holder).map(|entry| entry.place);
+        let cancelled = matches!(place, Some(Place::Ended { end: End::Cancelled, .. }));
+        (holder != id && !cancelled).then_some(holder)
     }
 
     pub(super) fn alive(&self, target: TargetId) -> u64 {

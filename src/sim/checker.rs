@@ -1,14 +1,14 @@
 //! Watches all that goes into the core and comes out of it, and says which promise is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::acks::Acks;
 use super::book::Book;
+use super::breakers::Breakers;
 use super::calendar::{Parcel, What};
 use super::clocks::Moment;
-use super::doubts::{Doubts, Rules};
+use super::doubts::Doubts;
 use super::fairness::Fairness;
 use super::groups::Turns;
 use super::history;
@@ -22,22 +22,14 @@ use crate::broker::calendar::Rule;
 use crate::broker::change::{Change, Load, Loaded, Move, Turn};
 use crate::broker::course::Aim;
 use crate::broker::io::{Input, Output, Reply, ReplyTo, Sending};
-use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, TargetId};
+use crate::broker::job::{End, Failure, Happening, Header, JobId, Place, Priority, TargetId};
 use crate::broker::payload::{Follow, Outcome, Report};
-use crate::broker::policy::{Bounds, Completion, HOLD_AFTER_TIMEOUT, LimitName, Policy, Retry};
+use crate::broker::policy::{Bounds, LimitName, Policy};
 use crate::broker::time::{Now, Wall};
 use crate::store::model::Model;
 
 /// The most by which a job is chosen before its token is there, and what the bucket forgives.
 const LEAD: Duration = Duration::from_millis(52);
-
-/// What holds for a target that the configuration does not name.
-const WHILE_AWAY: Retry = Retry {
-    max_attempts: NonZeroU32::MAX,
-    min_backoff: Duration::from_secs(1),
-    max_backoff: Duration::from_secs(300),
-    max_retry_duration: Duration::MAX,
-};
 
 /// Why the core says what it says just now.
 #[derive(Clone, Debug)]
@@ -56,6 +48,7 @@ pub(super) struct Checker {
     pub(super) holds: Holds,
     pub(super) doubts: Doubts,
     turns: Turns,
+    breakers: Breakers,
     pub(super) tokens: Tokens,
     fairness: Fairness,
     cause: Cause,
@@ -64,6 +57,8 @@ pub(super) struct Checker {
     /// Every attempt that ever left.
     sent: BTreeSet<(JobId, u32)>,
     not_before: BTreeMap<JobId, Wall>,
+    /// What the wall clock said when the core was told anything last.
+    pub(super) seen: Wall,
     /// The latest that the wall clock ever said.
     latest: Wall,
     pub(super) draining: bool,
@@ -84,6 +79,8 @@ impl Checker {
             holds: Holds::default(),
             doubts: Doubts::default(),
             turns: Turns::default(),
+            breakers: Breakers::default(),
+            seen: Wall::EPOCH,
             tokens: Tokens::default(),
             fairness: Fairness::default(),
             cause: Cause::Start,
@@ -118,7 +115,9 @@ impl Checker {
         self.draining = false;
         self.retention = retention;
         self.cause = Cause::Start;
-        self.latest = self.latest.max(now.wall);
+        (self.latest, self.seen) = (self.latest.max(now.wall), now.wall);
+        self.breakers.restart();
+        self.breakers.configure(now.mono, policies);
         let held: Vec<(TargetId, Duration)> = model
             .recover()
             .targets
@@ -137,7 +136,7 @@ impl Checker {
     }
 
     pub(super) fn input(&mut self, at: Moment, now: Now, input: &Input) -> Checked {
-        self.latest = self.latest.max(now.wall);
+        (self.latest, self.seen) = (self.latest.max(now.wall), now.wall);
         self.cause = Cause::Other;
         self.acks.input(input, &self.book);
         self.fairness.input(input);
@@ -161,6 +160,7 @@ impl Checker {
                 for (id, policy) in &policies {
                     self.holds.configured(at, *id, policy.retry.max_backoff);
                 }
+                self.breakers.configure(now.mono, &policies);
                 self.limits.configure(at, &policies, &limits.iter().cloned().collect());
             }
             Input::Left { job, number, .. } => {
@@ -170,6 +170,7 @@ impl Checker {
             }
             Input::NotSent { job, .. } if self.tokens.is_called_off(*job) => {
                 if let Some(entry) = self.book.get(*job) {
+                    self.breakers.unsent(entry.header.target, *job);
                     self.limits.disarmed(entry.header.target, *job);
                 }
             }
@@ -195,11 +196,11 @@ impl Checker {
         self.cause = Cause::Report { job, number, report: Box::new(report.clone()) };
         let rules = self.rules(target);
         self.doubts.told(now, &entry.header, report, &rules);
+        self.breakers.ended(now.mono, target, job, report);
         self.limits.ended(at, target, job, report.close);
         if report.outcome == Outcome::Refused {
-            let retry = self.limits.policy(target).map_or(WHILE_AWAY, |policy| policy.retry);
             let probes = self.limits.may_probe(target);
-            self.holds.refused(at, self.turn, target, report, &retry, probes);
+            self.holds.refused(at, self.turn, target, report, &rules.retry, probes);
         }
     }
 
@@ -218,7 +219,7 @@ impl Checker {
     ) -> Checked {
         match output {
             Output::Change(change) => {
-                self.change(now, change)?;
+                self.change(at, now, change)?;
                 // What is not configured is treated as it last was.
                 let policy = change.target().and_then(|target| self.limits.policy(target));
                 let on_failure = policy.map(|policy| policy.on_group_failure);
@@ -272,7 +273,7 @@ impl Checker {
     }
 
     /// `self.book` is as it was before.
-    fn change(&mut self, now: Now, change: &Change) -> Checked {
+    fn change(&mut self, at: Moment, now: Now, change: &Change) -> Checked {
         match change {
             Change::Insert(insert) => {
                 if let Place::Scheduled { due } | Place::Behind { due: Some(due) } = insert.place {
@@ -281,8 +282,9 @@ impl Checker {
                 Ok(())
             }
             Change::Move(step) => match (step.from, step.to) {
-                (Place::Queued, Place::Running { .. }) => self.arm(now, &step.header),
+                (Place::Queued, Place::Running { .. }) => self.arm(at, now, &step.header),
                 (Place::Running { .. }, Place::Queued) => {
+                    self.breakers.unsent(step.header.target, step.header.id);
                     self.limits.disarmed(step.header.target, step.header.id);
                     self.order.disarm(step.header.target, step.header.id)
                 }
@@ -314,6 +316,12 @@ impl Checker {
                         self.not_before.insert(step.header.id, due);
                     }
                     self.doubts.redriven(&step.header)?;
+                    let rival = self.book.rival(step.header.id);
+                    ensure!(
+                        rival.is_none(),
+                        "{} is redriven, and {rival:?} has its name",
+                        step.header.id
+                    );
                     let deadline = step.header.deadline;
                     let in_time = deadline.is_none_or(|deadline| deadline > now.wall);
                     ensure!(in_time, "{} is redriven after its deadline", step.header.id);
@@ -368,7 +376,7 @@ impl Checker {
         }
     }
 
-    fn arm(&mut self, now: Now, header: &Header) -> Checked {
+    fn arm(&mut self, at: Moment, now: Now, header: &Header) -> Checked {
         let (id, target) = (header.id, header.target);
         let Some(policy) = self.limits.policy(target) else {
             ensure!(false, "{id} is started, and {target:?} is not configured");
@@ -392,6 +400,10 @@ impl Checker {
         let armed = self.order.are_ahead(target, header.priority, policy.max_deferrals.get());
         let foreseen = armed <= most || self.limits.tempo;
         ensure!(foreseen, "{armed} are chosen in advance at {target:?}, not {most}");
+        self.breakers.arm(now.mono, target, id)?;
+        if header.priority != Priority::High {
+            self.limits.leaves_what_is_kept(at, target)?;
+        }
         self.limits.armed(target, id);
         Ok(())
     }
@@ -455,45 +467,6 @@ impl Checker {
         };
         ensure!(fits, "{outcome:?} ended {header:?} as {end:?}");
         Ok(())
-    }
-
-    /// Neither too short nor too long.
-    fn waits(&self, now: Now, step: &Move, outcome: Outcome) -> Checked {
-        let (Place::Waiting { due } | Place::Verifying { due }) = step.to else {
-            ensure!(false, "after its attempt it is {:?}", step.to);
-            return Ok(());
-        };
-        let policy = self.limits.policy(step.header.target);
-        let retry = policy.map_or(WHILE_AWAY, |policy| policy.retry);
-        let most = now.wall + retry.max_backoff;
-        ensure!(due <= most, "{} waits until {due}, not {most} at most", step.header.id);
-        let least = now.wall + retry.min_backoff.min(retry.max_backoff);
-        ensure!(
-            due >= least || outcome == Outcome::Refused,
-            "{} waits until {due} only, not {least}",
-            step.header.id
-        );
-        Ok(())
-    }
-
-    fn rules(&self, target: TargetId) -> Rules {
-        let policy = self.limits.policy(target);
-        Rules {
-            retry: policy.map_or(WHILE_AWAY, |policy| policy.retry),
-            completion: policy.map_or(Completion::default(), |p| p.outcomes.completion),
-            hold: policy.map_or(HOLD_AFTER_TIMEOUT, |p| p.limit.hold_after_timeout),
-        }
-    }
-
-    /// Whether there is no further try for this job, after the attempt that just ended.
-    fn is_exhausted(&self, now: Now, header: &Header, outcome: Outcome) -> bool {
-        let policy = self.limits.policy(header.target);
-        let allowed = header.max_attempts.or(policy.map(|policy| policy.retry.max_attempts.get()));
-        let longest = policy.map(|policy| policy.retry.max_retry_duration);
-        let since = header.first_sent_at.map(|first| now.wall.since(first));
-        let late = since.zip(longest).is_some_and(|(since, longest)| since >= longest);
-        let used_up = allowed.is_some_and(|allowed| header.spent >= allowed);
-        late || (used_up && outcome == Outcome::Unknown)
     }
 
     fn send(&mut self, at: Moment, now: Now, parcel: Parcel, model: &Model) -> Checked {

@@ -54,6 +54,8 @@ pub(super) struct Kept {
     left_by: Moment,
     /// Until then it may hold back more than is known here.
     uncertain_until: Moment,
+    /// Until then what the last life had under way is counted twice.
+    twice_until: Moment,
 }
 
 impl Kept {
@@ -133,6 +135,7 @@ impl Kept {
     pub(super) fn found_running(&mut self, at: Moment) {
         let hold = self.hold();
         self.is_uncertain(at);
+        self.twice_until = self.uncertain_until;
         self.ends.push(at + hold);
         self.maybe_held.push(at + hold);
     }
@@ -207,6 +210,30 @@ impl Kept {
             by = by.max(room(at, busy, most, ends)?);
         }
         Some(by)
+    }
+
+    /// One that is not HIGH is to be started: of each window there is more than is kept for HIGH.
+    pub(super) fn leaves_what_is_kept(&self, at: Moment) -> Checked {
+        let Some(bounds) = self.bounds() else { return Ok(()) };
+        for rate in &bounds.ceilings.windows {
+            let has = |bounds: &Bounds| {
+                bounds.ceilings.windows.iter().any(|other| other.per() == rate.per())
+            };
+            let always = self.history.iter().all(|(_, bounds)| bounds.as_ref().is_some_and(has));
+            let kept = bounds.ceilings.reserve_high.of(u64::from(rate.count().get()));
+            if !always || kept == 0 || at < self.twice_until {
+                continue;
+            }
+            let spent = self.ends.iter().filter(|end| **end + rate.per() > at).count();
+            let used = (self.under_way.len() + spent) as u64;
+            let allowed = u64::from(rate.count().get()).saturating_sub(kept);
+            ensure!(
+                used < allowed,
+                "one that is not HIGH starts, and {used} of {allowed} for such are taken in {:?}",
+                rate.per()
+            );
+        }
+        Ok(())
     }
 
     /// `room`: how many may be under way at once; as configured if `None`.

@@ -222,6 +222,11 @@ impl Limits {
         self.all(id).any(|kept| kept.bounds().is_some_and(keeps))
     }
 
+    /// A job that is not HIGH is to be started.
+    pub(super) fn leaves_what_is_kept(&self, at: Moment, id: TargetId) -> Checked {
+        self.all(id).try_for_each(|kept| kept.leaves_what_is_kept(at))
+    }
+
     /// Those that share a limit with it, itself among them.
     pub(super) fn peers(&self, id: TargetId) -> BTreeSet<TargetId> {
         let shares = |id| self.policy(id).map(|policy| policy.share.clone()).unwrap_or_default();

@@ -8,7 +8,8 @@
 //! ```
 //! runs the one with the seed 17; `TOLLGATE_SIM_SEEDS=100000` as many, from the first on. A world
 //! that breaks a promise is run again, and its last steps are printed (`TOLLGATE_SIM_TRACE`: how
-//! many). The faults of [`planted`] show that the checker would notice.
+//! many). The faults of [`planted`], around the core, and the patches in `mutations/`, in its own code,
+//! show that the checker would notice.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -17,7 +18,7 @@
 //! | `shell`, `disk`, `target`, `works`, `callers` | the driver, the store's thread, the legacy APIs and what they did, those who want something |
 //! | `workflows` | Step Functions, and how the shell speaks to it |
 //! | `checker` | watches everything, with the help of the next |
-//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `kept`, `holds`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of limits, of each of them, of refusals, of unknown outcomes, of histories, of waking up, of task tokens |
+//! | `book`, `acks`, `order`, `groups`, `fairness`, `limits`, `kept`, `holds`, `breakers`, `tries`, `doubts`, `history`, `progress`, `tokens` | what must be true of jobs, of answers, of who goes first, of groups, of virtual time, of limits, of each of them, of refusals, of breakers, of retries, of unknown outcomes, of histories, of waking up, of task tokens |
 //! | `census` | what the worlds have tried between them |
 //! | `planted` | faults that the checker must find |
 //! | `seeds`, `words`, `trace`, `violation` | running worlds, and telling what went wrong |
@@ -25,6 +26,7 @@
 
 mod acks;
 mod book;
+mod breakers;
 mod by_hand;
 mod calendar;
 mod callers;
@@ -52,6 +54,7 @@ mod target;
 mod tests;
 mod tokens;
 mod trace;
+mod tries;
 mod violation;
 mod words;
 mod workflows;

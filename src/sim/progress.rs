@@ -36,6 +36,7 @@ impl Checker {
             self.sends_in_time(at, until, leaving)?;
             let timer = self.book.first_timer();
             self.looks_in_time(at, now, until, "the timer", timer.map(|(due, _)| due))?;
+            self.is_brought_near()?;
         }
         let deadline = self.book.first_deadline();
         self.looks_in_time(at, now, until, "the deadline", deadline.map(|(due, _)| due))
