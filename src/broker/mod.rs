@@ -237,6 +237,8 @@ impl Broker {
             self.disarm(id, now);
         }
         self.adopt_limits();
+        // Of one that was away nobody looked at the retries when the clock was set back.
+        self.lookout.look_again();
         let line = self.windows.line;
         let mut policies: BTreeMap<TargetId, Policy> = BTreeMap::new();
         for (id, name, policy) in targets {

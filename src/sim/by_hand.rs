@@ -260,6 +260,24 @@ fn a_retry_comes_though_the_clock_was_set_back() {
     }
 }
 
+/// Nobody looks at what is of a target that is not configured, until it is again.
+#[test]
+fn a_retry_comes_though_its_target_was_away_when_the_clock_was_set_back() {
+    let mut bench = Bench::new();
+    bench.submit(1, None);
+    bench.pass(SECOND);
+    assert_eq!(bench.report(Outcome::Refused), JobId(1));
+    assert!(bench.sent.is_empty());
+    let Start { targets, limits, .. } = start(&bench.disk);
+    bench.feed(Input::Configure { targets: Vec::new(), limits: limits.clone() });
+    bench.now.wall = Wall::from_millis(7);
+    bench.feed(Input::Tick);
+    bench.feed(Input::Configure { targets, limits });
+    bench.pass(SECOND);
+    bench.pass(SECOND);
+    assert_eq!(bench.sent, [(JobId(1), 2)]);
+}
+
 #[test]
 fn what_is_in_the_calendar_waits_for_it() {
     let mut bench = Bench::new();

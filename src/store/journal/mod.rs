@@ -102,7 +102,7 @@ impl Journal {
         if next.offset > self.written {
             // Much at once is seldom: for it to grow costs less than to write everything twice.
             let ahead =
-                if frame.len() as u64 <= self.limits.ahead / 8 { self.limits.ahead } else { 0 };
+                if frame.len() as u64 <= self.limits.ahead / 16 { self.limits.ahead } else { 0 };
             self.prepare(next.offset, ahead).map_err(|error| self.failed("writing", &error))?;
         }
         self.active.sync().map_err(|error| self.failed("syncing", &error))?;
