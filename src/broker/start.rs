@@ -174,8 +174,9 @@ impl Broker {
             let Some(target) = self.targets.get(peer) else { continue };
             let Some(live) = &target.live else { continue };
             let max_deferrals = live.policy.max_deferrals.get();
-            let goes = self.limits.tokens(*peer, now.mono, |_| 1).at;
-            if goes.before(self.lead.get()) > now.mono {
+            let tokens = self.limits.tokens(*peer, now.mono, |_| 1);
+            let goes = self.limits.may_leave_at(*peer, now.mono).max(Some(tokens.at));
+            if goes.is_some_and(|goes| goes.before(self.lead.get()) > now.mono) {
                 continue;
             }
             for armed in &target.armed {
@@ -231,10 +232,13 @@ impl Broker {
             };
             before.saturating_add(1)
         });
-        if tokens.at.before(self.lead.get()) > now.mono {
+        // A rate that was made slower: what left at the old one holds up the next by the new.
+        let held_up = self.limits.may_leave_at(id, now.mono).filter(|at| *at > tokens.at);
+        let goes = held_up.unwrap_or(tokens.at);
+        if goes.before(self.lead.get()) > now.mono {
             // Behind a full bucket the next token comes only once one is taken: when that will be,
             // the commit of those that are armed will tell.
-            let until = (!tokens.full).then_some(tokens.at);
+            let until = held_up.or((!tokens.full).then_some(tokens.at));
             let by = Blocked::on(BlockedOn::Rate, until);
             return Startable::Blocked(Blocked { limit: tokens.limit, ..by });
         }

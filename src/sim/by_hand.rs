@@ -11,7 +11,7 @@ use crate::broker::io::{
 };
 use crate::broker::job::{End, JobId, JobState, Place, Priority, Source, TargetId};
 use crate::broker::payload::{Answer, Outcome, Report, Request, TaskToken};
-use crate::broker::policy::{Bounds, Limit, LimitName, Policy, Rate, Retry, Tempo};
+use crate::broker::policy::{Bounds, Limit, LimitName, Pace, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::store::model::Model;
 
@@ -107,6 +107,12 @@ impl Bench {
     fn pass(&mut self, time: Duration) {
         self.now = Now { mono: self.now.mono + time, wall: self.now.wall + time };
         self.feed(Input::Tick);
+    }
+
+    /// What was sent last is on its way to its target.
+    fn leave(&mut self) {
+        let (job, number) = *self.sent.last().expect("something was sent");
+        self.feed(Input::Left { job, number, at: self.now.mono });
     }
 
     /// Ends what is under way; returns what it was.
@@ -290,6 +296,51 @@ fn what_is_in_the_calendar_waits_for_it() {
     bench.pass(Duration::ZERO);
     bench.pass(SECOND);
     assert_eq!(bench.sent, [(JobId(1), 1)]);
+}
+
+/// A target is made slow just after a request of it left: its next one waits for the new rate. It
+/// must not be chosen until then, nor others believe that the token of their limit is for it.
+#[test]
+fn who_is_held_up_by_a_slower_rate_holds_up_nobody_else() {
+    let crm = TargetId(1);
+    let legacy = LimitName::new("legacy");
+    let pace = |count, per, burst| Pace {
+        rate: Rate::new(NonZeroU32::new(count).unwrap(), per).unwrap(),
+        burst: NonZeroU32::new(burst).unwrap(),
+    };
+    let limit = |pace: Pace| Limit::plain(pace.rate, pace.burst, NonZeroU32::new(9).unwrap());
+    let shared = Bounds {
+        pace: Some(pace(50, SECOND, 1)),
+        max_concurrent: None,
+        hold_after_timeout: Duration::ZERO,
+        ceilings: Default::default(),
+    };
+    let mut targets = start(&Model::default()).targets;
+    targets[0].2.limit = limit(pace(10, SECOND, 5));
+    targets[0].2.share = vec![legacy.clone()];
+    targets.push((crm, "crm".into(), targets[0].2.clone()));
+    targets[1].2.limit = limit(pace(10, SECOND, 1));
+    let limits = vec![(legacy, shared)];
+    let mut bench = Bench::started(&["erp", "crm"], |start| {
+        (start.targets, start.limits) = (targets.clone(), limits.clone());
+    });
+    bench.pass(SECOND);
+    bench.submit(1, None);
+    assert_eq!(bench.sent, [(JobId(1), 1)]);
+    bench.leave();
+    targets[0].2.limit = limit(pace(1, 60 * SECOND, 1));
+    bench.feed(Input::Configure { targets, limits });
+    bench.hand_in(Submission { priority: Priority::High, ..job(2) });
+    bench.hand_in(Submission { target: crm, ..job(3) });
+    bench.hand_in(Submission { target: crm, ..job(4) });
+    for _ in 0..10 {
+        bench.pass(SECOND / 10);
+        bench.leave();
+    }
+    assert_eq!(bench.sent, [(JobId(1), 1), (JobId(3), 1), (JobId(4), 1)]);
+    bench.pass(60 * SECOND);
+    bench.pass(SECOND);
+    assert_eq!(bench.sent.last(), Some(&(JobId(2), 1)));
 }
 
 /// A target leaves a limit with a request under way, which keeps its place there to its end. Who
