@@ -98,6 +98,10 @@ impl Tokens {
         let id = step.header.id;
         let revived = step.from.is_ended() && !step.to.is_ended();
         ensure!(!revived || step.from_owed == Owed::Nothing, "{id} runs again, and owes an answer");
+        if revived {
+            // Its workflow was told how it had ended: now it runs for whoever redrove it.
+            self.gone.remove(&id);
+        }
         for event in &step.events {
             match &event.what {
                 Happening::TokenAnswered => ensure!(

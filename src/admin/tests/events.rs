@@ -96,7 +96,7 @@ async fn the_first_event_tells_all_and_the_next_ones_what_changed() {
     let mut stream = world.open("/v1/events").await;
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let (id, event) = next(&mut stream).await;
-    assert_eq!((id, &event["full"]), (1, &Value::Bool(true)));
+    assert_eq!(event["full"], Value::Bool(true));
     assert_eq!(names(&event), ["erp", "gone", "shop"]);
     assert_eq!(event["daemon"]["state"], "ready");
     let listed = world.get("/v1/targets").await.json();
@@ -125,14 +125,15 @@ async fn a_hundred_streams_ask_once_an_interval_and_none_asks_nothing() {
     for _ in 0..100 {
         streams.push(world.open("/v1/events").await);
     }
-    for second in 1..=5 {
+    let mut newest = 0;
+    for _ in 0..5 {
         for stream in &mut streams {
-            assert_eq!(next(stream).await.0, second);
+            newest = newest.max(next(stream).await.0);
         }
         // The paused clock goes on while the store, a thread of its own, is waited for: the next one
         // may be asked for by now, however many streams there are.
         let asked = asked.load(Ordering::SeqCst);
-        assert!((second..=second + 1).contains(&asked), "{asked} in {second}");
+        assert!((newest..=newest + 1).contains(&asked), "{asked} for {newest}");
     }
     drop(streams);
     while world.events.is_asking() {
@@ -140,7 +141,7 @@ async fn a_hundred_streams_ask_once_an_interval_and_none_asks_nothing() {
         tokio::task::yield_now().await;
     }
     let before = asked.load(Ordering::SeqCst);
-    assert!(before <= 7, "{before}");
+    assert!(before <= newest + 2, "{before} for {newest}");
     tokio::time::advance(Duration::from_secs(3_600)).await;
     assert_eq!(asked.load(Ordering::SeqCst), before);
     // Whoever comes then is told at once, and everything.
@@ -152,15 +153,18 @@ async fn a_hundred_streams_ask_once_an_interval_and_none_asks_nothing() {
 async fn a_slow_reader_misses_events_and_is_told_all_again() {
     let (world, _) = views(|_, view| Some(view));
     let (mut slow, mut quick) = (world.open("/v1/events").await, world.open("/v1/events").await);
-    assert_eq!(next(&mut slow).await.0, 1);
-    for id in 1..=4 {
-        assert_eq!(next(&mut quick).await.0, id);
+    // Which numbers these are hangs on how long the store takes meanwhile.
+    let first = next(&mut slow).await.0;
+    let mut last = 0;
+    for _ in 1..=4 {
+        last = next(&mut quick).await.0;
     }
+    assert!(last >= first + 3, "{first}, {last}");
     let (id, event) = next(&mut slow).await;
-    assert_eq!((id, &event["full"]), (4, &Value::Bool(true)));
+    assert_eq!((id, &event["full"]), (last, &Value::Bool(true)));
     assert_eq!(names(&event).len(), 3);
     let (id, event) = next(&mut slow).await;
-    assert_eq!((id, &event["full"], names(&event).len()), (5, &Value::Bool(false), 0));
+    assert_eq!((id, &event["full"], names(&event).len()), (last + 1, &Value::Bool(false), 0));
 }
 
 #[tokio::test(start_paused = true)]
