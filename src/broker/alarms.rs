@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::job::TargetId;
-use super::time::Mono;
+use super::time::{Mono, earlier};
 
 /// When a target is looked at again, if nothing happens before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,13 +69,6 @@ fn replace(
     }
     if let Some(at) = new {
         set.insert((at, id));
-    }
-}
-
-pub(super) fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }
 

@@ -7,7 +7,7 @@ use super::fair::Tag;
 use super::flows::Then;
 use super::io::Output;
 use super::job::{End, Failure, Happening, Header, JobId, Place, Priority, TargetId};
-use super::time::{Mono, Now, Wall};
+use super::time::{Mono, Now, Wall, earlier};
 use super::{Broker, Story};
 
 /// Timers fired in one go; the rest follow at once, after what else there is to do.
@@ -37,7 +37,7 @@ impl Retention {
 
     pub(super) fn ended(&mut self, at: Wall) {
         // The wall clock may have been set back: the last one need not be the latest.
-        self.oldest = earliest(self.oldest, Some(at));
+        self.oldest = earlier(self.oldest, Some(at));
     }
 
     fn due(&self) -> Option<Wall> {
@@ -148,7 +148,7 @@ impl Broker {
         next: Option<Wall>,
     ) {
         self.retention.asked = false;
-        self.retention.oldest = earliest(self.retention.oldest, next);
+        self.retention.oldest = earlier(self.retention.oldest, next);
         for (id, target, priority, place) in rows {
             // Somebody wants its callback told once more, since the store was asked.
             if self.jobs.get(id).is_some_and(|(header, _)| header.owes_callback()) {
@@ -171,8 +171,4 @@ pub(super) fn too_late(header: &Header) -> (End, Happening) {
     } else {
         (End::Expired, Happening::Expired)
     }
-}
-
-fn earliest(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
-    [one, other].into_iter().flatten().min()
 }

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::Broker;
-use super::alarms::{Wake, earlier};
+use super::alarms::Wake;
 use super::calendar::Rule;
 use super::change::Turn;
 use super::clock::LOOK_AGAIN;
@@ -26,7 +26,7 @@ use super::limit::Blocked;
 use super::lines::Next;
 use super::policy::LimitName;
 use super::target::Armed;
-use super::time::{Mono, Now};
+use super::time::{Mono, Now, earlier};
 
 /// What a target has to say for itself where several could go.
 #[derive(Clone, Copy, Debug)]
@@ -174,9 +174,8 @@ impl Broker {
             let Some(target) = self.targets.get(peer) else { continue };
             let Some(live) = &target.live else { continue };
             let max_deferrals = live.policy.max_deferrals.get();
-            let tokens = self.limits.tokens(*peer, now.mono, |_| 1);
-            let goes = self.limits.may_leave_at(*peer, now.mono).max(Some(tokens.at));
-            if goes.is_some_and(|goes| goes.before(self.lead.get()) > now.mono) {
+            let goes = self.limits.goes(*peer, now.mono, |_| 1).at;
+            if goes.before(self.lead.get()) > now.mono {
                 continue;
             }
             for armed in &target.armed {
@@ -224,7 +223,7 @@ impl Broker {
         // Lower ones that are armed already let it go first.
         let own = target.armed.iter().filter(|armed| armed.rank(max_deferrals) <= priority);
         let own = u32::try_from(own.count()).unwrap_or(u32::MAX);
-        let tokens = self.limits.tokens(id, now.mono, |name| {
+        let goes = self.limits.goes(id, now.mono, |name| {
             let before = match name.map(|name| ahead.get(name)) {
                 None => own,
                 Some(None) => 0,
@@ -232,15 +231,12 @@ impl Broker {
             };
             before.saturating_add(1)
         });
-        // A rate that was made slower: what left at the old one holds up the next by the new.
-        let held_up = self.limits.may_leave_at(id, now.mono).filter(|at| *at > tokens.at);
-        let goes = held_up.unwrap_or(tokens.at);
-        if goes.before(self.lead.get()) > now.mono {
+        if goes.at.before(self.lead.get()) > now.mono {
             // Behind a full bucket the next token comes only once one is taken: when that will be,
             // the commit of those that are armed will tell.
-            let until = held_up.or((!tokens.full).then_some(tokens.at));
+            let until = (!goes.full).then_some(goes.at);
             let by = Blocked::on(BlockedOn::Rate, until);
-            return Startable::Blocked(Blocked { limit: tokens.limit, ..by });
+            return Startable::Blocked(Blocked { limit: goes.limit, ..by });
         }
         let highest = Priority::ALL.into_iter().find(|p| target.lines.first(*p).is_some());
         let claim = Claim {

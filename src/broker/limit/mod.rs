@@ -281,6 +281,20 @@ impl Limits {
         last
     }
 
+    /// As [`Limits::tokens`], but not before what left at another rate, slowed since, lets it go.
+    pub(super) fn goes(
+        &self,
+        id: TargetId,
+        now: Mono,
+        nth: impl FnMut(Option<&LimitName>) -> u32,
+    ) -> Tokens {
+        let tokens = self.tokens(id, now, nth);
+        match self.may_leave_at(id, now) {
+            Some(at) if at > tokens.at => Tokens { at, full: false, ..tokens },
+            _ => tokens,
+        }
+    }
+
     /// Of the target's own limit: it changes in the course of time.
     pub(super) fn set_pace(&mut self, id: TargetId, pace: Pace, now: Mono) {
         if let Some(own) = self.own.get_mut(&id) {

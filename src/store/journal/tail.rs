@@ -142,12 +142,8 @@ impl Tail {
     /// Whether a later record is somewhere behind here.
     fn others_follow(&self) -> Result<bool> {
         let later = self.at.sequence + 1..self.at.sequence + FAR;
-        let mut window = vec![0; WINDOW];
-        let mut from = self.at.offset;
-        while self.length - from >= HEAD as u64 {
-            let length = (self.length - from).min(WINDOW as u64) as usize;
-            self.read(from, &mut window[..length])?;
-            for (at, bytes) in window[..length].windows(HEAD).enumerate() {
+        self.any_behind(HEAD - 1, |from, window| {
+            for (at, bytes) in window.windows(HEAD).enumerate() {
                 let head = bytes.first_chunk().and_then(Head::from_bytes);
                 if head.is_some_and(|head| later.contains(&head.sequence))
                     && self.record_at(from + at as u64)?.is_some()
@@ -155,22 +151,27 @@ impl Tail {
                     return Ok(true);
                 }
             }
-            from += (length - HEAD + 1) as u64;
-        }
-        Ok(false)
+            Ok(false)
+        })
     }
 
     /// Whether there are more than zeros, which were written ahead of the next record.
     fn anything_follows(&self) -> Result<bool> {
+        self.any_behind(0, |_, window| Ok(window.iter().any(|byte| *byte != 0)))
+    }
+
+    /// Whether `is` says so of a stretch behind here, told where it begins; each has the last
+    /// `overlap` bytes of the one before once more.
+    fn any_behind(&self, overlap: usize, is: impl Fn(u64, &[u8]) -> Result<bool>) -> Result<bool> {
         let mut window = vec![0; WINDOW];
         let mut from = self.at.offset;
-        while from < self.length {
+        while self.length - from > overlap as u64 {
             let length = (self.length - from).min(WINDOW as u64) as usize;
             self.read(from, &mut window[..length])?;
-            if window[..length].iter().any(|byte| *byte != 0) {
+            if is(from, &window[..length])? {
                 return Ok(true);
             }
-            from += length as u64;
+            from += (length - overlap) as u64;
         }
         Ok(false)
     }
