@@ -11,7 +11,11 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use tollgate::cli::args::{Cli, Command, DemoArgs, ServeArgs};
 use tollgate::cli::{self, Exit, complain};
@@ -166,12 +170,10 @@ fn log_to_stderr(telemetry: &Telemetry) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(directives)
         .with_context(|| format!("{source} is {directives:?}, which is no log filter"))?;
-    // Below this the AWS SDK writes requests out, and with them task tokens and credentials.
-    let filter = ["aws_config", "aws_runtime", "aws_sdk_sfn", "aws_sdk_sqs", "aws_smithy_runtime"]
-        .iter()
-        .chain(&["aws_smithy_runtime_api", "aws_smithy_http_client", "aws_sigv4"])
-        .filter_map(|secretive| format!("{secretive}=info").parse().ok())
-        .fold(filter, EnvFilter::add_directive);
+    // Below this the AWS SDK writes requests out, and with them task tokens and credentials. No
+    // directive may ask for it, however exactly.
+    let harmless =
+        filter_fn(|event| *event.level() <= Level::INFO || !event.target().starts_with("aws_"));
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -180,8 +182,8 @@ fn log_to_stderr(telemetry: &Telemetry) -> anyhow::Result<()> {
         // Else a closed standard error would be complained about there, with a panic.
         .log_internal_errors(false);
     match telemetry.log_format {
-        LogFormat::Text => to_stderr.try_init(),
-        LogFormat::Json => to_stderr.json().try_init(),
+        LogFormat::Text => to_stderr.finish().with(harmless).try_init(),
+        LogFormat::Json => to_stderr.json().finish().with(harmless).try_init(),
     }
     .map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
 }

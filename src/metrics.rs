@@ -48,6 +48,35 @@ const COMMITS_TAKE: [f64; 11] =
     [0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 const COMMITS_HOLD: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
 
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Histogram(Unit),
+}
+
+/// What is counted: the name, what it is, what it says.
+const DESCRIBED: [(&str, Kind, &str); 11] = [
+    (ENQUEUED, Kind::Counter, "Jobs taken in and durable."),
+    (ATTEMPTS, Kind::Counter, "Requests sent to a target, by what each taught us."),
+    (FINISHED, Kind::Counter, "Jobs that ended, by how."),
+    (DEFERRALS, Kind::Counter, "Times the head of a queue was passed over by a higher job."),
+    (DEAD_DROPPED, Kind::Counter, "Dead jobs that were forgotten for `dead_retention`."),
+    (CALLBACKS, Kind::Counter, "Answers to task tokens, and webhooks, by what became of them."),
+    (SPANS, Kind::Counter, "Spans of traces, by whether the collector took them."),
+    (
+        QUEUE_WAIT,
+        Kind::Histogram(Unit::Seconds),
+        "From when a job could be sent to its first start.",
+    ),
+    (
+        ATTEMPT_DURATION,
+        Kind::Histogram(Unit::Seconds),
+        "From the sending to the end of the answer.",
+    ),
+    (COMMIT_SECONDS, Kind::Histogram(Unit::Seconds), "How long a commit to disk took."),
+    (COMMIT_JOBS, Kind::Histogram(Unit::Count), "Changes of jobs in one commit."),
+];
+
 const META: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None);
 
 /// What became of one call that answers a task token, or tells a webhook.
@@ -145,28 +174,13 @@ impl Metrics {
                 .expect("buckets are not empty");
         }
         let recorder = builder.build_recorder();
-        let described: [(&'static str, Unit, &'static str); 11] = [
-            (ENQUEUED, Unit::Count, "Jobs taken in and durable."),
-            (ATTEMPTS, Unit::Count, "Requests sent to a target, by what each taught us."),
-            (FINISHED, Unit::Count, "Jobs that ended, by how."),
-            (DEFERRALS, Unit::Count, "Times the head of a queue was passed over by a higher job."),
-            (DEAD_DROPPED, Unit::Count, "Dead jobs that were forgotten for `dead_retention`."),
-            (
-                CALLBACKS,
-                Unit::Count,
-                "Answers to task tokens, and webhooks, by what became of them.",
-            ),
-            (SPANS, Unit::Count, "Spans of traces, by whether the collector took them."),
-            (QUEUE_WAIT, Unit::Seconds, "From when a job could be sent to its first start."),
-            (ATTEMPT_DURATION, Unit::Seconds, "From the sending to the end of the answer."),
-            (COMMIT_SECONDS, Unit::Seconds, "How long a commit to disk took."),
-            (COMMIT_JOBS, Unit::Count, "Changes of jobs in one commit."),
-        ];
-        for (name, unit, text) in described {
+        for (name, kind, text) in DESCRIBED {
             let name = KeyName::from_const_str(name);
-            match unit {
-                Unit::Count => recorder.describe_counter(name, Some(unit), text.into()),
-                _ => recorder.describe_histogram(name, Some(unit), text.into()),
+            match kind {
+                Kind::Counter => recorder.describe_counter(name, Some(Unit::Count), text.into()),
+                Kind::Histogram(unit) => {
+                    recorder.describe_histogram(name, Some(unit), text.into());
+                }
             }
         }
         for (name, text) in [
@@ -190,6 +204,9 @@ impl Metrics {
             webhooks: OnceLock::new(),
         }));
         metrics.reloaded(Ok(crate::handle::Handle::wall_now().as_millis()));
+        for result in Callback::ALL {
+            metrics.callbacks(result).increment(0);
+        }
         metrics
     }
 
@@ -212,15 +229,11 @@ impl Metrics {
         self.0.recorder.register_counter(&Key::from_parts(SPANS, labels), &META).increment(count);
     }
 
-    /// Step Functions is configured: from now on its metrics are there, if at nought.
     pub fn callbacks_pending_from(
         &self,
         pending: impl Fn() -> Option<u64> + Send + Sync + 'static,
     ) {
-        for result in Callback::ALL {
-            self.callbacks(result).increment(0);
-        }
-        // Only the first counts: there is one Step Functions to a daemon.
+        // Only the first counts: a daemon has one store.
         let _ = self.0.pending.set(Box::new(pending));
     }
 
@@ -265,6 +278,7 @@ impl Metrics {
     /// The Prometheus text format, version 0.0.4.
     pub fn render(&self, view: &View, space: &Space) -> String {
         let mut text = self.0.handle.render();
+        let _ = write_what_never_happened(&mut text);
         // What cannot be written to a `String` does not exist: the results mean nothing.
         let _ = write_view(&mut text, view, space);
         let tokens = self.0.pending.get().and_then(|pending| pending());
@@ -401,6 +415,21 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Re
     write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
 }
 
+/// What has not happened yet has no sample; its name is there all the same, for whoever looks what
+/// there is.
+fn write_what_never_happened(text: &mut String) -> std::fmt::Result {
+    for (name, kind, help) in DESCRIBED {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Histogram(_) => "histogram",
+        };
+        if !text.contains(&format!("# TYPE {name} ")) {
+            family(text, name, kind, help)?;
+        }
+    }
+    Ok(())
+}
+
 fn write_view(text: &mut String, view: &View, space: &Space) -> std::fmt::Result {
     family(text, "tollgate_queue_depth", "gauge", "Jobs in line.")?;
     for target in &view.targets {
@@ -484,7 +513,11 @@ fn write_space(text: &mut String, space: &Space) -> std::fmt::Result {
     let free = "Room left on the disk of the store.";
     let min_free = "Below so much room new jobs get 507 (store.min_free_disk).";
     for (name, help, bytes) in [
-        ("tollgate_store_bytes", "Size of the store's file.", Some(space.bytes)),
+        (
+            "tollgate_store_bytes",
+            "Size of the store: its file, and the journal in front of it.",
+            Some(space.bytes),
+        ),
         ("tollgate_disk_free_bytes", free, space.free),
         ("tollgate_disk_min_free_bytes", min_free, Some(space.min_free)),
     ] {
@@ -525,9 +558,6 @@ fn write_pending(
     tokens: Option<u64>,
     webhooks: &[CallbackCount],
 ) -> std::fmt::Result {
-    if tokens.is_none() && webhooks.is_empty() {
-        return Ok(());
-    }
     let name = "tollgate_callbacks_pending";
     let help = "Jobs that ended and whose task token is to be answered; or whose callback is to be \
                 told.";
@@ -558,6 +588,30 @@ fn write_pending(
 mod tests {
     use super::*;
 
+    fn rendered(metrics: &Metrics) -> String {
+        let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
+        metrics.render(&view, &Space { bytes: 4_096, ..Space::default() })
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_has_its_name_once() {
+        let metrics = Metrics::new();
+        let mut books = Books::new(metrics.clone());
+        metrics.callbacks_pending_from(|| Some(0));
+        let before = rendered(&metrics);
+        assert!(before.contains("tollgate_callbacks_pending 0\n"), "{before}");
+        assert!(before.contains("tollgate_callbacks_total{result=\"accepted\"} 0\n"), "{before}");
+        books.passed_over((TargetId(1), "erp"), Priority::Batch);
+        let after = rendered(&metrics);
+        for text in [before, after] {
+            for (name, ..) in DESCRIBED {
+                let lines =
+                    text.lines().filter(|line| line.starts_with(&format!("# TYPE {name} ")));
+                assert_eq!(lines.count(), 1, "{name} in\n{text}");
+            }
+        }
+    }
+
     #[test]
     fn what_was_counted_is_rendered() {
         let metrics = Metrics::new();
@@ -573,9 +627,7 @@ mod tests {
         metrics.webhook(&orders, Callback::GivenUp);
         let count = CallbackCount { name: orders, owed: 3, undelivered: 1 };
         metrics.webhooks_pending_from(move || vec![count.clone()]);
-        let view = View { now: Default::default(), targets: Vec::new(), limits: Vec::new() };
-        let space = Space { bytes: 4_096, ..Space::default() };
-        let text = metrics.render(&view, &space);
+        let text = rendered(&metrics);
         for line in [
             r#"tollgate_attempts_total{target="erp",priority="HIGH",outcome="done"} 1"#,
             r#"tollgate_jobs_finished_total{target="erp",priority="HIGH",state="succeeded"} 1"#,

@@ -30,16 +30,11 @@ pub(crate) struct Reach {
 
 struct Inner {
     file: Option<PathBuf>,
+    /// What the daemon was started with: parts of it are in force until it ends.
+    started: Config,
     reach: Reach,
-    /// Held during a reload: one at a time.
-    state: Mutex<State>,
-}
-
-struct State {
-    /// In force.
-    config: Config,
-    /// The file's text when it was last looked at.
-    text: Option<Vec<u8>>,
+    /// The file's text when it was last looked at. Held during a reload: one at a time.
+    text: Mutex<Option<Vec<u8>>>,
 }
 
 /// Says everything that is wrong, a line each.
@@ -54,36 +49,35 @@ impl ReloadError {
 }
 
 impl Reloader {
-    pub(crate) fn new(file: Option<PathBuf>, config: Config, reach: Reach) -> Reloader {
+    pub(crate) fn new(file: Option<PathBuf>, started: Config, reach: Reach) -> Reloader {
         let text = file.as_ref().and_then(|file| std::fs::read(file).ok());
-        let state = Mutex::new(State { config, text });
-        let inner = Inner { file, reach, state };
+        let inner = Inner { file, started, reach, text: Mutex::new(text) };
         Reloader(Arc::new(inner))
     }
 
-    /// Reads the file again and applies it. Returns the parts that changed and take effect at the
-    /// next start only.
+    /// Reads the file again and applies it. Returns the parts that are not as they were at the
+    /// start, and take effect at the next one only.
     ///
     /// # Errors
     /// Names every fault of the file, and means that nothing has changed.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
-        let mut state = self.0.state.lock().await;
-        self.apply(&mut state).await
+        let mut text = self.0.text.lock().await;
+        self.apply(&mut text).await
     }
 
     /// The same, unless the file is as it was when it was last looked at: then `None`.
     pub async fn reload_if_changed(&self) -> Option<Result<Vec<&'static str>, ReloadError>> {
-        let mut state = self.0.state.lock().await;
+        let mut text = self.0.text.lock().await;
         let file = self.0.file.clone()?;
-        let text = tokio::fs::read(file).await.ok();
-        if text == state.text {
+        let now = tokio::fs::read(file).await.ok();
+        if now == *text {
             return None;
         }
-        Some(self.apply(&mut state).await)
+        Some(self.apply(&mut text).await)
     }
 
-    async fn apply(&self, state: &mut State) -> Result<Vec<&'static str>, ReloadError> {
-        let result = self.try_apply(state).await;
+    async fn apply(&self, seen: &mut Option<Vec<u8>>) -> Result<Vec<&'static str>, ReloadError> {
+        let result = self.try_apply(seen).await;
         match &result {
             Ok(later) => {
                 for part in later {
@@ -97,15 +91,19 @@ impl Reloader {
         result
     }
 
-    async fn try_apply(&self, state: &mut State) -> Result<Vec<&'static str>, ReloadError> {
+    async fn try_apply(
+        &self,
+        seen: &mut Option<Vec<u8>>,
+    ) -> Result<Vec<&'static str>, ReloadError> {
         let inner = &self.0;
         let file = inner.file.clone().ok_or_else(|| {
             ReloadError::new("this daemon was started without a configuration file")
         })?;
-        state.text = tokio::fs::read(&file).await.ok();
+        *seen = tokio::fs::read(&file).await.ok();
         let read = move || config::load(&file, &|name| std::env::var(name).ok());
         let config = tokio::task::spawn_blocking(read).await.map_err(ReloadError::new)?;
         let config = config.map_err(ReloadError::new)?;
+        config::check_bound(&inner.started.server, &config).map_err(ReloadError)?;
         // Addresses and the store first: they can fail, and nothing has changed until then.
         let new_sidecars = inner
             .reach
@@ -114,30 +112,35 @@ impl Reloader {
             .await
             .map_err(|e| ReloadError(format!("{e:#}")))?;
         let known = self.add_targets(&config).await?;
+        let started = &inner.started;
         let mut later = Vec::new();
         for (part, changed) in [
             ("[server]", {
                 // Another certificate takes effect now; TLS at all, or none any more, does not.
-                let (old, new) = (&state.config.server, &config.server);
+                let (old, new) = (&started.server, &config.server);
                 let tls = if old.tls.is_some() && new.tls.is_some() { &new.tls } else { &old.tls };
                 *new != config::Server { tls: tls.clone(), ..old.clone() }
             }),
             ("[store] path, cache, min_free_disk or encrypt_key_file", {
-                let old = &state.config.store;
+                let old = &started.store;
                 let retention = config.store.retention;
                 config.store != config::Store { retention, ..old.clone() }
             }),
-            ("[[sources.…]]", config.sources != state.config.sources),
-            ("[telemetry]", config.telemetry != state.config.telemetry),
+            ("[step_functions]", config.step_functions != started.step_functions),
+            ("[[sources.…]]", config.sources != started.sources),
+            ("[telemetry]", config.telemetry != started.telemetry),
         ] {
             if changed {
                 later.push(part);
             }
         }
+        serve::warn_of_strangers(&config);
         inner.reach.sidecars.admit(&config);
         // Those who tell first: a name that is let in has somebody behind it.
         inner.reach.callbacks.configure(&config.callbacks);
-        inner.reach.handle.swap_directory(serve::directory(&known, &config));
+        // A token is taken where somebody answers it now, and will after the next start.
+        let answers = started.step_functions.is_some() && config.step_functions.is_some();
+        inner.reach.handle.swap_directory(serve::directory(&known, &config, answers));
         let targets = serve::configured(&known, &config);
         let limits = serve::shared_limits(&config);
         let retention = config.store.retention;
@@ -152,7 +155,6 @@ impl Reloader {
         for (name, bound) in new_sidecars {
             inner.reach.sidecars.serve(name, bound);
         }
-        state.config = config;
         Ok(later)
     }
 

@@ -11,6 +11,7 @@ mod snapshot;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,16 +20,18 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http_body::Frame;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::AdminState;
 use super::params::{Nothing, Strict};
+use crate::auth::{Access, Rules};
 use crate::http_api::server::Closing;
 
 pub(super) use hub::Events;
 use hub::Listener;
 
-/// After so long a stream ends and its reader comes again, with the token that holds then.
+/// After so long a stream ends and its reader comes again. It ends, too, when others may read.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// One of the events (the fields of WHATWG HTML, 9.2, server-sent events).
@@ -57,38 +60,44 @@ pub(super) async fn stream(
     State(state): State<AdminState>,
     _: Strict<Nothing>,
     closing: Option<axum::Extension<Closing>>,
+    axum::Extension(access): axum::Extension<Access>,
 ) -> Response {
     let listener = state.events.clone().listen(state);
     let closing = closing.map(|axum::Extension(closing)| closing);
-    let body = axum::body::Body::new(Stream {
-        next: Box::pin(next(listener, closing, Instant::now() + LONGEST)),
-    });
+    let until = Instant::now() + LONGEST;
+    let reader = Reader { listener, closing, access: access.changes(), until };
+    let body = axum::body::Body::new(Stream { next: Box::pin(next(reader)) });
     // A proxy in between that gathers the answer before it passes it on would show nothing.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
     ([(CONTENT_TYPE, "text/event-stream"), unbuffered], body).into_response()
 }
 
-/// What comes next, and whoever waits for what comes after it.
-type Next =
-    Pin<Box<dyn Future<Output = Option<(Bytes, Listener, Option<Closing>, Instant)>> + Send>>;
-
-async fn next(
-    mut listener: Listener,
-    mut closing: Option<Closing>,
+/// Whoever is told, and what ends that.
+struct Reader {
+    listener: Listener,
+    closing: Option<Closing>,
+    access: watch::Receiver<Arc<Rules>>,
     until: Instant,
-) -> Option<(Bytes, Listener, Option<Closing>, Instant)> {
+}
+
+/// What comes next, and whoever waits for what comes after it.
+type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Reader)>> + Send>>;
+
+async fn next(mut reader: Reader) -> Option<(Bytes, Reader)> {
     let closed = async {
-        match &mut closing {
+        match &mut reader.closing {
             Some(closing) => closing.begun().await,
             None => std::future::pending().await,
         }
     };
     let event = tokio::select! {
-        event = listener.next() => event,
-        () = tokio::time::sleep_until(until) => None,
+        event = reader.listener.next() => event,
+        () = tokio::time::sleep_until(reader.until) => None,
+        // Changed, or all is over.
+        _ = reader.access.changed() => None,
         () = closed => None,
     };
-    event.map(|event| (event, listener, closing, until))
+    event.map(|event| (event, reader))
 }
 
 /// A body that has one event after the other.
@@ -104,10 +113,10 @@ impl http_body::Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some((event, listener, closing, until)) = ready!(self.next.as_mut().poll(cx)) else {
+        let Some((event, reader)) = ready!(self.next.as_mut().poll(cx)) else {
             return Poll::Ready(None);
         };
-        self.next = Box::pin(next(listener, closing, until));
+        self.next = Box::pin(next(reader));
         Poll::Ready(Some(Ok(Frame::data(event))))
     }
 }

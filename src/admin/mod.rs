@@ -124,6 +124,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/v1/reload", post(reload::reload))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(axum::Extension(gate.access.clone()))
         .layer(from_fn_with_state(gate, stand_before))
         .layer(from_fn(guard::guard))
         .with_state(state)

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
@@ -116,6 +116,16 @@ fn both() -> utoipa::openapi::OpenApi {
                     "{before}At the data address: {}",
                     there.unwrap_or("another one")
                 ));
+                let parameters = ours.parameters.get_or_insert_default();
+                for theirs in theirs.parameters.iter().flatten() {
+                    if parameters.iter().all(|ours| name_of(ours) != name_of(theirs)) {
+                        parameters.push(theirs.clone());
+                    }
+                }
+                for (status, theirs) in &theirs.responses.responses {
+                    let responses = &mut ours.responses.responses;
+                    responses.entry(status.clone()).or_insert_with(|| theirs.clone());
+                }
             }
         }
     }
@@ -124,6 +134,13 @@ fn both() -> utoipa::openapi::OpenApi {
 }
 
 const DATA: &str = "data address";
+
+fn name_of(parameter: &RefOr<Parameter>) -> Option<&str> {
+    match parameter {
+        RefOr::T(parameter) => Some(&parameter.name),
+        RefOr::Ref(_) => None,
+    }
+}
 
 /// Those that there are, each with its method.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {

@@ -3,7 +3,10 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONTENT_SECURITY_POLICY, PROXY_AUTHORIZATION, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Access, Caller, Found, MetricsAccess, Rules, Tokens};
@@ -31,16 +34,25 @@ pub(crate) async fn stand_before(
     next: Next,
 ) -> Response {
     let rules = gate.access.rules();
-    if let Err(stranger) = rules.hosts.check(&request) {
+    let proxied = gate.place.is_proxied(request.uri().path());
+    if let Err(stranger) = rules.hosts.check(&request, proxied) {
         return Problem::from(stranger).into_response();
     }
-    match gate.place.caller(&rules, &mut request) {
+    let by_browser = request.headers().contains_key("sec-fetch-dest");
+    let mut response = match gate.place.caller(&rules, &mut request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(no) => no.into_response(),
+        Err(no) => return no.into_response(),
+    };
+    if proxied && by_browser {
+        // A page of the target's is not one of ours: its scripts could hand in jobs for others.
+        let headers = response.headers_mut();
+        headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
+    response
 }
 
 /// Why a request is not let through.
@@ -67,51 +79,89 @@ impl Place {
             Place::Admin => (&rules.admin, &rules.submit),
         };
         let path = request.uri().path();
-        let Some(own) = own.as_ref().filter(|_| !self.is_open(path, rules)) else {
-            return Ok(Caller::default());
+        let proxied = self.is_proxied(path);
+        let caller = match own.as_ref().filter(|_| !self.is_open(path, rules)) {
+            Some(own) => self.among(own, other.as_ref(), request.headers(), proxied),
+            None => Ok(Caller::default()),
         };
-        // Behind these paths `Authorization` is the target's, unless it holds a token of ours.
-        let proxied = self == Place::Sidecar || (self == Place::Data && is_proxied(path));
-        let headers = request.headers();
+        if proxied {
+            take_off_ours(request.headers_mut(), rules);
+        }
+        caller
+    }
+
+    fn among(
+        self,
+        own: &Tokens,
+        other: Option<&Tokens>,
+        headers: &HeaderMap,
+        proxied: bool,
+    ) -> Result<Caller, No> {
         let mut presented = None;
-        let places: &[HeaderName] =
-            if proxied { &[PROXY_AUTHORIZATION, AUTHORIZATION] } else { &[AUTHORIZATION] };
+        let places = if proxied { &EITHER[..] } else { &[AUTHORIZATION] };
         for header in places {
-            let Some(token) = bearer(headers, header) else { continue };
+            let Some(token) = only_bearer(headers, header) else { continue };
             presented = Some(token);
             if let Some(Found { name, targets }) = own.find(token) {
-                if proxied {
-                    // It is for us, and must not reach the target.
-                    request.headers_mut().remove(header);
-                }
                 return Ok(Caller { name, targets });
             }
         }
         match presented {
             None => Err(No::Anonymous(self)),
-            Some(token) if is_among(other.as_ref(), token) => Err(No::OtherRole(self)),
+            Some(token) if is_among(other, token) => Err(No::OtherRole(self)),
             Some(_) => Err(No::UnknownToken),
+        }
+    }
+
+    /// Whether what is asked for is a target's.
+    fn is_proxied(self, path: &str) -> bool {
+        let below = || path.strip_prefix("/proxy");
+        match self {
+            Place::Sidecar => true,
+            Place::Data => below().is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Place::Admin => false,
         }
     }
 }
 
-fn is_proxied(path: &str) -> bool {
-    path.strip_prefix("/proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Where a token of ours may be for a request that is a target's: there `Authorization` is the
+/// target's own, unless it holds one of ours.
+const EITHER: [HeaderName; 2] = [PROXY_AUTHORIZATION, AUTHORIZATION];
+
+/// No token of ours reaches a target, whichever it is and wherever it stands.
+fn take_off_ours(headers: &mut HeaderMap, rules: &Rules) {
+    let is_ours = |value: &&HeaderValue| {
+        let of = |tokens: &Option<Tokens>| {
+            bearer(value).is_some_and(|token| is_among(tokens.as_ref(), token))
+        };
+        of(&rules.submit) || of(&rules.admin)
+    };
+    for name in EITHER {
+        if headers.get_all(&name).iter().any(|value| is_ours(&value)) {
+            let all = headers.get_all(&name).iter();
+            let theirs: Vec<HeaderValue> = all.filter(|value| !is_ours(value)).cloned().collect();
+            headers.remove(&name);
+            for value in theirs {
+                headers.append(&name, value);
+            }
+        }
+    }
 }
 
 fn is_among(tokens: Option<&Tokens>, token: &[u8]) -> bool {
     tokens.is_some_and(|tokens| tokens.find(token).is_some())
 }
 
-/// The credentials of the scheme Bearer, whose name is written in any case (RFC 9110, 11.1). More
-/// than one such header is none.
-fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+/// More than one such header is none.
+fn only_bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next()?.as_bytes();
-    if values.next().is_some() {
-        return None;
-    }
-    let (scheme, token) = value.split_at_checked(7)?;
+    let value = values.next()?;
+    if values.next().is_some() { None } else { bearer(value) }
+}
+
+/// The credentials of the scheme Bearer, whose name is written in any case (RFC 9110, 11.1).
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
@@ -218,6 +268,30 @@ mod tests {
         assert_eq!(caller, Err(No::Anonymous(Place::Data)));
         let (caller, _) = ask(Place::Data, "/proxyerp", &[("proxy-authorization", "Bearer aaa")]);
         assert!(caller.is_err());
+    }
+
+    #[test]
+    fn no_token_of_ours_reaches_a_target_however_many_there_are() {
+        let ours = [
+            ("proxy-authorization", "Bearer aaa"),
+            ("authorization", "Bearer aaa"),
+            ("authorization", "bearer bbb"),
+            ("authorization", "Bearer theirs"),
+        ];
+        for (place, path) in [(Place::Data, "/proxy/erp/x"), (Place::Sidecar, "/x")] {
+            let (caller, headers) = ask(place, path, &ours);
+            assert!(caller.is_ok());
+            let left: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+            assert_eq!(left, ["Bearer theirs"]);
+            assert!(!headers.contains_key(PROXY_AUTHORIZATION));
+        }
+        // Where anybody may hand in.
+        let request = Request::builder().uri("/proxy/erp/");
+        let request = request.header("authorization", "Bearer bbb");
+        let rules = Rules { submit: None, ..rules() };
+        let mut request = request.body(axum::body::Body::empty()).unwrap();
+        assert_eq!(Place::Data.caller(&rules, &mut request), Ok(Caller::default()));
+        assert!(request.headers().is_empty());
     }
 
     #[test]

@@ -15,7 +15,9 @@ mod gate;
 mod origin;
 mod tokens;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 pub(crate) use gate::{Gate, Place, stand_before};
 pub use origin::Hosts;
@@ -44,19 +46,28 @@ pub struct Rules {
 
 /// The rules in force; clones share them, and a reload puts others in their place.
 #[derive(Clone, Debug, Default)]
-pub struct Access(Arc<RwLock<Arc<Rules>>>);
+pub struct Access(watch::Sender<Arc<Rules>>);
 
 impl Access {
     pub fn new(rules: Rules) -> Access {
-        Access(Arc::new(RwLock::new(Arc::new(rules))))
+        Access(watch::Sender::new(Arc::new(rules)))
     }
 
     pub fn replace(&self, rules: Rules) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.0.send_if_modified(|now| {
+            let other = **now != rules;
+            *now = Arc::new(rules);
+            other
+        });
     }
 
     pub fn rules(&self) -> Arc<Rules> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
+    }
+
+    /// For those who go on after they were let in: tells when other rules are in force.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Rules>> {
+        self.0.subscribe()
     }
 }
 

@@ -5,7 +5,8 @@
 //! own origin: so the Host must be an IP address, `localhost`, or one of `server.allowed_hosts`.
 //! And any page can post to any address without reading the answer: so a change that a browser
 //! marks as coming from another origin (`Origin`, RFC 6454; `Sec-Fetch-Site`, W3C Fetch Metadata)
-//! is refused. Whoever comes by a Unix socket is no browser.
+//! is refused, and so is anything at all that would be sent on to a target, with the credentials
+//! that are configured for it. Whoever comes by a Unix socket is no browser.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -34,8 +35,9 @@ pub(super) enum Stranger {
     )]
     Host(String),
     #[error(
-        "a browser says that a page from elsewhere asked for this change ({header}: {}); changes \
-         are taken from this address's own pages, and from clients that are no browser",
+        "a browser says that a page from elsewhere asked for this ({header}: {}); changes and what \
+         goes to a target are taken from this address's own pages, and from clients that are no \
+         browser",
         shown(.value)
     )]
     CrossSite { header: &'static str, value: String },
@@ -56,7 +58,8 @@ impl Hosts {
         Hosts(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
+    /// `proxied`: it is to be sent on to a target, so that reading is a change, too.
+    pub(super) fn check<B>(&self, request: &Request<B>, proxied: bool) -> Result<(), Stranger> {
         let host = host(request)?;
         let by_name = request.extensions().get::<Via>() != Some(&Via::Unix);
         if by_name
@@ -65,8 +68,8 @@ impl Hosts {
         {
             return Err(Stranger::Host(host.to_owned()));
         }
-        let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-        if changes { self.same_site(request.headers(), host) } else { Ok(()) }
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+        if proxied || !reads { self.same_site(request.headers(), host) } else { Ok(()) }
     }
 
     fn lead_here(&self, authority: &str) -> bool {
@@ -162,7 +165,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        hosts.check(&request.body(()).unwrap())
+        hosts.check(&request.body(()).unwrap(), false)
     }
 
     #[test]
@@ -176,7 +179,7 @@ mod tests {
         assert!(check(&hosts, "GET", &[("host", "x.tollgate.internal")]).is_err());
         let mut by_socket = Request::builder().header("host", "evil.example").body(()).unwrap();
         by_socket.extensions_mut().insert(Via::Unix);
-        assert_eq!(hosts.check(&by_socket), Ok(()));
+        assert_eq!(hosts.check(&by_socket, false), Ok(()));
     }
 
     #[test]
@@ -195,6 +198,19 @@ mod tests {
         let none = [("host", "127.0.0.1"), ("sec-fetch-site", "cross-site")];
         assert!(check(&hosts, "POST", &none).is_err());
         assert_eq!(check(&hosts, "GET", &none), Ok(()));
+    }
+
+    #[test]
+    fn nothing_goes_to_a_target_for_a_page_from_elsewhere() {
+        for method in ["GET", "HEAD", "OPTIONS", "POST"] {
+            let with = |site: &str| {
+                let request = Request::builder().method(method).header("host", "127.0.0.1");
+                let request = request.header("sec-fetch-site", site).body(()).unwrap();
+                Hosts::default().check(&request, true)
+            };
+            assert!(with("cross-site").is_err() && with("same-site").is_err(), "{method}");
+            assert_eq!((with("none"), with("same-origin")), (Ok(()), Ok(())), "{method}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+use crate::auth::Rules;
+
 use super::auth::Auth;
 use super::item::Item;
 use super::table::{Context, Table, join};
-use super::types::Listen;
+use super::types::{Config, Listen, Server};
 
 /// Longer names of sockets do not fit into the system's `sockaddr_un`, in bytes.
 const SOCKET_NAME: usize = 107;
@@ -155,16 +157,49 @@ impl std::fmt::Display for At {
     }
 }
 
+/// Why a daemon that listens as `bound` says must not have `config` put in force: the addresses that
+/// it is bound to stay until it ends, whatever the new file says of them.
+///
+/// # Errors
+/// Names the address that everybody could reach, and what to do.
+pub(crate) fn check_bound(bound: &Server, config: &Config) -> Result<(), String> {
+    for (key, role, listen) in [
+        ("server.listen", Role::Submit, &bound.listen),
+        ("server.admin_listen", Role::Admin, &bound.admin_listen),
+    ] {
+        let Listen::Tcp(address) = listen else { continue };
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let open = role.is_too_open(address, &config.access, config.insecure_allow_anonymous);
+        if let Some(why) = open {
+            return Err(format!(
+                "{key}, which changes at the next start only, is the daemon's still: {why}. Keep \
+                 the tokens until then"
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl Listener {
-    /// Other machines can reach it, and nothing asks who they are.
     fn is_too_open(&self, auth: &Auth) -> Option<String> {
         let At::Port(address) = &self.at else { return None };
-        let (tokens, key) = match self.role {
-            Role::Submit => (&auth.rules.submit, "submit_tokens_file"),
-            Role::Admin => (&auth.rules.admin, "admin_tokens_file"),
+        self.role.is_too_open(*address, &auth.rules, auth.insecure_allow_anonymous)
+    }
+}
+
+impl Role {
+    /// Other machines can reach it, and nothing asks who they are.
+    fn is_too_open(
+        self,
+        address: SocketAddr,
+        rules: &Rules,
+        insecure_allow_anonymous: bool,
+    ) -> Option<String> {
+        let (tokens, key) = match self {
+            Role::Submit => (&rules.submit, "submit_tokens_file"),
+            Role::Admin => (&rules.admin, "admin_tokens_file"),
         };
-        let is_open =
-            !address.ip().is_loopback() && tokens.is_none() && !auth.insecure_allow_anonymous;
+        let is_open = !address.ip().is_loopback() && tokens.is_none() && !insecure_allow_anonymous;
         is_open.then(|| {
             format!(
                 "{address} can be reached from other machines, so it needs tokens: set \

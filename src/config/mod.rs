@@ -42,6 +42,7 @@ use std::path::Path;
 
 pub use callbacks::{Callback, Secret};
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use listen::check_bound;
 pub use outcomes::{Address, Asking, Polling, Verify};
 pub use parse::parse;
 pub use rules::{HeaderTest, PointerTest, Rule, When};

@@ -54,17 +54,18 @@ fn root(root: &Table<'_>, context: &Context<'_>) -> Config {
     let limits = limits::shared(&shared);
     let targets = targets(&root.table("targets"), &limits, &mut listeners);
     limits::check_names(&shared, &limits, targets.keys());
+    let sources = sources::sources(root);
     let config = Config {
         server,
         access: auth.rules.clone(),
         insecure_allow_anonymous: auth.insecure_allow_anonymous,
         store: store(&root.table("store")),
         telemetry: telemetry(&root.table("telemetry")),
-        step_functions: step_functions::read(root),
+        step_functions: step_functions::read(root, &sources),
         limits,
         callbacks: callbacks::read(root, &mut listeners),
         targets,
-        sources: sources::sources(root),
+        sources,
     };
     listeners.check(&auth, context);
     root.finish(vocabulary::ROOT.later);

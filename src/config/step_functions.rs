@@ -1,16 +1,17 @@
-//! `[step_functions]`: that it is there at all switches the part on.
+//! `[step_functions]`: that it is there at all switches the part on; so does a source, whose
+//! messages bring task tokens with them.
 
 use std::time::Duration;
 
 use super::auth::truth;
 use super::item::Item;
 use super::table::Table;
-use super::types::StepFunctions;
+use super::types::{Sources, StepFunctions};
 use super::units::{duration, rate};
 use super::url::base_url;
 use super::{bounds, defaults, vocabulary};
 
-pub(super) fn read(root: &Table<'_>) -> Option<StepFunctions> {
+pub(super) fn read(root: &Table<'_>, sources: &Sources) -> Option<StepFunctions> {
     const NAME: &str = "step_functions";
     let table = root.table(NAME);
     let default = defaults::step_functions();
@@ -25,7 +26,8 @@ pub(super) fn read(root: &Table<'_>) -> Option<StepFunctions> {
         callback_rate: table.get_or("callback_rate", default.callback_rate, rate),
     };
     table.finish(vocabulary::STEP_FUNCTIONS.later);
-    root.is_set(NAME).then_some(read)
+    let asked = !sources.sqs.is_empty() || !sources.activity.is_empty();
+    (root.is_set(NAME) || asked).then_some(read)
 }
 
 fn heartbeat(item: &Item<'_>) -> Result<Option<Duration>, String> {

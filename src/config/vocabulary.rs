@@ -117,7 +117,8 @@ pub(super) const LIMIT: Words = Words {
     later: &[],
 };
 
-/// The same keys as a target's own limit has, and none of them needed.
+/// The same keys as a target's own limit has, and none of them needed. A rate that answers change
+/// is one target's own so far.
 pub(super) const SHARED_LIMIT: Words = Words {
     table: "limits.NAME",
     known: &[
@@ -129,7 +130,7 @@ pub(super) const SHARED_LIMIT: Words = Words {
         "reserve_high",
         "hold_after_timeout",
     ],
-    later: &[],
+    later: &["adaptive"],
 };
 
 pub(super) const PRIORITY: Words =

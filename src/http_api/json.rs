@@ -126,10 +126,11 @@ pub struct ErrorJson {
 #[schema(as = JobEvent)]
 pub struct EventJson {
     pub at: String,
-    /// `enqueued`, `scheduled`, `due`, `sent`, `not_sent`, `done`, `refused`, `rejected`,
-    /// `unknown`, `accepted`, `waiting`, `verifying`, `asked`, `not_asked`, `answered`,
-    /// `priority_changed`, `cancelled`, `expired`, `failed`, `edited`, `redriven`,
-    /// `callback_delivered`, `callback_undelivered` or `callback_redriven`.
+    /// `enqueued`, `bad_message`, `too_late`, `scheduled`, `due`, `behind`, `its_turn`, `sent`,
+    /// `not_sent`, `done`, `refused`, `rejected`, `unknown`, `accepted`, `waiting`, `verifying`,
+    /// `asked`, `not_asked`, `answered`, `priority_changed`, `cancelled`, `expired`, `failed`,
+    /// `edited`, `redriven`, `token_answered`, `token_late`, `callback_delivered`,
+    /// `callback_undelivered` or `callback_redriven`.
     pub event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,

@@ -90,12 +90,7 @@ impl Drop for Chore {
 /// Where an address or the store cannot be had; nothing is left running then.
 pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Running> {
     let started = Instant::now();
-    if config.insecure_allow_anonymous {
-        tracing::warn!(
-            "auth.insecure_allow_anonymous is set: listeners without a file of tokens let \
-             everybody in who reaches them"
-        );
-    }
+    warn_of_strangers(&config);
     let metrics = Metrics::new();
     let shares = Shares::of(server::raise_file_limit());
     // Addresses first: a second daemon fails on them, before it can touch anything.
@@ -113,7 +108,11 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let known = recovered.targets.iter().map(|target| (target.id, target.name.clone()));
     let known: Vec<(TargetId, String)> = known.collect();
     let live = configured(&known, &config);
-    let handle = Handle::new(outbox.clone(), reader, directory(&known, &config), started);
+    let answers = config.step_functions.is_some();
+    let directory = directory(&known, &config, answers);
+    let handle = Handle::new(outbox.clone(), reader, directory, started);
+    let pending = handle.reader().clone();
+    metrics.callbacks_pending_from(move || pending.outbox_len().ok());
     let aws = Aws::new();
     let (stop_callbacks, callbacks_stop) = watch::channel(false);
     let step_functions = config.step_functions.as_ref().map(|config| {
@@ -327,11 +326,21 @@ pub(crate) fn configured(
     known.iter().filter_map(find).collect()
 }
 
-pub(crate) fn directory(known: &[(TargetId, String)], config: &Config) -> Directory {
+pub(crate) fn warn_of_strangers(config: &Config) {
+    if config.insecure_allow_anonymous {
+        tracing::warn!(
+            "auth.insecure_allow_anonymous is set: listeners without a file of tokens let \
+             everybody in who reaches them"
+        );
+    }
+}
+
+/// `answers`: whether task tokens get their answer.
+pub(crate) fn directory(known: &[(TargetId, String)], config: &Config, answers: bool) -> Directory {
     let entries =
         known.iter().map(|(id, name)| (*id, name.clone(), config.targets.get(name).cloned()));
     Directory::new(entries)
-        .with_step_functions(config.step_functions.is_some())
+        .with_step_functions(answers)
         .with_callbacks(config.callbacks.keys().cloned())
 }
 

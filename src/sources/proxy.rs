@@ -100,6 +100,8 @@ pub(crate) fn sidecar_with_records(
             description = "Of a Step Functions task that waits for the job's end"),
         ("Idempotency-Key" = Option<String>, Header,
             description = "A second request with the same one gets the answer to the first"),
+        ("Tollgate-Callback" = Option<String>, Header,
+            description = "Which of the configured callbacks is told of the job's end"),
         ("Prefer" = Option<String>, Header,
             description = "`respond-async`, `wait=N` (RFC 7240)"),
     ),
@@ -112,6 +114,8 @@ pub(crate) fn sidecar_with_records(
             content_type = "application/problem+json"),
         (status = 409, description = "Somebody cancelled the job", body = Problem,
             content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = Problem,
+            content_type = "application/problem+json"),
         (status = 422, description = "Makes no sense, or another payload under the same key",
             body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The queue is full", body = Problem,
@@ -122,6 +126,8 @@ pub(crate) fn sidecar_with_records(
             content_type = "application/problem+json"),
         (status = 504, description = "The target gave no answer, or the deadline passed",
             body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "No room on disk", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn proxied(

@@ -80,8 +80,6 @@ impl StepFunctions {
     ) -> StepFunctions {
         let sfn = Sfn::new(service);
         let (health, ended) = (Health::default(), Arc::<Bell>::default());
-        let reader = handle.reader().clone();
-        metrics.callbacks_pending_from(move || reader.outbox_len().ok());
         let resolver =
             Resolver { sfn: sfn.clone(), handle: handle.clone(), metrics, health: health.clone() };
         let pacer = Pacer::new(config.callback_rate, Instant::now());

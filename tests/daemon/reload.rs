@@ -44,3 +44,58 @@ async fn a_reload_applies_all_of_a_file_or_nothing() {
     assert_eq!(client.ended(daemon.data, &kept).await["state"], "succeeded");
     assert!(daemon.terminate().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_next_start_is_said_at_each_reload_and_no_token_comes_in_for_it() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let plain = erp(api.address(), "100/s", "");
+    let mut daemon = Daemon::start(&plain);
+    let client = Client::new();
+    let awaited = json!({"target": "erp", "path": "/", "task_token": "a-token"});
+    assert_eq!(client.post(daemon.data, "/v1/jobs", &awaited).await.status, 422);
+
+    daemon.configure(&format!("{plain}[step_functions]\n"));
+    for _ in 0..2 {
+        let reloaded = client.post(daemon.admin, "/v1/reload", &json!({})).await.json();
+        assert_eq!(reloaded, json!({"reloaded": true, "at_next_start": ["[step_functions]"]}));
+        let refused = client.post(daemon.data, "/v1/jobs", &awaited).await;
+        assert_eq!(refused.status, 422);
+        assert!(refused.json()["detail"].as_str().unwrap().contains("restart"));
+    }
+    daemon.configure(&plain);
+    let reloaded = client.post(daemon.admin, "/v1/reload", &json!({})).await.json();
+    assert_eq!(reloaded, json!({"reloaded": true}));
+    assert!(daemon.terminate().success());
+}
+
+/// The address that it is bound to stays, whatever the new file says of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_lets_nobody_in_where_other_machines_reach_it() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "a-token\n").unwrap();
+    let plain = erp(api.address(), "100/s", "");
+    let listen = "listen = \"0.0.0.0:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
+    let auth = format!("[auth]\nsubmit_tokens_file = {:?}\n", tokens.display().to_string());
+    let mut daemon = Daemon::start_listening(listen, &format!("{auth}{plain}"));
+    let client = Client::new();
+    let here = std::net::SocketAddr::from(([127, 0, 0, 1], daemon.data.port()));
+    assert_eq!(client.get(here, "/v1/nowhere").await.status, 401);
+
+    // On loopback, and without tokens: for a daemon that starts this is fine.
+    daemon.configure(&plain);
+    let refused = client.post(daemon.admin, "/v1/reload", &json!({})).await;
+    assert_eq!(refused.status, 422);
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("server.listen") && detail.contains("submit_tokens_file"), "{detail}");
+    assert_eq!(client.get(here, "/v1/nowhere").await.status, 401);
+
+    // Who says it outright is told so in the log.
+    daemon.configure(&format!("[auth]\ninsecure_allow_anonymous = true\n{plain}"));
+    assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
+    // Let in, and there is nothing.
+    assert_eq!(client.get(here, "/v1/nowhere").await.status, 404);
+    assert!(daemon.log().contains("auth.insecure_allow_anonymous is set"), "{}", daemon.log());
+    assert!(daemon.terminate().success());
+}

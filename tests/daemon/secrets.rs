@@ -10,6 +10,10 @@ use tollgate::demo::fragile_api::{Failures, FragileApi, Fragility, NOWHERE};
 use crate::raw::Raw;
 use crate::support::{Daemon, nap};
 
+/// As loud as it goes, and by name for those who write requests out.
+const LOUD: &str = "trace,aws_sigv4::http_request=trace,aws_smithy_runtime::client=trace,\
+                    aws_sdk_sfn=trace,aws_runtime=trace";
+
 /// In each secret.
 const MARK: &str = "5ecret";
 const SUBMIT: &str = "submit-5ecret-token-1";
@@ -58,7 +62,7 @@ impl Stage {
         format!(
             "[server.tls]\ncert_file = {:?}\nkey_file = {:?}\n\
              [auth]\nsubmit_tokens_file = {:?}\nadmin_tokens_file = {:?}\n\
-             [telemetry]\nlog = \"trace\"\nlog_format = \"{format}\"\n\
+             [telemetry]\nlog = \"{LOUD}\"\nlog_format = \"{format}\"\n\
              [step_functions]\nendpoint_url = \"http://{}\"\n\
              [callbacks.orders]\nurl = \"http://{}/hook?code=query-5ecret-4\"\nsecret_file = {:?}\n\
              headers = {{ X-Key = \"callback-header-5ecret-5\" }}\nmin_backoff = \"50ms\"\n\

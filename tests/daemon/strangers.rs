@@ -1,7 +1,9 @@
 //! What an outsider could count on, and must not be able to.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -58,11 +60,18 @@ async fn metrics_are_open_only_where_they_are_said_to_be() {
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_a_redirect_nor_the_environment_leads_elsewhere() {
     let elsewhere = target(OK).await;
-    let answer = format!(
-        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/stolen\r\nContent-Length: 0\r\n\r\n",
-        elsewhere.address
-    );
-    let api = target(answer.leak()).await;
+    let to = format!("http://{}/stolen", elsewhere.address);
+    let api = Raw::start(move |mut peer| {
+        let to = to.clone();
+        async move {
+            while let Some(path) = peer.request().await {
+                let status = path.trim_start_matches('/').to_owned();
+                let head = format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {to}\r\n");
+                peer.say(format!("{head}Content-Length: 0\r\n\r\n")).await;
+            }
+        }
+    })
+    .await;
     let workflows = target(
         "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}",
     )
@@ -83,13 +92,16 @@ async fn neither_a_redirect_nor_the_environment_leads_elsewhere() {
     ) + &erp(api.address, "100/s", "");
     let daemon = Daemon::start_in(&text, environment);
     let client = Client::new();
-    let job = json!({"target": "erp", "path": "/a", "task_token": "t"});
-    let id = client.submit(daemon.data, &job).await;
-    let ended = client.ended(daemon.data, &id).await;
-    assert_eq!(ended["state"], "failed", "{ended}");
-    assert_eq!(ended["error"]["code"], "Tollgate.Http.307", "{ended}");
-    assert_eq!(api.got().of("/a"), 1);
-    workflows.until(|got| got.of("/") == 1).await;
+    for status in [301, 302, 303, 307, 308] {
+        let path = format!("/{status}");
+        let job = json!({"target": "erp", "path": path, "task_token": path});
+        let id = client.submit(daemon.data, &job).await;
+        let ended = client.ended(daemon.data, &id).await;
+        assert_eq!(ended["state"], "failed", "{ended}");
+        assert_eq!(ended["error"]["code"], format!("Tollgate.Http.{status}"), "{ended}");
+        assert_eq!(api.got().of(&path), 1);
+    }
+    workflows.until(|got| got.of("/") == 5).await;
     assert_eq!(elsewhere.got().connections, 0, "{:?}", elsewhere.got());
 }
 
@@ -107,4 +119,52 @@ async fn the_store_is_its_owners_own() {
     for segment in segments {
         assert_eq!(mode(&segment), 0o600, "{}", segment.display());
     }
+}
+
+/// Reading at a target is a job, with the credentials that are configured for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_from_elsewhere_reaches_no_target_and_a_target_s_page_is_none_of_ours() {
+    let api = target(OK).await;
+    let daemon = Daemon::start(&erp(api.address, "100/s", ""));
+    let client = Client::new();
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        for elsewhere in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+            let path = "/proxy/erp/stolen";
+            let answer = client.send(method, daemon.data, path, &[elsewhere], "").await.unwrap();
+            assert_eq!(answer.status, 403, "{method} {elsewhere:?}");
+        }
+    }
+    assert_eq!(api.got().of("/stolen"), 0);
+    let by_hand = [("sec-fetch-site", "none"), ("sec-fetch-dest", "document")];
+    let page = client.send("GET", daemon.data, "/proxy/erp/page", &by_hand, "").await.unwrap();
+    let header = |name: &str| page.headers.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((page.status, header("content-security-policy")), (200, Some("sandbox")));
+    assert_eq!(header("x-content-type-options"), Some("nosniff"));
+    let plain = client.get(daemon.data, "/proxy/erp/page").await;
+    assert_eq!(plain.headers.get("content-security-policy"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_reader_s_token_does() {
+    let api = target(OK).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin");
+    std::fs::write(&file, "old-1\n").unwrap();
+    let auth = format!("[auth]\nadmin_tokens_file = {:?}\n", file.display().to_string());
+    let daemon = Daemon::start(&(auth + &erp(api.address, "1/s", "")));
+    let url = format!("http://{}/v1/events", daemon.admin);
+    let mut reader = Command::new("curl")
+        .args(["-sSN", "--max-time", "120", "-H", "Authorization: Bearer old-1", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "event: targets");
+    std::fs::write(&file, "new-2\n").unwrap();
+    let old = [("authorization", "Bearer old-1")];
+    let client = Client::new();
+    let reload = client.send("POST", daemon.admin, "/v1/reload", &old, "").await.unwrap();
+    assert_eq!(reload.status, 200);
+    while lines.next().is_some() {}
+    assert!(reader.wait().unwrap().success(), "the stream went on");
 }

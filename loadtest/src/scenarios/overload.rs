@@ -57,6 +57,10 @@ impl Overload {
         turn.lower("p99_ms", "ms", tally.latencies.ms(0.99));
         turn.info("generator_lag_p99_ms", "ms", tally.lags.ms(0.99));
         turn.higher("use", "%", 100.0 * all.rate() / per_second);
+        // Of the seconds after the last answer to the flood: is it itself again?
+        let later = all.0.iter().filter(|arrival| arrival.at > tally.last);
+        let later = Arrivals(later.cloned().collect());
+        turn.higher("use_after", "%", 100.0 * later.rate() / per_second);
         let over = all.most_in(SECOND) as f64 - per_second.ceil();
         turn.lower("over_the_limit", "jobs", over.max(0.0));
         turn.lower("rss_growth_mib", "MiB", (after.rss as f64 - before.rss as f64) / MIB);

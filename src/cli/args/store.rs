@@ -72,4 +72,7 @@ pub struct ExportArgs {
     /// All of it: bodies, headers and task tokens as they are
     #[arg(long)]
     pub with_secrets: bool,
+    /// It is JSON in any case
+    #[arg(long, hide = true)]
+    pub json: bool,
 }

@@ -30,6 +30,19 @@ fn sources_name_their_target_and_priority() {
 }
 
 #[test]
+fn whose_messages_bring_tokens_has_them_answered() {
+    let sqs = format!("[[sources.sqs]]\nqueue_url = \"{URL}\"\ntarget = \"erp\"\n");
+    let activity = format!("[[sources.activity]]\narn = \"{ARN}\"\ntarget = \"erp\"\n");
+    for source in [&sqs, &activity] {
+        let config = good(&format!("{ERP}{source}"));
+        assert_eq!(config.step_functions, Some(crate::config::defaults::step_functions()));
+    }
+    let config = good(&format!("{ERP}{sqs}[step_functions]\nheartbeat = \"off\"\n"));
+    assert_eq!(config.step_functions.and_then(|config| config.heartbeat), None);
+    assert_eq!(good(ERP).step_functions, None);
+}
+
+#[test]
 fn a_fault_of_a_source_is_named_at_its_line() {
     for (more, expected) in [
         (
