@@ -90,6 +90,7 @@ impl Limiter {
             let held = self.places.held();
             let before = self.quota.period();
             self.quota.configure(bounds.ceilings.quota.clone(), lived, wall, held);
+            self.over.extend(self.quota.stale().map(account_of));
             if let (Some(before), true) = (before, before != self.quota.period()) {
                 self.over.push(account_of(before));
                 let now = self.quota.period().filter(|now| now.spent > 0);
@@ -235,7 +236,8 @@ impl Limiter {
             let (end, count) = window.ended(lived, held);
             entries.push((Account::Window { per, end }, count));
         }
-        entries.extend(self.quota.ended().map(|period| (account_of(period), period.spent)));
+        let spent = self.quota.ended().into_iter().flatten();
+        entries.extend(spent.map(|period| (account_of(period), period.spent)));
         if close == Close::GivenUp && !held.is_zero() {
             let (until, count) = self.places.hold(lived, held);
             entries.push((Account::Place { until }, count));
@@ -292,7 +294,7 @@ impl Limiter {
         }
         self.places.expire(lived, |until| over.push(Account::Place { until }));
         let over_period = self.quota.turn(lived, wall, self.places.held());
-        self.over.extend(over_period.map(account_of));
+        self.over.extend(over_period.into_iter().chain(self.quota.stale()).map(account_of));
     }
 
     fn write_over(&mut self, entries: &mut Entries) {
