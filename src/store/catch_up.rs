@@ -31,7 +31,7 @@ pub(super) fn all(
         let memory = Memory { books, live, library: library.clone(), buffers: Default::default() };
         (memory, StoreId::read(&txn)?, Position::read(&txn)?)
     };
-    let journal = apply_all(Tail::open(volume, id, from)?, database, &mut memory, limits)?;
+    let journal = apply_all(Tail::open(volume, id, from)?, database, &mut memory, limits, from)?;
     journal.audit(memory.live.segments().map(|(number, _)| number))?;
     Ok((memory, journal))
 }
@@ -41,6 +41,7 @@ fn apply_all(
     database: &Database,
     memory: &mut Memory,
     limits: Limits,
+    from: Position,
 ) -> Result<Journal> {
     let mut txn = None;
     let mut count = 0_u64;
@@ -56,7 +57,14 @@ fn apply_all(
     }
     // The last record is on the disk before redb says that it has it.
     let journal = tail.end(limits)?;
+    let next = journal.next();
+    // A crash may have left a segment begun, and nothing in it. Those before it are about to be
+    // removed where nobody wants them: then redb must not go on from one of them.
+    if txn.is_none() && next != from {
+        txn = Some(database.begin_write()?);
+    }
     if let Some(mut txn) = txn {
+        next.write(&txn, &mut Vec::new())?;
         txn.set_quick_repair(true);
         txn.commit()?;
         tracing::info!(records = count, "caught up with the journal");

@@ -122,6 +122,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Where the next record will be, as far as is known.
+    pub(super) fn next(&self) -> Position {
+        self.next
+    }
+
     /// The segments that get no more records.
     pub(super) fn is_closed(&self, segment: u64) -> bool {
         segment < self.next.segment

@@ -183,6 +183,11 @@ impl Reread {
     /// What its bodies were written for: a row that may refer to one, or may not any more.
     pub(in crate::store) fn owners(&self) -> Vec<(Owner, Blob)> {
         let mut owners = self.moved.clone();
+        // A request that was rewritten since is the original of another one.
+        owners.extend(self.moved.iter().filter_map(|(owner, blob)| match owner {
+            Owner::Request(id) => Some((Owner::Original(*id), *blob)),
+            _ => None,
+        }));
         for (change, blobs) in self.changes.iter().zip(&self.blobs) {
             owners.extend(Owner::all_of(change, blobs));
         }

@@ -4,8 +4,10 @@ use super::power::{Image, Medium, open_on};
 use super::{ERP, RUNNING, SUCCEEDED, header, insert, names, request, step};
 use crate::broker::change::{Change, Turn};
 use crate::broker::group::Stand;
-use crate::broker::job::{JobId, Place};
+use crate::broker::job::{End, Failure, JobId, Place};
+use crate::broker::time::Wall;
 use crate::store::Store;
+use crate::store::bodies::Owner;
 
 const JOBS: u128 = 400;
 const BODY: usize = 1_024;
@@ -101,4 +103,33 @@ fn a_damaged_segment_stays_and_stops_nothing() {
     let bad = (1..=JOBS).filter(|id| is_kept(*id));
     let bad = bad.filter(|id| store.reader().request(JobId(*id)).is_err()).count();
     assert!(bad <= 1, "{bad} bodies cannot be read");
+}
+
+#[test]
+fn a_request_that_was_moved_and_then_rewritten_is_moved_again() {
+    let medium = Medium::holding(Image::default());
+    let (mut store, _) = open_on(medium, 1 << 20, &names(&["erp"])).unwrap();
+    let mut change = insert(header(1));
+    if let Change::Insert(insert) = &mut change {
+        insert.request = request(BODY);
+    }
+    commit(&mut store, &[change]);
+    let failed = Place::Ended { end: End::Failed(Failure::RetriesExhausted), at: Wall::EPOCH };
+    let start = step(header(1), Place::Queued, RUNNING);
+    commit(&mut store, &[start, step(header(1), RUNNING, failed)]);
+    let id = JobId(1);
+    let segment = |store: &Store, owner: Owner| {
+        store.reader().read(|txn| owner.spot(txn)).unwrap().unwrap().segment
+    };
+    let first = segment(&store, Owner::Request(id));
+    idle(&mut store);
+    let moved = segment(&store, Owner::Request(id));
+    assert!(moved > first, "{first}, then {moved}");
+    commit(&mut store, &[Change::Rewrite { id, target: ERP, request: request(2 * BODY) }]);
+    assert_eq!(segment(&store, Owner::Original(id)), moved);
+    idle(&mut store);
+    idle(&mut store);
+    let original = segment(&store, Owner::Original(id));
+    assert!(original > moved, "{moved}, then {original}");
+    assert_eq!(store.reader().original(id).unwrap().unwrap(), *request(BODY));
 }

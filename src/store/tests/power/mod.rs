@@ -5,6 +5,7 @@
 //! `cargo test --lib store::tests::power -- --ignored --nocapture` tries tens of thousands of crash
 //! points; `TOLLGATE_SEEDS=0..100` before it as many as one likes.
 
+mod again;
 mod compaction;
 mod crashes;
 mod failing;
@@ -36,7 +37,7 @@ use crate::store::{Reader, Store, StoreError};
 const CACHE: usize = 256 * 1024;
 
 /// A few turns fill a segment, and a few more make a checkpoint due.
-const LIMITS: Limits = Limits { segment: 12 << 10, ahead: 6 << 10, bytes: 30 << 10, changes: 60 };
+const LIMITS: Limits = Limits { segment: 12 << 10, ahead: 24 << 10, bytes: 30 << 10, changes: 60 };
 
 /// As `Store::open` does it, on another disk.
 pub(super) fn open_on(
