@@ -45,7 +45,19 @@ const HEADS: &[&str] = &[
     "Transfer-Encoding: \"chunked\"",
     "Transfer-Encoding: chunked;q=1",
     "Transfer-Encoding: \u{b}chunked",
+    "Transfer-Encoding: chunked\u{c}",
     "Transfer-Encoding:",
+    // Ends with `chunked`, and is more than that.
+    "Transfer-Encoding: chunked, chunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding: identity, chunked",
+    "Transfer-Encoding: , chunked",
+    "Transfer-Encoding: chunked,",
+    "Transfer-Encoding: \"a, chunked",
+    "Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding:\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: identity\r\nX: y\r\ntransfer-encoding: chunked",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
     // Where a lone LF ends a line for one, it is within a value for another.
     "X: y\nTransfer-Encoding: chunked",
     "X: y\nContent-Length: 4",
@@ -137,8 +149,10 @@ async fn what_can_be_read_in_two_ways_is_refused_at_each_listener() {
     {
         let mut requests = Vec::new();
         for head in HEADS {
-            requests
-                .push(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n{HIDDEN}"));
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");
+            requests.push(format!("{head}{HIDDEN}"));
+            // With a body that whoever takes chunks would take.
+            requests.push(format!("{head}10\r\n{{\"target\":\"erp\"}}\r\n0\r\n\r\n{HIDDEN}"));
         }
         for line in LINES {
             requests
