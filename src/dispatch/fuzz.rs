@@ -71,8 +71,14 @@ pub fn paths(bytes: &[u8]) {
 /// However often it is decoded, and whatever parts its segments: it stays where it is.
 fn stays(path: &str) {
     assert!(path.starts_with('/') && !path.starts_with("//"), "{path:?}");
-    let decoded = percent_encoding::percent_decode_str(path.split('?').next().unwrap_or_default());
-    let decoded: Vec<u8> = decoded.collect();
+    let mut decoded = path.split('?').next().unwrap_or_default().as_bytes().to_vec();
+    for _decoding in 0..2 {
+        decoded = percent_encoding::percent_decode(&decoded).collect();
+        stays_decoded(path, &decoded);
+    }
+}
+
+fn stays_decoded(path: &str, decoded: &[u8]) {
     let mut depth = 0_i64;
     for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
         match segment {

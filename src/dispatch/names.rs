@@ -119,31 +119,68 @@ impl Service<Name> for Names {
     }
 }
 
-/// Link-local addresses (RFC 3927; RFC 4291 §2.5.6), which every cloud's metadata service has, and
-/// those beside them: AWS's over IPv6 (`fd00:ec2::/32`) and Alibaba Cloud's.
+/// Link-local addresses (RFC 3927; RFC 4291 §2.5.6), where nearly every cloud has its metadata
+/// service, and those that are known beside them.
 fn is_metadata(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_metadata_v4(ip),
         IpAddr::V6(ip) => {
-            let segments = ip.segments();
             ip.is_unicast_link_local()
-                || segments[..2] == [0xfd00, 0xec2]
-                || inside(ip).is_some_and(is_metadata_v4)
+                // AWS: IMDS, the credentials of EKS pods (EC2 User Guide, "Access instance metadata").
+                || ip.segments()[..2] == [0xfd00, 0xec2]
+                || METADATA_V6.contains(&ip)
+                || inside(ip).any(is_metadata_v4)
         }
     }
 }
 
 fn is_metadata_v4(ip: Ipv4Addr) -> bool {
-    ip.is_link_local() || ip == Ipv4Addr::new(100, 100, 100, 200)
+    ip.is_link_local() || METADATA_V4.contains(&ip)
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291 §2.5.5.2), or behind the
-/// well-known prefix of a NAT64 (RFC 6052).
-fn inside(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let segments = ip.segments();
-    let nat64 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let last = Ipv4Addr::from((u32::from(segments[6]) << 16) | u32::from(segments[7]));
-    ip.to_ipv4_mapped().or_else(|| nat64.then_some(last))
+const METADATA_V4: [Ipv4Addr; 3] = [
+    // Alibaba Cloud (ECS, "Obtain instance metadata").
+    Ipv4Addr::new(100, 100, 100, 200),
+    // Azure's WireServer, which gives machines their certificates and settings (Virtual Network,
+    // "What is IP address 168.63.129.16?").
+    Ipv4Addr::new(168, 63, 129, 16),
+    // Oracle Cloud Infrastructure Classic (Compute Classic, "Retrieving Instance Metadata").
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+const METADATA_V6: [Ipv6Addr; 5] = [
+    // Google Cloud's machines with IPv6 only (Compute Engine, "View and query VM metadata").
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    // Oracle Cloud (its Python SDK, instance_principals_security_token_signer.py).
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    // Scaleway (cloud-init, "Scaleway").
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    // Akamai's Linodes ("Overview of the Metadata service").
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+    // Alibaba Cloud (ECS, "Obtain instance metadata").
+    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200),
+];
+
+/// The IPv4 addresses that an IPv6 address may stand for: several, where it hangs on the length of
+/// a prefix that only the network knows.
+fn inside(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let places: &[[usize; 4]] = match ip.segments() {
+        // Compatible and mapped (RFC 4291 §2.5.5), translated (RFC 2765 §2.1), and behind the
+        // well-known prefix of a NAT64 (RFC 6052 §2.1).
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => &[[12, 13, 14, 15]],
+        // The prefix for a network's own NAT64 (RFC 8215), cut at 48, 56, 64 or 96 bits; the ninth
+        // octet is left out (RFC 6052 §2.2).
+        [0x64, 0xff9b, 1, ..] => {
+            &[[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]]
+        }
+        // 6to4 (RFC 3056 §2).
+        [0x2002, ..] => &[[2, 3, 4, 5]],
+        _ => &[],
+    };
+    let octets = ip.octets();
+    places.iter().map(move |places| Ipv4Addr::from(places.map(|place| octets[place])))
 }
 
 #[cfg(test)]
@@ -161,11 +198,47 @@ mod tests {
             "fd00:ec2::254",
             "fe80::1",
             "febf::1",
+            "192.0.0.192",
+            "168.63.129.16",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
+            // The same as an IPv4 address, in other ways of writing one as IPv6.
+            "::ffff:168.63.129.16",
+            "64:ff9b::100.100.100.200",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1:0:a9:fea9:fe00:0",
+            "2002:a9fe:a9fe::",
+            "2002:a9fe:aa02::1",
+            "2002:c000:c0::1",
+            "::a9fe:a9fe",
+            "::a9fe:aa02",
+            "::ffff:0:a9fe:a9fe",
         ] {
             assert!(is_metadata(metadata.parse().unwrap()), "{metadata}");
         }
-        for other in ["127.0.0.1", "::1", "10.0.0.1", "169.253.0.1", "fd00:ec3::1", "100.100.100.1"]
-        {
+        for other in [
+            "127.0.0.1",
+            "::1",
+            "::",
+            "10.0.0.1",
+            "169.253.0.1",
+            "fd00:ec3::1",
+            "100.100.100.1",
+            "192.0.0.191",
+            "168.63.129.17",
+            "fd20:ce::253",
+            "fd00:42::43",
+            "64:ff9b:1::a00:1",
+            "64:ff9b:2::a9fe:a9fe",
+            "2002:a00:1::a9fe:a9fe",
+            "2001:db8::a9fe:a9fe",
+            "::10.0.0.1",
+        ] {
             assert!(!is_metadata(other.parse().unwrap()), "{other}");
         }
     }

@@ -205,6 +205,9 @@ impl Requests {
             Some(Ambiguity::LoneLineFeed) => {
                 return Err(malformed("has a line that ends with LF alone; lines end with CR LF"));
             }
+            Some(Ambiguity::TransferCoding) => {
+                return Err(malformed("has a Transfer-Encoding other than `chunked`, said once"));
+            }
             None => {}
         }
         check_host(request)?;

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use crate::config::Listen;
 
 /// For the owner and the group: who may connect is for the file system to say.
 const MODE: u32 = 0o660;
+/// Connections that wait to be accepted, at most: as many as tokio allows a port.
+const BACKLOG: u32 = 1024;
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -47,9 +49,8 @@ impl Socket {
             }
             Listen::Unix(path) => {
                 clear(path)?;
-                let listener = UnixListener::bind(path)?;
-                let own = OwnPath(path.clone());
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+                let (socket, own) = not_yet_listening(path)?;
+                let listener = socket.listen(BACKLOG)?;
                 Ok((Socket::Unix { listener, _own: own }, Listen::Unix(path.clone())))
             }
         }
@@ -78,6 +79,16 @@ impl Accepted {
     }
 }
 
+/// In the file system, with its rights. The umask may have made them wider for a moment, in which
+/// nobody could connect: that takes a socket that listens (unix(7), connect(2): ECONNREFUSED).
+fn not_yet_listening(path: &Path) -> io::Result<(UnixSocket, OwnPath)> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let own = OwnPath(path.to_owned());
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    Ok((socket, own))
+}
+
 /// Takes away what a daemon that was killed left behind, and nothing else.
 fn clear(path: &Path) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
@@ -90,5 +101,37 @@ fn clear(path: &Path) -> io::Result<()> {
             std::fs::remove_file(path)
         }
         _ => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn a_socket_in_the_file_system_is_for_its_owner_and_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.sock");
+        let (socket, _) = Socket::bind(&Listen::Unix(path.clone())).await.unwrap();
+        assert_eq!(mode(&path), 0o660);
+        UnixStream::connect(&path).await.unwrap();
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn nobody_connects_before_it_has_its_rights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.sock");
+        let (socket, _own) = not_yet_listening(&path).unwrap();
+        assert_eq!(mode(&path), MODE);
+        let early = UnixStream::connect(&path).await.unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = socket.listen(BACKLOG).unwrap();
+        UnixStream::connect(&path).await.unwrap();
     }
 }

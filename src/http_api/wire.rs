@@ -1,9 +1,9 @@
 //! Sees the bytes of a connection before hyper does.
 //!
-//! hyper drops `Content-Length` where `Transfer-Encoding` is too, cuts a request target at `#`, and
-//! takes a lone LF for the end of a line, all without a trace. A request with any of these is
-//! refused, because two readers could take it for two different requests (RFC 9112, sections 2.2,
-//! 6.3 and 11.2). A lone LF among the chunks of a body, which is found when the request has begun
+//! hyper drops `Content-Length` where `Transfer-Encoding` is too, takes any transfer codings that end
+//! with `chunked` for `chunked`, cuts a request target at `#`, and takes a lone LF for the end of a
+//! line, all without a trace. A request with any of these is refused, because two readers could take
+//! it for two different requests (RFC 9112, sections 2.2, 6.1, 6.3 and 11.2). A lone LF among the chunks of a body, which is found when the request has begun
 //! already, ends the connection: what comes after it is no request.
 
 use std::io;
@@ -22,6 +22,8 @@ pub(super) enum Ambiguity {
     LengthAndEncoding = 1,
     Fragment = 2,
     LoneLineFeed = 3,
+    /// Another one than `chunked`, or more than that.
+    TransferCoding = 4,
 }
 
 /// What is known of the requests on one connection.
@@ -47,6 +49,7 @@ impl Verdict {
         Some(match self.why.load(Ordering::Relaxed) {
             2 => Ambiguity::Fragment,
             3 => Ambiguity::LoneLineFeed,
+            4 => Ambiguity::TransferCoding,
             _ => Ambiguity::LengthAndEncoding,
         })
     }
@@ -164,17 +167,22 @@ impl Follower {
     fn head(&mut self, head: &[u8]) -> At {
         let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end);
         let request_line = lines.next().unwrap_or_default();
-        let (mut length, mut encoded) = (None, false);
+        let (mut length, mut codings) = (None, Vec::new());
         for line in lines {
             let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             if name.eq_ignore_ascii_case(b"content-length") {
                 length = Some(std::str::from_utf8(value).ok().and_then(|v| v.parse::<u64>().ok()));
             }
-            encoded |= name.eq_ignore_ascii_case(b"transfer-encoding");
+            if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                codings.push(value);
+            }
         }
+        let encoded = !codings.is_empty();
         let ambiguity = if length.is_some() && encoded {
             Some(Ambiguity::LengthAndEncoding)
+        } else if encoded && !is_chunked(&codings) {
+            Some(Ambiguity::TransferCoding)
         } else if request_line.contains(&b'#') {
             Some(Ambiguity::Fragment)
         } else if !head.split_inclusive(|b| *b == b'\n').all(|line| line.ends_with(b"\r\n")) {
@@ -193,6 +201,12 @@ impl Follower {
             Some(None) => At::Lost,
         }
     }
+}
+
+/// The one coding that is understood here, said once: what else stands before it, or in a line of
+/// its own, is skipped by one reader and decoded by another (RFC 9112, sections 6.1 and 7).
+fn is_chunked(codings: &[&[u8]]) -> bool {
+    matches!(codings, [only] if only.eq_ignore_ascii_case(b"chunked"))
 }
 
 fn framing() -> io::Error {
@@ -336,6 +350,40 @@ mod tests {
             "POST / HTTP/1.1\nCONTENT-LENGTH: 5\nTRANSFER-ENCODING: chunked\n\n",
         ] {
             assert_eq!(verdicts(head.as_bytes()), [BOTH; 3], "{head}");
+        }
+    }
+
+    #[test]
+    fn chunked_said_once_is_the_only_transfer_coding() {
+        let head = |lines: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n");
+        for lines in [
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: , chunked",
+            "Transfer-Encoding: chunked,",
+            "Transfer-Encoding: \"a, chunked",
+            "Transfer-Encoding: chunked;q=1",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding:",
+            "Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked",
+            "Transfer-Encoding:\r\nX: y\r\nTRANSFER-ENCODING: chunked",
+        ] {
+            let coding = Some(Ambiguity::TransferCoding);
+            assert_eq!(verdicts(head(lines).as_bytes()), [coding; 3], "{lines}");
+        }
+        for lines in [
+            "Transfer-Encoding: chunked",
+            "transfer-encoding:CHUNKED",
+            "Transfer-Encoding: \t Chunked \t",
+            "X-Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        ] {
+            let head = head(lines);
+            assert_eq!(verdicts(head.as_bytes()), [None; 3], "{lines}");
+            // It is followed to its end.
+            let two = format!("{head}0\r\n\r\nGET /#a HTTP/1.1\r\n\r\n");
+            let fragment = Some(Ambiguity::Fragment);
+            assert_eq!(verdicts(two.as_bytes()), [None, fragment, fragment], "{lines}");
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) mod model;
 mod open;
 mod reader;
 mod record;
+mod rights;
 mod seal;
 mod shelf;
 mod spent;

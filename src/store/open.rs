@@ -10,12 +10,17 @@ use redb::{Database, DatabaseError, ReadableDatabase, TableError};
 use super::FORMAT;
 use super::error::{Result, StoreError, caught};
 use super::journal::{Directory, Position, StoreId};
+use super::rights::keep_to_owner;
 use super::tables::{META, META_FORMAT, create_all};
 
 /// Holds the lock on the file until it is dropped.
 pub(super) fn open(path: &Path, cache: usize) -> Result<Database> {
     let file = open_file(path)?;
-    caught(|| open_database(path, file, cache), || {}).map_err(|error| error.of(path))
+    let database =
+        caught(|| open_database(path, file, cache), || {}).map_err(|error| error.of(path))?;
+    // Not sooner: what is no store is not ours to change.
+    keep_to_owner([path.to_owned()]);
+    Ok(database)
 }
 
 /// The directory of the journal, made where it is not there yet.

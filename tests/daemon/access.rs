@@ -124,42 +124,60 @@ fn curl(url: &str, options: &[&std::ffi::OsStr]) -> (bool, String) {
     run(Command::new("curl").args(["-sS", "--max-time", "10", "--fail"]).args(options).arg(url))
 }
 
+/// At each kind of listener: who comes with a certificate of the authority's gets in, others do not,
+/// and after a reload the same goes for the new authority.
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_with_client_certificates_and_a_new_certificate_without_a_restart() {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sidecar = free.local_addr().unwrap();
+    drop(free);
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path(), "server", None);
     let authority = certificate(folder.path(), "authority", None);
-    let (client_cert, client_key) = certificate(folder.path(), "client", Some(&authority));
-    let (stranger, strangers_key) = certificate(folder.path(), "stranger", None);
+    let known = certificate(folder.path(), "client", Some(&authority));
+    let stranger = certificate(folder.path(), "stranger", None);
     let client_ca = &authority.0;
     let tls = format!(
         "[server.tls]\ncert_file = {cert:?}\nkey_file = {key:?}\nclient_ca_file = {client_ca:?}\n"
     );
-    let daemon = Daemon::start(&(tls + &erp(api.address(), "100/s", "")));
-    let url = format!("https://{}/v1/targets", daemon.admin);
-    let with = |trusted: &Path, shown: Option<(&Path, &Path)>| {
+    let target = format!("[targets.erp]\nlisten = \"{sidecar}\"\n");
+    let target = erp(api.address(), "100/s", "").replace("[targets.erp]\n", &target);
+    let daemon = Daemon::start(&(tls + &target));
+    let listeners = [
+        format!("{}/proxy/erp/x", daemon.data),
+        format!("{}/v1/targets", daemon.admin),
+        format!("{sidecar}/x"),
+    ];
+    let with = |listener: &str, trusted: &Path, shown: Option<&(PathBuf, PathBuf)>| {
         let mut options = vec!["--cacert".as_ref(), trusted.as_os_str()];
         if let Some((certificate, key)) = shown {
             options.extend(["--cert".as_ref(), certificate.as_os_str()]);
             options.extend(["--key".as_ref(), key.as_os_str()]);
         }
-        curl(&url, &options)
+        curl(&format!("https://{listener}"), &options).0
     };
-    let known = Some((client_cert.as_path(), client_key.as_path()));
-    let (done, body) = with(&cert, known);
-    assert!(done && body.contains("\"erp\""), "{body}");
-    assert!(!with(&cert, None).0, "without a certificate");
-    assert!(!with(&cert, Some((&stranger, &strangers_key))).0, "with one that nobody signed");
-    let plain = curl(&format!("http://{}/healthz", daemon.admin), &[]);
-    assert!(!plain.0, "in plain text");
+    for at in &listeners {
+        assert!(with(at, &cert, Some(&known)), "{at}");
+        assert!(!with(at, &cert, None), "{at} without a certificate");
+        assert!(!with(at, &cert, Some(&stranger)), "{at} with one that nobody signed");
+        assert!(!curl(&format!("http://{at}"), &[]).0, "{at} in plain text");
+    }
 
     let (renewed, new_key) = certificate(folder.path(), "renewed", None);
+    let new_authority = certificate(folder.path(), "new-authority", None);
+    let newcomer = certificate(folder.path(), "newcomer", Some(&new_authority));
     std::fs::copy(&renewed, &cert).unwrap();
     std::fs::copy(&new_key, &key).unwrap();
+    std::fs::copy(&new_authority.0, client_ca).unwrap();
     daemon.signal("-HUP");
-    while !with(&renewed, known).0 {
-        crate::support::nap().await;
+    for at in &listeners {
+        while !with(at, &renewed, Some(&newcomer)) {
+            crate::support::nap().await;
+        }
+        assert!(!with(at, &renewed, Some(&known)), "{at} with one of the authority before");
+        assert!(!with(at, &renewed, None), "{at} without a certificate");
     }
     assert!(!daemon.log().contains("next start"), "{}", daemon.log());
 }

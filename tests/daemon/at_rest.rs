@@ -136,3 +136,52 @@ fn a_daemon_without_its_key_does_not_start() {
     assert_ne!(code, Some(0));
     assert!(said.contains("store.encrypt_key_file") && said.contains("cannot read"), "{said}");
 }
+
+/// As a backup may leave it that was copied back, or an older umask.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_others_could_read_is_closed_to_them_with_a_word() {
+    let api = Raw::start(|_| async {}).await;
+    let mut daemon = Daemon::start(&crate::support::erp(api.address, "1/s", ""));
+    let store = daemon.store();
+    let journal = store.with_extension("redb.journal");
+    let segment = journal.join("0000000001.segment");
+    let all = [(&store, 0o644, 0o600), (&journal, 0o755, 0o700), (&segment, 0o644, 0o600)];
+    let loosen = || {
+        for (path, loose, _) in all {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(loose)).unwrap();
+        }
+    };
+    let are_closed = || {
+        for (path, _, closed) in all {
+            let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, closed, "{}", path.display());
+        }
+    };
+    let words = |log: &str| log.matches("others could read").count();
+    assert!(daemon.terminate().success());
+    assert_eq!(words(&daemon.log()), 0, "{}", daemon.log());
+
+    loosen();
+    daemon.restart();
+    are_closed();
+    let log = daemon.log();
+    assert_eq!(words(&log), 3, "{log}");
+    for (path, loose, _) in all {
+        let word = |line: &&str| line.contains(&format!("path={} ", path.display()));
+        let line = log.lines().filter(|line| line.contains("others could read")).find(word);
+        assert!(line.is_some_and(|line| line.contains(&format!("mode=0{loose:o}"))), "{log}");
+    }
+    assert!(daemon.terminate().success());
+    daemon.restart();
+    assert_eq!(words(&daemon.log()), 0, "once it is done nothing is said: {}", daemon.log());
+    assert!(daemon.terminate().success());
+
+    // Who only wants to look at it does not stumble.
+    let file = store.to_str().unwrap();
+    for look in ["check", "export"] {
+        loosen();
+        let (code, said) = tollgate(&["store", look, file]);
+        assert_eq!(code, Some(0), "{look}: {said}");
+        are_closed();
+    }
+}

@@ -25,7 +25,7 @@ Examples:
     /// Look through a stopped daemon's file: every page of it, and every row against the jobs
     #[command(after_help = "\
 Exit code 1 where something is found; each finding is a line. Nothing is changed but what opening
-the file after a crash mends in any case.
+the file mends in any case: what a crash left, and rights that others have.
 
 Examples:
   tollgate store check

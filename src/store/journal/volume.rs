@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::store::rights::keep_to_owner;
+
 /// Numbered files.
 pub(in crate::store) trait Volume: Debug + Send + Sync {
     /// Their numbers, in order.
@@ -54,7 +56,10 @@ impl Directory {
         }
         let above = path.parent().filter(|above| !above.as_os_str().is_empty());
         File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Directory(path))
+        keep_to_owner([path.clone()]);
+        let directory = Directory(path);
+        keep_to_owner(directory.list()?.into_iter().map(|number| directory.name(number)));
+        Ok(directory)
     }
 
     /// How much the segments take, in bytes; those that cannot be seen take nothing.

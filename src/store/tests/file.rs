@@ -34,6 +34,38 @@ fn only_the_owner_can_read_it() {
     assert_eq!(segments.map(|segment| mode(&segment)).collect::<Vec<_>>(), [0o600]);
 }
 
+/// By an older umask, or because a backup was copied back.
+#[test]
+fn what_others_could_read_is_closed_to_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let (mut store, _) = open(&path);
+    store.commit(Turn(1), &[insert(header(1))]).unwrap();
+    drop(store);
+    let journal = Directory::path_beside(&path);
+    let segment = journal.join("0000000001.segment");
+    let other = journal.join("notes");
+    fs::write(&other, "not ours").unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let all = [(&path, 0o644), (&journal, 0o2755), (&segment, 0o666), (&other, 0o644)];
+    for (path, mode) in all {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let (store, _) = open(&path);
+    assert!(store.reader().job(header(1).id).unwrap().is_some());
+    assert_eq!(all.map(|(path, _)| mode(path)), [0o600, 0o2700, 0o600, 0o644]);
+}
+
+#[test]
+fn what_is_no_store_keeps_its_rights() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("text");
+    fs::write(&text, "dear diary".repeat(1000)).unwrap();
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o644)).unwrap();
+    refusal(&text);
+    assert_eq!(fs::metadata(&text).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
 #[test]
 fn it_is_never_open_twice() {
     let directory = tempfile::tempdir().unwrap();

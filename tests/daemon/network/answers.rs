@@ -165,3 +165,43 @@ async fn two_answers_at_once() {
         assert_eq!(bench.target.got().of(&path), 1);
     }
 }
+
+/// With its body and without, and to whom it may be: nobody else hears of the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_of_every_kind_are_answers_and_no_orders() {
+    let elsewhere = Raw::start(|mut peer| async move {
+        while peer.request().await.is_some() {
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let kinds = [300, 301, 302, 303, 307, 308];
+    let to = elsewhere.address;
+    let target = Raw::start(move |mut peer| async move {
+        while let Some(path) = peer.request().await {
+            let status = path.split('/').nth(1).unwrap();
+            let place = match path.split('/').nth(2).unwrap() {
+                "elsewhere" => format!("http://{to}/stolen"),
+                "relative" => "/home".to_owned(),
+                _ => format!("//{to}/stolen"),
+            };
+            let head = format!("HTTP/1.1 {status} X\r\nLocation: {place}\r\n");
+            peer.say(format!("{head}Refresh: 0; url={place}\r\nContent-Length: 0\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let bench = Bench::new(target, "");
+    for status in kinds {
+        for place in ["elsewhere", "relative", "scheme"] {
+            for method in ["GET", "POST"] {
+                let path = format!("/{status}/{place}/{method}");
+                let job = bench.job_of(json!({"method": method, "path": path})).await;
+                assert_eq!(told(&job), format!("enqueued sent(1) rejected({status})"), "{job}");
+                assert_eq!(job["error"]["code"], format!("Tollgate.Http.{status}"), "{job}");
+                assert_eq!(bench.target.got().of(&path), 1, "{path}");
+            }
+        }
+    }
+    assert_eq!(elsewhere.got().connections, 0, "{:?}", elsewhere.got());
+    assert_eq!(bench.target.got().of("/home"), 0);
+}
