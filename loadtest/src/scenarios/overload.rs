@@ -59,7 +59,7 @@ impl Overload {
         turn.higher("use", "%", 100.0 * all.rate() / per_second);
         // Of the seconds after the last answer to the flood: is it itself again?
         let later = all.0.iter().filter(|arrival| arrival.at > tally.last);
-        let later = Arrivals(later.cloned().collect());
+        let later = Arrivals(later.copied().collect());
         turn.higher("use_after", "%", 100.0 * later.rate() / per_second);
         let over = all.most_in(SECOND) as f64 - per_second.ceil();
         turn.lower("over_the_limit", "jobs", over.max(0.0));
