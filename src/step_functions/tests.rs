@@ -165,6 +165,8 @@ impl World {
         };
         let (stop, stopped) = watch::channel(false);
         let metrics = self.metrics.clone();
+        let reader = self.handle.reader().clone();
+        metrics.callbacks_pending_from(move || reader.outbox_len().ok());
         let service = self.stub.aws.aws().step_functions(None);
         (StepFunctions::start(service, &config, self.handle.clone(), metrics, stopped), stop)
     }
