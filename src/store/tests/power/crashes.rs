@@ -172,9 +172,7 @@ impl<'a> Crashes<'a> {
         let state = |number: &StateNo| &self.history.states[number.0];
         let known = allowed.iter().find(|number| {
             let State { model, rows: wanted } = state(number);
-            // A segment may have been begun where nothing was written any more.
-            let of_jobs = |table: &String| !table.starts_with("journal ");
-            let same = |wanted: &Rows| !rows.differing(wanted).iter().any(of_jobs);
+            let same = |wanted: &Rows| rows.differing_in_jobs(wanted).is_empty();
             wanted.as_ref().is_some_and(same) && is_the_model(&reader, model)
         });
         let is_it = |number: &&StateNo| {
@@ -262,9 +260,8 @@ impl<'a> Crashes<'a> {
 fn is(reader: &Reader, state: &State) -> Result<(), String> {
     let rows = Rows::of(reader).map_err(|error| error.to_string())?;
     let wanted = state.rows.as_ref().expect("the store was in this state");
-    let mut differing = rows.differing(wanted);
     // One that is made anew has another id.
-    differing.retain(|table| !table.starts_with("journal "));
+    let differing = rows.differing_in_jobs(wanted);
     if differing.is_empty() { Ok(()) } else { Err(differing.join(", ")) }
 }
 
