@@ -228,6 +228,8 @@ impl Metrics {
         self.0.recorder.register_counter(&Key::from_parts(SPANS, labels), &META).increment(count);
     }
 
+    /// Where to ask how many jobs have ended whose task token is still to be answered; `None` where
+    /// it cannot be told.
     pub fn callbacks_pending_from(
         &self,
         pending: impl Fn() -> Option<u64> + Send + Sync + 'static,
@@ -277,8 +279,8 @@ impl Metrics {
     /// The Prometheus text format, version 0.0.4.
     pub fn render(&self, view: &View, space: &Space) -> String {
         let mut text = self.0.handle.render();
-        let _ = write_what_never_happened(&mut text);
         // What cannot be written to a `String` does not exist: the results mean nothing.
+        let _ = write_what_never_happened(&mut text);
         let _ = page::write_view(&mut text, view, space);
         let tokens = self.0.pending.get().and_then(|pending| pending());
         let webhooks = self.0.webhooks.get().map(|pending| pending()).unwrap_or_default();
