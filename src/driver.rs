@@ -20,15 +20,22 @@ use crate::broker::time::Now;
 use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
-use crate::handle::{Ended, Handle, Message, View};
+use crate::handle::{Ended, Handle, MakeInput, Message, View};
+use crate::intake::{Intake, Size, Taken};
 use crate::metrics::Books;
 use crate::pulse::Pulse;
 use crate::step_functions::{StepFunctions, Wanted};
 use crate::store::{Done, StoreError, Work};
 use crate::trace::{Attempt, Context, Recording, Tracer};
 
-/// Messages taken in before outputs are looked at: bounds a turn, and how late a token can be.
+/// Messages about work under way that are handled before a turn's changes are taken to the store.
 const AT_ONCE: usize = 512;
+/// Jobs of callers after which work under way goes first: bounds a turn, and so how late a token can
+/// be.
+const SLICE: usize = 128;
+/// Changes gathered for one commit beyond which callers wait for it: bounds a commit, which starts
+/// and ends are in, too.
+const ROOM: usize = 1024;
 
 /// Whether the loop can still promise anything.
 #[derive(Clone, Debug)]
@@ -47,12 +54,22 @@ struct Gathered {
     changes: Vec<Change>,
     loads: Vec<Load>,
     replies: Vec<(ReplyTo, Reply)>,
+    /// A large request of a caller is among it.
+    large: bool,
 }
 
 impl Gathered {
     fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.loads.is_empty() && self.replies.is_empty()
     }
+}
+
+/// What a caller wants of the core.
+enum Asked {
+    /// The answer gets the reply once it is durable.
+    Reply(MakeInput, oneshot::Sender<Reply>),
+    /// Its caller hung up. In order with the request that brought the job.
+    Abandoned(JobId),
 }
 
 /// A turn that the store is writing.
@@ -81,8 +98,11 @@ pub(crate) struct Driver {
     step_functions: Option<StepFunctions>,
     callbacks: Callbacks,
     tracer: Tracer,
+    intake: Intake<Asked>,
     gathered: Gathered,
     writing: Option<Writing>,
+    /// Whether a large request is in what the store was given last.
+    after_large: bool,
     /// Requests of started jobs, from the commit until they are sent.
     requests: HashMap<JobId, Arc<Request>>,
     asking: HashMap<ReplyTo, oneshot::Sender<Reply>>,
@@ -126,8 +146,10 @@ impl Driver {
             step_functions: parts.step_functions,
             callbacks: parts.callbacks,
             tracer: parts.tracer,
+            intake: Intake::new(),
             gathered: Gathered::default(),
             writing: None,
+            after_large: false,
             requests: HashMap::new(),
             asking: HashMap::new(),
             last_asked: 0,
@@ -148,7 +170,7 @@ impl Driver {
                 error!(%failure, "the store failed; nothing more is taken in or sent");
                 break Health::Failed(failure);
             }
-            if self.stopping && self.writing.is_none() && self.gathered.is_empty() {
+            if self.stopping && self.is_idle() {
                 break Health::Stopped;
             }
         };
@@ -157,28 +179,65 @@ impl Driver {
         self.health.send_replace(end);
     }
 
+    fn is_idle(&self) -> bool {
+        self.writing.is_none() && self.gathered.is_empty() && self.intake.is_empty()
+    }
+
     /// Waits for something to happen, handles it, and takes what it changed to the store.
     fn turn(&mut self) -> Result<(), StoreError> {
-        let next = self.next_message();
+        let mut next = self.next_message();
         self.pulse.turn.begin(self.handle.mono_now());
-        match next {
-            Some(first) => {
-                self.receive(first)?;
-                for _ in 1..AT_ONCE {
-                    match self.inbox.try_recv() {
-                        Ok(message) => self.receive(message)?,
-                        Err(_) => break,
-                    }
-                }
-            }
-            None => self.feed(Input::Tick),
+        if next.is_none() {
+            self.feed(Input::Tick);
         }
+        let mut handled = 0;
+        while let Some(message) = next {
+            handled += usize::from(!matches!(message, Message::Ask { .. }));
+            self.receive(message)?;
+            next = if handled < AT_ONCE { self.inbox.try_recv().ok() } else { None };
+        }
+        self.take_in();
         self.commit();
         self.pulse.turn.end();
         Ok(())
     }
 
+    /// A slice of what callers ask, where there is room.
+    fn take_in(&mut self) {
+        let mut taken = 0;
+        while taken < SLICE
+            && self.has_room()
+            && let Some(Taken { jobs, size, request }) = self.intake.next(self.largest())
+        {
+            taken += jobs;
+            self.gathered.large |= size == Size::Large;
+            match request {
+                Asked::Reply(make, answer) => {
+                    self.last_asked += 1;
+                    let to = ReplyTo(self.last_asked);
+                    self.asking.insert(to, answer);
+                    self.feed(make(to));
+                }
+                Asked::Abandoned(job) => self.feed(Input::Abandoned { job }),
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.gathered.changes.len() < ROOM
+    }
+
+    /// A large request goes to the store at once or waits, and after it goes what waited meanwhile:
+    /// so a start or a small request has to sit out one of them at most.
+    fn largest(&self) -> Size {
+        let others_first = self.after_large && !self.gathered.is_empty();
+        if self.writing.is_some() || others_first { Size::Small } else { Size::Large }
+    }
+
     fn next_message(&mut self) -> Option<Message> {
+        if self.has_room() && self.intake.has(self.largest()) {
+            return self.inbox.try_recv().ok();
+        }
         let now = self.now();
         let Some(at) = self.broker.poll_timeout(now) else { return self.inbox.recv().ok() };
         let patience = at.since(now.mono);
@@ -193,12 +252,10 @@ impl Driver {
 
     fn receive(&mut self, message: Message) -> Result<(), StoreError> {
         match message {
-            Message::Ask { make, answer } => {
-                self.last_asked += 1;
-                let to = ReplyTo(self.last_asked);
-                self.asking.insert(to, answer);
-                self.feed(make(to));
+            Message::Ask { jobs, make, answer } => {
+                self.intake.push(jobs, Asked::Reply(make, answer));
             }
+            Message::Tell(Input::Abandoned { job }) => self.intake.push(0, Asked::Abandoned(job)),
             Message::Tell(input) => self.feed(input),
             Message::Attempted { job, target, priority, number, report } => {
                 self.pulse.totals(target).attempted(report.outcome);
@@ -285,7 +342,8 @@ impl Driver {
         if self.writing.is_some() || self.gathered.is_empty() {
             return;
         }
-        let Gathered { changes, loads, replies } = std::mem::take(&mut self.gathered);
+        let Gathered { changes, loads, replies, large } = std::mem::take(&mut self.gathered);
+        self.after_large = large;
         let turn = self.broker.cut();
         self.writing = Some(Writing {
             turn,

@@ -27,8 +27,10 @@ pub struct Stopped;
 
 /// What the loop is told from outside.
 pub(crate) enum Message {
-    /// For the core; `answer` gets the reply once it is durable.
+    /// For the core; `answer` gets the reply once it is durable. Of a caller, who brings so many
+    /// jobs by it.
     Ask {
+        jobs: usize,
         make: MakeInput,
         answer: oneshot::Sender<Reply>,
     },
@@ -286,7 +288,7 @@ impl Handle {
 
     /// Returns once those that were accepted are durable, together.
     pub async fn submit(&self, jobs: Vec<Submission>) -> Result<Vec<Submitted>, Stopped> {
-        match self.ask(|to| Input::Submit { to, jobs }).await? {
+        match self.ask_with(jobs.len(), |to| Input::Submit { to, jobs }).await? {
             Reply::Submitted(results) => Ok(results),
             other => unreachable!("a submission is answered with {other:?}"),
         }
@@ -354,8 +356,16 @@ impl Handle {
         &self,
         make: impl FnOnce(crate::broker::io::ReplyTo) -> Input + Send + 'static,
     ) -> Result<Reply, Stopped> {
+        self.ask_with(0, make).await
+    }
+
+    async fn ask_with(
+        &self,
+        jobs: usize,
+        make: impl FnOnce(crate::broker::io::ReplyTo) -> Input + Send + 'static,
+    ) -> Result<Reply, Stopped> {
         let (answer, receiver) = oneshot::channel();
-        let message = Message::Ask { make: Box::new(make), answer };
+        let message = Message::Ask { jobs, make: Box::new(make), answer };
         self.loop_.send(message).map_err(|_| Stopped)?;
         receiver.await.map_err(|_| Stopped)
     }

@@ -36,6 +36,7 @@ mod driver;
 pub mod fuzz;
 pub mod handle;
 pub mod http_api;
+mod intake;
 pub mod metrics;
 mod outbox;
 pub mod pulse;

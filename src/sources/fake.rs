@@ -140,7 +140,7 @@ impl Fake {
         std::thread::spawn(move || {
             for message in told {
                 match message {
-                    Message::Ask { make, answer } => {
+                    Message::Ask { make, answer, .. } => {
                         let input = make(ReplyTo(0));
                         let reply = reply(&input, &shelf_, &script_);
                         // First what the test sees: it may decide what comes next.

@@ -1,6 +1,8 @@
 //! HIGH through a backlog of BATCH, and BATCH under a flood of HIGH. Decided by counting requests
 //! at the API: what was sent between two moments, not how long it took.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use tollgate::broker::job::Priority;
 use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
+use crate::support::broken_disk::Saboteur;
 use crate::support::{Client, Daemon, erp};
 
 fn jobs(count: usize, priority: &str) -> String {
@@ -104,4 +107,37 @@ async fn batch_under_a_flood(rate: usize, sent: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn batch_has_its_share_under_a_flood_of_high() {
     batch_under_a_flood(500, 1_000).await;
+}
+
+/// A disk that takes its time with each commit, and many callers with large batches at once: one job
+/// is not acknowledged with the last of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_job_passes_the_batches_of_others() {
+    const BATCHES: usize = 12;
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let daemon = Daemon::start(&erp(api.address(), "1/h", ""));
+    let client = Client::new();
+    let slowly = "fdatasync:delay_enter=100000";
+    let Some(_saboteur) = Saboteur::attach(&daemon, slowly) else { return };
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let mut callers: tokio::task::JoinSet<()> = (0..BATCHES)
+        .map(|_| {
+            let (client, data, acknowledged) = (client.clone(), daemon.data, acknowledged.clone());
+            async move {
+                let batch = jobs(1_000, "BATCH");
+                let answer = client.send("POST", data, "/v1/jobs/batch", &[], batch).await.unwrap();
+                assert_eq!(answer.status, 200);
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .collect();
+    // By now the others are there, too, or on their way.
+    callers.join_next().await.unwrap().unwrap();
+    client
+        .submit(daemon.data, &json!({"target": "erp", "priority": "HIGH", "path": "/high"}))
+        .await;
+    let before = acknowledged.load(Ordering::SeqCst);
+    callers.join_all().await;
+    println!("{before} of {BATCHES} batches were acknowledged before one job");
+    assert!(before <= BATCHES / 2, "{before}");
 }

@@ -2,6 +2,7 @@
 //! load, figures.
 
 mod backlog;
+mod besieged;
 mod drain;
 mod idle;
 mod overload;
@@ -42,6 +43,7 @@ pub(crate) enum Procedure {
     Backlog(backlog::Backlog),
     Restart(restart::Restart),
     Overload(overload::Overload),
+    Besieged(besieged::Besieged),
     Idle(idle::Idle),
     Targets(targets::Targets),
     Soak(soak::Soak),
@@ -59,6 +61,7 @@ impl Procedure {
             Procedure::Backlog(backlog) => backlog.turn(place).await,
             Procedure::Restart(restart) => restart.turn(place).await,
             Procedure::Overload(overload) => overload.turn(place).await,
+            Procedure::Besieged(besieged) => besieged.turn(place).await,
             Procedure::Idle(idle) => idle.turn(place).await,
             Procedure::Targets(targets) => targets.turn(place).await,
             Procedure::Soak(soak) => soak.turn(place).await,

@@ -419,7 +419,7 @@ impl World {
             for message in messages {
                 match message {
                     Message::View(answer) => drop(answer.send(view())),
-                    Message::Ask { make, answer } => {
+                    Message::Ask { make, answer, .. } => {
                         let input = make(ReplyTo(0));
                         let reply = script(&input);
                         seen.lock().unwrap().push(input);

@@ -1,0 +1,133 @@
+//! What callers ask for, until the loop takes it in.
+//!
+//! Work under way has the loop to itself whenever it wants it: what callers ask is taken a slice
+//! at a time, and no more of it than a commit should hold. Small requests pass large ones, so that
+//! one job, or a pause, does not wait for the year's work that somebody hands in by batches; and
+//! large ones have their turn after so many small ones.
+
+use std::collections::VecDeque;
+
+/// Jobs that a small request has at most.
+const SMALL: usize = 32;
+/// Jobs of small requests that pass a large one.
+const PASSING: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    Small,
+    Large,
+}
+
+/// Requests of callers, in order among their like.
+#[derive(Debug)]
+pub(crate) struct Intake<T> {
+    small: VecDeque<(usize, T)>,
+    large: VecDeque<(usize, T)>,
+    /// Jobs that passed the first of the large ones.
+    passed: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken<T> {
+    /// One at least: a request that brings none takes its time, too.
+    pub(crate) jobs: usize,
+    pub(crate) size: Size,
+    pub(crate) request: T,
+}
+
+impl<T> Intake<T> {
+    pub(crate) fn new() -> Intake<T> {
+        Intake { small: VecDeque::new(), large: VecDeque::new(), passed: 0 }
+    }
+
+    /// `jobs`: as many as it brings.
+    pub(crate) fn push(&mut self, jobs: usize, request: T) {
+        let line = if jobs > SMALL { &mut self.large } else { &mut self.small };
+        line.push_back((jobs.max(1), request));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
+    /// Whether there is one to take in that is no larger.
+    pub(crate) fn has(&self, largest: Size) -> bool {
+        !self.small.is_empty() || largest == Size::Large && !self.large.is_empty()
+    }
+
+    /// The next one that is no larger.
+    pub(crate) fn next(&mut self, largest: Size) -> Option<Taken<T>> {
+        if largest == Size::Large
+            && (self.passed >= PASSING || self.small.is_empty())
+            && let Some((jobs, request)) = self.large.pop_front()
+        {
+            self.passed = 0;
+            return Some(Taken { jobs, size: Size::Large, request });
+        }
+        let (jobs, request) = self.small.pop_front()?;
+        if !self.large.is_empty() {
+            self.passed += jobs;
+        }
+        Some(Taken { jobs, size: Size::Small, request })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(intake: &mut Intake<u32>) -> Vec<u32> {
+        let next = || intake.next(Size::Large).map(|taken| taken.request);
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn those_alike_keep_their_order_and_small_ones_pass_large_ones() {
+        let mut intake = Intake::new();
+        for (jobs, name) in [(1000, 1), (1, 2), (1000, 3), (SMALL, 4), (SMALL + 1, 5), (0, 6)] {
+            intake.push(jobs, name);
+        }
+        assert_eq!(all(&mut intake), [2, 4, 6, 1, 3, 5]);
+        assert!(intake.is_empty());
+    }
+
+    #[test]
+    fn a_large_one_has_its_turn_while_small_ones_never_end() {
+        let mut intake = Intake::new();
+        intake.push(1000, 1);
+        intake.push(1000, 2);
+        let mut taken = Vec::new();
+        for _ in 0..3 * PASSING {
+            intake.push(1, 0);
+            taken.extend(intake.next(Size::Large).map(|taken| taken.request));
+        }
+        let at = |name| taken.iter().position(|taken| *taken == name).unwrap();
+        assert_eq!((at(1), at(2)), (PASSING, 2 * PASSING + 1));
+    }
+
+    #[test]
+    fn none_was_passed_that_was_not_there() {
+        let mut intake = Intake::new();
+        for _ in 0..2 * PASSING {
+            intake.push(1, 0);
+            intake.next(Size::Large);
+        }
+        intake.push(1000, 1);
+        intake.push(1, 2);
+        assert_eq!(all(&mut intake), [2, 1]);
+    }
+
+    #[test]
+    fn a_large_one_waits_until_it_may_come_and_then_comes_first() {
+        let mut intake = Intake::new();
+        intake.push(1000, 1);
+        assert!(!intake.has(Size::Small) && intake.has(Size::Large));
+        assert_eq!(intake.next(Size::Small), None);
+        for _ in 0..PASSING {
+            intake.push(1, 0);
+            assert_eq!(intake.next(Size::Small).unwrap().request, 0);
+        }
+        intake.push(1, 2);
+        assert_eq!(all(&mut intake), [1, 2]);
+    }
+}
