@@ -187,10 +187,21 @@ impl Reloader {
             config.server.listen.clone(),
             Default::default(),
             Default::default(),
+            nobody_calls().clone(),
         );
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
         let callbacks = Callbacks::none(&handle);
         let metrics = Metrics::new();
         Reloader::new(None, config, Reach { loop_, store, handle, metrics, sidecars, callbacks })
     }
+}
+
+/// Threads for callers that a test does not have.
+#[cfg(test)]
+fn nobody_calls() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> = std::sync::LazyLock::new(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).build().expect("a thread can be had")
+    });
+    RUNTIME.handle()
 }

@@ -1,5 +1,7 @@
 //! Every address that the daemon listens on: data, admin, and the sidecar ports of targets, which
 //! come and go with a reload.
+//!
+//! Those of callers are served by threads of their own ([`Callers`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -23,6 +26,32 @@ use crate::sources::{self, proxy};
 const ADMIN_BODY: usize = 64 * 1024;
 /// How long answers may take that were begun before the listeners closed.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
+
+/// The threads that serve callers. However many there are, and whatever they send: requests to
+/// targets, answers to workflows and the admin address do not stand in line behind them, but share
+/// the processor with them as the operating system's threads do.
+pub(super) struct Callers(Option<Runtime>);
+
+impl Callers {
+    pub(super) fn start() -> anyhow::Result<Callers> {
+        let runtime = Builder::new_multi_thread().thread_name("callers").enable_all().build();
+        Ok(Callers(Some(runtime.context("start the threads that serve callers")?)))
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        let Some(runtime) = &self.0 else { unreachable!("it is taken only to be dropped") };
+        runtime
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        // Dropped as it is, it would wait for its threads, which nobody may do in a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 /// Addresses that are taken, and not served yet.
 pub(super) struct Bound {
@@ -60,6 +89,7 @@ impl Bound {
         handle: &Handle,
         state: AdminState,
         sidecars: Sidecars,
+        callers: Callers,
         admin: usize,
     ) -> Listeners {
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(admin));
@@ -69,13 +99,16 @@ impl Bound {
         let admin = admin::router(state, sidecars.0.access.clone());
         let tls = &sidecars.0.tls;
         let tasks = vec![
-            self.data.serve(data, sidecars.limits(), tls.clone(), stages.clone()),
+            {
+                let _there = callers.runtime().enter();
+                self.data.serve(data, sidecars.limits(), tls.clone(), stages.clone())
+            },
             self.admin.serve(admin, admin_limits, tls.clone(), stages),
         ];
         for (name, bound) in self.sidecars {
             sidecars.serve(name, bound);
         }
-        Listeners { stage, tasks, sidecars }
+        Listeners { stage, tasks, sidecars, _callers: callers }
     }
 }
 
@@ -84,15 +117,16 @@ pub(super) struct Listeners {
     stage: watch::Sender<Stage>,
     tasks: Vec<JoinHandle<()>>,
     sidecars: Sidecars,
+    _callers: Callers,
 }
 
 impl Listeners {
     /// Lets answers that are being written be finished, then cuts off the rest.
     pub(super) async fn close(self) {
         self.stage.send_replace(Stage::Finishing);
-        self.sidecars.keep_only(&BTreeMap::new());
+        let sidecars = self.sidecars.close();
         let all = async {
-            for task in self.tasks {
+            for task in self.tasks.into_iter().chain(sidecars) {
                 // A listener's task that panicked has nothing left to finish.
                 let _ = task.await;
             }
@@ -100,6 +134,7 @@ impl Listeners {
         if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
             self.stage.send_replace(Stage::Closed);
         }
+        // What a client has not taken by now goes with the threads that serve it.
     }
 }
 
@@ -113,12 +148,16 @@ struct Inner {
     data: Listen,
     access: Access,
     tls: TlsInForce,
+    /// Of the threads that serve callers.
+    callers: tokio::runtime::Handle,
     open: Mutex<BTreeMap<String, Sidecar>>,
 }
 
 struct Sidecar {
     address: Listen,
     stage: watch::Sender<Stage>,
+    /// Ends with its last connection.
+    task: JoinHandle<()>,
 }
 
 impl Sidecars {
@@ -129,8 +168,10 @@ impl Sidecars {
         data: Listen,
         access: Access,
         tls: TlsInForce,
+        callers: tokio::runtime::Handle,
     ) -> Sidecars {
-        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, open: Mutex::default() }))
+        let open = Mutex::default();
+        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, callers, open }))
     }
 
     fn limits(&self) -> Limits {
@@ -171,22 +212,33 @@ impl Sidecars {
         let address = bound.address().clone();
         let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), &self.data_url());
         let router = self.behind_a_gate(router, Place::Sidecar);
-        drop(bound.serve(router, self.limits(), self.0.tls.clone(), stages));
-        let before = self.open().insert(name, Sidecar { address, stage });
+        let there = self.0.callers.enter();
+        let task = bound.serve(router, self.limits(), self.0.tls.clone(), stages);
+        drop(there);
+        let before = self.open().insert(name, Sidecar { address, stage, task });
         if let Some(before) = before {
-            before.stage.send_replace(Stage::Finishing);
+            drop(before.finish(&self.0.callers));
         }
     }
 
     /// Closes the ports of all other targets; what is under way there is finished.
     pub(crate) fn keep_only(&self, wanted: &BTreeMap<String, Listen>) {
-        self.open().retain(|name, sidecar| {
-            let stays = wanted.contains_key(name);
-            if !stays {
-                sidecar.stage.send_replace(Stage::Finishing);
-            }
-            stays
-        });
+        let mut open = self.open();
+        let all = std::mem::take(&mut *open).into_iter();
+        let (kept, unwanted) = all.partition(|(name, _)| wanted.contains_key(name));
+        *open = kept;
+        drop(open);
+        drop(self.finish(unwanted));
+    }
+
+    /// Closes all; their tasks end with what is under way there.
+    fn close(&self) -> Vec<JoinHandle<()>> {
+        let all = std::mem::take(&mut *self.open());
+        self.finish(all)
+    }
+
+    fn finish(&self, sidecars: BTreeMap<String, Sidecar>) -> Vec<JoinHandle<()>> {
+        sidecars.into_values().map(|sidecar| sidecar.finish(&self.0.callers)).collect()
     }
 
     fn address(&self, name: &str) -> Option<Listen> {
@@ -201,6 +253,19 @@ impl Sidecars {
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Sidecar>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sidecar {
+    /// Takes no more; ends once what is under way has its answer.
+    fn finish(self, callers: &tokio::runtime::Handle) -> JoinHandle<()> {
+        self.stage.send_replace(Stage::Finishing);
+        callers.spawn(async move {
+            // A port's task that panicked has nothing left to finish.
+            let _ = self.task.await;
+            // Not before: who listens to a stage that is gone takes it for the last.
+            drop(self.stage);
+        })
     }
 }
 

@@ -39,8 +39,8 @@ use crate::store::{self, Store};
 use crate::trace::Tracer;
 
 use files::Shares;
-use listeners::Listeners;
 pub(crate) use listeners::Sidecars;
+use listeners::{Callers, Listeners};
 
 /// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -153,6 +153,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
     let begun = health.clone().wait_for(|health| !matches!(health, Health::Starting)).await.is_ok();
     anyhow::ensure!(begun, "the loop ended as soon as it began; the log says why");
 
+    let callers = Callers::start()?;
     let readiness = SharedReadiness::default();
     let drain_timeout = config.server.drain_timeout;
     let tls = TlsInForce::new(config.server.tls.clone());
@@ -162,6 +163,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         data.clone(),
         Access::new(config.access.clone()),
         tls.clone(),
+        callers.runtime().handle().clone(),
     );
     let (sources, shutdown) = watch::channel(false);
     let from_aws = Chore(tokio::spawn(poll_sources(aws, &config, handle.clone(), shutdown)));
@@ -185,7 +187,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         step_functions.as_ref().map(StepFunctions::health),
         callbacks.clone(),
     );
-    let listeners = bound.serve(&handle, state, sidecars, shares.admin);
+    let listeners = bound.serve(&handle, state, sidecars, callers, shares.admin);
     let mut chores = vec![
         from_aws,
         Chore(tokio::spawn(upkeep(metrics))),

@@ -1,9 +1,13 @@
 //! A new configuration for a running daemon.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
-use crate::support::{Client, Daemon, erp};
+use crate::raw::{Raw, exchange};
+use crate::support::{Client, Daemon, erp, nap};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_applies_all_of_a_file_or_nothing() {
@@ -98,4 +102,39 @@ async fn a_reload_lets_nobody_in_where_other_machines_reach_it() {
     assert_eq!(client.get(here, "/v1/nowhere").await.status, 404);
     assert!(daemon.log().contains("auth.insecure_allow_anonymous is set"), "{}", daemon.log());
     assert!(daemon.terminate().success());
+}
+
+/// A sidecar port that a reload takes away answers what it was asked before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_goes_finishes_what_is_under_way_there() {
+    let answers = Arc::new(Semaphore::new(0));
+    let may_answer = answers.clone();
+    let target = Raw::start(move |mut peer| {
+        let may_answer = may_answer.clone();
+        async move {
+            while peer.request().await.is_some() {
+                may_answer.acquire().await.unwrap().forget();
+                peer.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate").await;
+            }
+        }
+    })
+    .await;
+    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let erp = erp(target.address, "100/s", "").replace("2s", "60s");
+    let with_port = erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1);
+    let daemon = Daemon::start(&with_port);
+    let request = "GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let asking = tokio::spawn(exchange(port, request));
+    target.until(|got| got.of("/slow") == 1).await;
+
+    daemon.configure(&erp);
+    let client = Client::new();
+    assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
+    while tokio::net::TcpStream::connect(port).await.is_ok() {
+        nap().await;
+    }
+    answers.add_permits(1);
+    let answer = asking.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("late"), "{answer}");
 }
