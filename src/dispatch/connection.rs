@@ -26,6 +26,8 @@ const KILLED: u8 = 2;
 const DIRTY: u8 = 4;
 /// A request was answered on this connection before.
 const USED: u8 = 8;
+/// The socket has taken a byte of the request that is on it.
+const LEFT: u8 = 16;
 
 /// Shared by a connection and the one request that is on it (HTTP/1.1 only).
 ///
@@ -35,7 +37,7 @@ const USED: u8 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     bits: AtomicU8,
-    /// Of the request that is on it: to be told with its first byte.
+    /// Of the request that is on it: to be told once its first bytes are with the socket.
     departure: Mutex<Departure>,
 }
 
@@ -43,7 +45,7 @@ impl Wire {
     /// A request begins. Only for who holds the connection alone, with all before it answered.
     pub(super) fn begin(&self, departure: Departure) {
         *self.departure.lock().unwrap_or_else(PoisonError::into_inner) = departure;
-        self.bits.fetch_and(!TOUCHED, Ordering::AcqRel);
+        self.bits.fetch_and(!(TOUCHED | LEFT), Ordering::AcqRel);
     }
 
     /// Stops all writing. True: a byte of the request may have left. False: none has or will.
@@ -71,13 +73,19 @@ impl Wire {
 
     /// To be asked before each write; false: do not write.
     fn touch(&self) -> bool {
-        let touched = self.bits.fetch_update(Ordering::AcqRel, Ordering::Acquire, |bits| {
-            (bits & KILLED == 0).then_some(bits | TOUCHED | DIRTY)
-        });
-        if touched.is_ok_and(|before| before & TOUCHED == 0) {
+        let touched = |bits| (bits & KILLED == 0).then_some(bits | TOUCHED | DIRTY);
+        self.bits.fetch_update(Ordering::AcqRel, Ordering::Acquire, touched).is_ok()
+    }
+
+    /// To be told of each write. Only what the socket has taken counts as on its way: a thread that
+    /// has to wait for a processor right before its write would else leave its token's time behind,
+    /// and arrive together with the next.
+    fn wrote(&self, wrote: &Poll<io::Result<usize>>) {
+        if matches!(wrote, Poll::Ready(Ok(bytes)) if *bytes > 0)
+            && self.bits.fetch_or(LEFT, Ordering::AcqRel) & LEFT == 0
+        {
             self.departure.lock().unwrap_or_else(PoisonError::into_inner).tell();
         }
-        touched.is_ok()
     }
 
     fn flushed(&self) {
@@ -152,7 +160,9 @@ impl Write for Watched {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.permit()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wire.wrote(&wrote);
+        wrote
     }
 
     fn poll_write_vectored(
@@ -161,7 +171,9 @@ impl Write for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.permit()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wire.wrote(&wrote);
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -227,6 +239,27 @@ mod tests {
         let mut got = Vec::new();
         far.read_to_end(&mut got).await.unwrap();
         assert!(got.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_has_left_once_the_socket_takes_it() {
+        let (mut watched, mut far, wire) = pair().await;
+        let chunk = vec![b'x'; 1 << 20];
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut stuffed = 0;
+        while let Poll::Ready(wrote) = Pin::new(&mut watched).poll_write(&mut context, &chunk) {
+            stuffed += wrote.unwrap();
+        }
+        let (tell, mut told) = tokio::sync::oneshot::channel();
+        wire.begin(Departure::new(move || tell.send(()).unwrap()));
+        assert!(Pin::new(&mut watched).poll_write(&mut context, b"ab").is_pending());
+        assert!(told.try_recv().is_err());
+        assert!(wire.is_touched(), "whether it leaves is not known any more");
+        let mut read = vec![0; stuffed];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(write(&mut watched, b"ab").await.unwrap(), 2);
+        told.await.unwrap();
+        assert_eq!(write(&mut watched, b"cd").await.unwrap(), 2);
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ impl Departure {
         Departure(Arc::new(Mutex::new(Some(Box::new(tell)))))
     }
 
-    /// The first bytes are handed to the socket, or the rest is up to the network.
+    /// The first bytes are with the socket, or the rest is up to the network.
     pub(crate) fn tell(&self) {
         let tell = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tell) = tell {

@@ -157,8 +157,8 @@ impl Dispatcher {
         self.attempt_telling(target, job, &Departure::default()).await
     }
 
-    /// The same; `departure` is told when the request is on its way: its first bytes are handed to
-    /// the socket, or a new connection is being made, which takes as long as the network takes.
+    /// The same; `departure` is told when the request is on its way: its first bytes are with the
+    /// socket, or a new connection is being made, which takes as long as the network takes.
     pub async fn attempt_telling(
         &self,
         target: &Target,
