@@ -117,9 +117,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "time"])]
     pub(crate) jobs: Option<u64>,
     /// Parts of HIGH, NORMAL and BATCH
-    #[arg(long, value_name = "H,N,B", value_delimiter = ',', num_args = 3,
-          default_values_t = [0, 1, 0])]
-    pub(crate) priorities: Vec<u32>,
+    #[arg(long, value_name = "H,N,B", value_parser = parts, default_value = "0,1,0")]
+    pub(crate) priorities: [u32; 3],
     /// Of a job's body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     pub(crate) size: usize,
@@ -183,6 +182,17 @@ fn latency(text: &str) -> Result<Latency, String> {
         return Err("the second time must not be shorter than the first".to_owned());
     }
     Ok(Latency::Uniform { least, most })
+}
+
+/// `1,1,8`: parts of HIGH, NORMAL and BATCH.
+fn parts(text: &str) -> Result<[u32; 3], String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    let parts: Option<[u32; 3]> = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+    match parts {
+        Some(parts) if parts.iter().any(|part| *part > 0) => Ok(parts),
+        Some(_) => Err("all parts are 0".into()),
+        None => Err("three numbers, such as 1,1,8".into()),
+    }
 }
 
 #[cfg(test)]

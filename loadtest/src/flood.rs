@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::args::LoadArgs;
 use crate::clock::Clock;
@@ -12,9 +12,8 @@ use crate::report::table::Figure;
 
 pub(crate) async fn run(args: &LoadArgs) -> anyhow::Result<()> {
     let address = address(&args.url)?;
-    ensure!(args.priorities.iter().any(|part| *part > 0), "--priorities: all parts are 0");
     let mix = Mix {
-        priorities: [args.priorities[0], args.priorities[1], args.priorities[2]],
+        priorities: args.priorities,
         sizes: vec![args.size],
         groups: args.groups,
         delays_ms: vec![u64::try_from(args.delay.as_millis())?],
