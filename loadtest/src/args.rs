@@ -215,4 +215,16 @@ mod tests {
         }
         assert!(span("0s").is_err());
     }
+
+    #[test]
+    fn a_mix_of_priorities_is_one_word() {
+        let words = ["loadtest", "load", "--target", "erp", "--priorities", "1,1,8"];
+        let Command::Load(load) = Cli::try_parse_from(words).unwrap().command else {
+            unreachable!("it says load");
+        };
+        assert_eq!(load.priorities, [1, 1, 8]);
+        for wrong in ["", "1,1", "0,0,0", "1,1,8,1", "1,x,8"] {
+            assert!(parts(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tollgate::broker::time::Mono;
 use tollgate::demo::auditor::most_within;
 
-use crate::load::Latencies;
+use crate::clock::Moment;
+use crate::load::{Ack, Latencies};
 use crate::sink::Arrival;
 
 /// Arrivals in the order of their time.
@@ -85,8 +86,23 @@ impl Arrivals {
         wrong
     }
 
+    /// From each job's acknowledgement to its first arrival, and how many did not arrive. From the
+    /// acknowledgement on a job is the daemon's; it may even leave before the acknowledgement is
+    /// read, which is no wait at all.
+    pub(crate) fn waits(&self, acks: &[Ack]) -> (Latencies, u64) {
+        let firsts = self.firsts();
+        let (mut waits, mut missing) = (Latencies::default(), 0);
+        for ack in acks {
+            match firsts.get(&ack.number) {
+                Some(at) => waits.record(at.since(ack.at)),
+                None => missing += 1,
+            }
+        }
+        (waits, missing)
+    }
+
     /// When each job arrived first.
-    pub(crate) fn firsts(&self) -> HashMap<u64, crate::clock::Moment> {
+    fn firsts(&self) -> HashMap<u64, Moment> {
         let mut firsts = HashMap::new();
         for arrival in &self.0 {
             if let Some(number) = arrival.number {
@@ -100,7 +116,6 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Moment;
 
     fn arrivals(jobs: &[(u64, u64)]) -> Arrivals {
         let arrival = |(ms, number): &(u64, u64)| Arrival {
@@ -133,6 +148,12 @@ mod tests {
         // In even numbers the second 2 comes after 4; in odd ones nothing is wrong.
         assert_eq!(seen.out_of_order(|number| Some(number % 2)), 1);
         assert_eq!(seen.out_of_order(|_| None), 0);
-        assert_eq!(seen.firsts()[&2], Moment(1_000_000));
+        // Acknowledged before it arrived, after that, and never arrived.
+        let at = |ms: u64| Moment(ms * 1_000_000);
+        let ack = |number, ms| Ack { number, intended: at(0), at: at(ms) };
+        let (waits, missing) = seen.waits(&[ack(4, 1), ack(2, 3), ack(9, 0)]);
+        assert_eq!(missing, 1);
+        // The second 2 is a repeat.
+        assert!((waits.longest_ms() - 2.0).abs() < 0.01 && waits.ms(0.5) < 0.01);
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::callers::Callers;
 use crate::admin::{self, AdminState};
 use crate::auth::{Access, Gate, Place, stand_before};
 use crate::config::{Config, Listen};
@@ -26,32 +26,6 @@ use crate::sources::{self, proxy};
 const ADMIN_BODY: usize = 64 * 1024;
 /// How long answers may take that were begun before the listeners closed.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-
-/// The threads that serve callers. However many there are, and whatever they send: requests to
-/// targets, answers to workflows and the admin address do not stand in line behind them, but share
-/// the processor with them as the operating system's threads do.
-pub(super) struct Callers(Option<Runtime>);
-
-impl Callers {
-    pub(super) fn start() -> anyhow::Result<Callers> {
-        let runtime = Builder::new_multi_thread().thread_name("callers").enable_all().build();
-        Ok(Callers(Some(runtime.context("start the threads that serve callers")?)))
-    }
-
-    pub(super) fn runtime(&self) -> &Runtime {
-        let Some(runtime) = &self.0 else { unreachable!("it is taken only to be dropped") };
-        runtime
-    }
-}
-
-impl Drop for Callers {
-    fn drop(&mut self) {
-        // Dropped as it is, it would wait for its threads, which nobody may do in a task.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
 
 /// Addresses that are taken, and not served yet.
 pub(super) struct Bound {
@@ -97,13 +71,9 @@ impl Bound {
         let data = sources::router(handle.clone(), self.max_body);
         let data = sidecars.behind_a_gate(data, Place::Data);
         let admin = admin::router(state, sidecars.0.access.clone());
-        let tls = &sidecars.0.tls;
         let tasks = vec![
-            {
-                let _there = callers.runtime().enter();
-                self.data.serve(data, sidecars.limits(), tls.clone(), stages.clone())
-            },
-            self.admin.serve(admin, admin_limits, tls.clone(), stages),
+            sidecars.serve_callers(self.data, data, stages.clone()),
+            self.admin.serve(admin, admin_limits, sidecars.0.tls.clone(), stages),
         ];
         for (name, bound) in self.sidecars {
             sidecars.serve(name, bound);
@@ -117,7 +87,7 @@ pub(super) struct Listeners {
     stage: watch::Sender<Stage>,
     tasks: Vec<JoinHandle<()>>,
     sidecars: Sidecars,
-    _callers: Callers,
+    pub(super) _callers: Callers,
 }
 
 impl Listeners {
@@ -174,8 +144,15 @@ impl Sidecars {
         Sidecars(Arc::new(Inner { handle, limits, data, access, tls, callers, open }))
     }
 
-    fn limits(&self) -> Limits {
-        self.0.limits.clone()
+    /// An address of callers: on their threads, within their limits.
+    fn serve_callers(
+        &self,
+        bound: server::Bound,
+        router: Router,
+        stages: watch::Receiver<Stage>,
+    ) -> JoinHandle<()> {
+        let _there = self.0.callers.enter();
+        bound.serve(router, self.0.limits.clone(), self.0.tls.clone(), stages)
     }
 
     fn behind_a_gate(&self, router: Router, place: Place) -> Router {
@@ -212,9 +189,7 @@ impl Sidecars {
         let address = bound.address().clone();
         let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), &self.data_url());
         let router = self.behind_a_gate(router, Place::Sidecar);
-        let there = self.0.callers.enter();
-        let task = bound.serve(router, self.limits(), self.0.tls.clone(), stages);
-        drop(there);
+        let task = self.serve_callers(bound, router, stages);
         let before = self.open().insert(name, Sidecar { address, stage, task });
         if let Some(before) = before {
             drop(before.finish(&self.0.callers));

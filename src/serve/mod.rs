@@ -1,8 +1,11 @@
 //! The daemon: store, loop, listeners; put together once, taken down in order.
 
+mod callers;
 mod file_watch;
 mod files;
 mod listeners;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -38,9 +41,10 @@ use crate::step_functions::StepFunctions;
 use crate::store::{self, Store};
 use crate::trace::Tracer;
 
+use callers::Callers;
 use files::Shares;
+use listeners::Listeners;
 pub(crate) use listeners::Sidecars;
-use listeners::{Callers, Listeners};
 
 /// Histograms are emptied into their buckets this often, whether anybody scrapes or not.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -163,7 +167,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         data.clone(),
         Access::new(config.access.clone()),
         tls.clone(),
-        callers.runtime().handle().clone(),
+        callers.handle().clone(),
     );
     let (sources, shutdown) = watch::channel(false);
     let from_aws = Chore(tokio::spawn(poll_sources(aws, &config, handle.clone(), shutdown)));

@@ -75,14 +75,7 @@ impl Besieged {
         pass(10 * interval).await;
 
         let all = Arrivals(sink.take());
-        let firsts = all.firsts();
-        let (mut waits, mut missing) = (Latencies::default(), 0);
-        for ack in &high.acks {
-            match firsts.get(&ack.number) {
-                Some(at) => waits.record(at.since(ack.at)),
-                None => missing += 1,
-            }
-        }
+        let (waits, missing) = all.waits(&high.acks);
         let during = all.0.iter().filter(|arrival| (from..to).contains(&arrival.at)).copied();
         let during = Arrivals(during.collect());
         let interval_ms = interval.as_secs_f64() * 1000.0;
@@ -97,7 +90,7 @@ impl Besieged {
         turn.lower("high_enqueue_p99_ms", "ms", high.latencies.ms(0.99));
         turn.lower("high_wait_p50_intervals", "intervals", waits.ms(0.5) / interval_ms);
         turn.lower("high_wait_p99_intervals", "intervals", waits.ms(0.99) / interval_ms);
-        turn.lower("missing", "jobs", f64::from(missing));
+        turn.lower("missing", "jobs", missing as f64);
         turn.lower("admin_p50_ms", "ms", looks.ms(0.5));
         turn.lower("admin_p99_ms", "ms", looks.ms(0.99));
         turn.lower("rss_growth_mib", "MiB", (after.rss as f64 - before.rss as f64) / MIB);

@@ -10,7 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::clock::pass;
 use crate::daemon::{Setup, Targets};
 use crate::jobs::{Mix, Requests};
-use crate::load::{Latencies, Load, Pace, Schedule, Spacing};
+use crate::load::{Load, Pace, Schedule, Spacing};
 use crate::report::Turn;
 use crate::sink::{Keep, Sink};
 
@@ -47,24 +47,14 @@ impl Passing {
         ensure!(tally.other_than(&[]) == 0, "HIGH jobs: {}", tally.answers());
         pass(10 * interval).await;
         let arrivals = Arrivals(sink.take());
-        let firsts = arrivals.firsts();
-        let mut waits = Latencies::default();
-        let mut missing = 0;
-        for ack in &tally.acks {
-            match firsts.get(&ack.number) {
-                // From the acknowledgement on a job is the daemon's; it may even leave before
-                // the acknowledgement is read.
-                Some(at) => waits.record(at.since(ack.at)),
-                None => missing += 1,
-            }
-        }
+        let (waits, missing) = arrivals.waits(&tally.acks);
         let batch = arrivals.0.iter().filter(|a| a.priority == Some(Priority::Batch)).count();
         let interval_ms = interval.as_secs_f64() * 1000.0;
         turn.lower("wait_p50_ms", "ms", waits.ms(0.5));
         turn.lower("wait_p99_ms", "ms", waits.ms(0.99));
         turn.lower("wait_p99_intervals", "intervals", waits.ms(0.99) / interval_ms);
         turn.lower("wait_most_intervals", "intervals", waits.longest_ms() / interval_ms);
-        turn.lower("missing", "jobs", f64::from(missing));
+        turn.lower("missing", "jobs", missing as f64);
         turn.info("high_jobs", "jobs", tally.acks.len() as f64);
         turn.info("batch_jobs_meanwhile", "jobs", batch as f64);
         turn.higher("use", "%", 100.0 * arrivals.rate() / per_second);
