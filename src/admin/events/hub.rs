@@ -78,6 +78,14 @@ impl Events {
     pub(in crate::admin) fn is_asking(&self) -> bool {
         self.0.lock().unwrap().is_some()
     }
+
+    /// How many events there were since somebody listens.
+    #[cfg(test)]
+    pub(in crate::admin) fn told(&self) -> u64 {
+        let asking = self.0.lock().unwrap();
+        let latest = asking.as_ref().and_then(|asking| asking.borrow().clone());
+        latest.map_or(0, |snapshot| snapshot.number())
+    }
 }
 
 impl Listener {
