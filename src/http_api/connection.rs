@@ -24,7 +24,7 @@ use super::body::too_large;
 use super::budget::{Budget, Held};
 use super::guard::{Busy, Guarded, Outgoing};
 use super::problem::{Kind, Problem};
-use super::server::{Closing, Limits, Stage};
+use super::server::{Closing, Limits, Stage, Stages};
 use super::slots::Slot;
 use super::socket::Accepted;
 use super::stream::{Stream, Via};
@@ -37,6 +37,7 @@ pub(super) struct Connection {
     router: Router,
     limits: Limits,
     stage: watch::Receiver<Stage>,
+    closing: Closing,
     slot: Arc<Slot>,
 }
 
@@ -44,10 +45,11 @@ impl Connection {
     pub(super) fn new(
         router: Router,
         limits: Limits,
-        stage: watch::Receiver<Stage>,
+        Stages { own, daemon }: Stages,
         slot: Slot,
     ) -> Connection {
-        Connection { router, limits, stage, slot: Arc::new(slot) }
+        let closing = Closing::new(daemon);
+        Connection { router, limits, stage: own, closing, slot: Arc::new(slot) }
     }
 
     pub(super) async fn accept(mut self, accepted: Accepted, tls: Option<TlsAcceptor>) {
@@ -84,7 +86,7 @@ impl Connection {
             max_body: self.limits.max_body,
             body_within: self.limits.body_within,
             bodies: self.limits.bodies.clone(),
-            closing: Closing::new(self.stage.clone()),
+            closing: self.closing,
             slot: self.slot.clone(),
             via,
             verdict: verdict.clone(),

@@ -72,6 +72,21 @@ impl Limits {
     }
 }
 
+/// How far a listener has come, and the daemon. A listener that is taken away by a reload finishes
+/// what is under way, however long that waits; only one that goes with its daemon tells it to end.
+#[derive(Clone, Debug)]
+pub struct Stages {
+    pub own: watch::Receiver<Stage>,
+    pub daemon: watch::Receiver<Stage>,
+}
+
+/// Of a listener that is there as long as the daemon.
+impl From<watch::Receiver<Stage>> for Stages {
+    fn from(stage: watch::Receiver<Stage>) -> Stages {
+        Stages { own: stage.clone(), daemon: stage }
+    }
+}
+
 impl Stage {
     /// Returns once `stage` is `at` or past it. A sender that is gone is past everything.
     pub(super) async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
@@ -112,14 +127,15 @@ impl Bound {
         &self.address
     }
 
-    /// Serves until `stage` leaves [`Stage::Open`]; the task ends with the last connection.
+    /// Serves until its stage leaves [`Stage::Open`]; the task ends with the last connection.
     pub fn serve(
         self,
         router: Router,
         limits: Limits,
         tls: TlsInForce,
-        mut stage: watch::Receiver<Stage>,
+        stages: impl Into<Stages>,
     ) -> JoinHandle<()> {
+        let Stages { own: mut stage, daemon } = stages.into();
         tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -135,7 +151,7 @@ impl Bound {
                         let connection = Connection::new(
                             router.clone(),
                             limits.clone(),
-                            stage.clone(),
+                            Stages { own: stage.clone(), daemon: daemon.clone() },
                             slot,
                         );
                         connections.spawn(connection.accept(stream, tls.acceptor()));

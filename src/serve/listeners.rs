@@ -18,7 +18,7 @@ use crate::admin::{self, AdminState};
 use crate::auth::{Access, Gate, Place, stand_before};
 use crate::config::{Config, Listen};
 use crate::handle::Handle;
-use crate::http_api::server::{self, Limits, Slots, Stage};
+use crate::http_api::server::{self, Limits, Slots, Stage, Stages};
 use crate::http_api::tls::TlsInForce;
 use crate::sources::{self, proxy};
 
@@ -67,24 +67,23 @@ impl Bound {
         admin: usize,
     ) -> Listeners {
         let admin_limits = Limits::new(ADMIN_BODY, Slots::new(admin));
-        let (stage, stages) = watch::channel(Stage::Open);
+        let stages = sidecars.0.daemon.subscribe();
         let data = sources::router(handle.clone(), self.max_body);
         let data = sidecars.behind_a_gate(data, Place::Data);
         let admin = admin::router(state, sidecars.0.access.clone());
         let tasks = vec![
-            sidecars.serve_callers(self.data, data, stages.clone()),
+            sidecars.serve_callers(self.data, data, stages.clone().into()),
             self.admin.serve(admin, admin_limits, sidecars.0.tls.clone(), stages),
         ];
         for (name, bound) in self.sidecars {
             sidecars.serve(name, bound);
         }
-        Listeners { stage, tasks, sidecars, _callers: callers }
+        Listeners { tasks, sidecars, _callers: callers }
     }
 }
 
 /// Listeners that are served.
 pub(super) struct Listeners {
-    stage: watch::Sender<Stage>,
     tasks: Vec<JoinHandle<()>>,
     sidecars: Sidecars,
     pub(super) _callers: Callers,
@@ -93,7 +92,8 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Lets answers that are being written be finished, then cuts off the rest.
     pub(super) async fn close(self) {
-        self.stage.send_replace(Stage::Finishing);
+        let daemon = &self.sidecars.0.daemon;
+        daemon.send_replace(Stage::Finishing);
         let sidecars = self.sidecars.close();
         let all = async {
             for task in self.tasks.into_iter().chain(sidecars) {
@@ -102,7 +102,7 @@ impl Listeners {
             }
         };
         if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
-            self.stage.send_replace(Stage::Closed);
+            daemon.send_replace(Stage::Closed);
         }
         // What a client has not taken by now goes with the threads that serve it.
     }
@@ -118,6 +118,7 @@ struct Inner {
     data: Listen,
     access: Access,
     tls: TlsInForce,
+    daemon: watch::Sender<Stage>,
     /// Of the threads that serve callers.
     callers: tokio::runtime::Handle,
     open: Mutex<BTreeMap<String, Sidecar>>,
@@ -140,8 +141,8 @@ impl Sidecars {
         tls: TlsInForce,
         callers: tokio::runtime::Handle,
     ) -> Sidecars {
-        let open = Mutex::default();
-        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, callers, open }))
+        let (daemon, open) = (watch::Sender::new(Stage::Open), Mutex::default());
+        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, daemon, callers, open }))
     }
 
     /// An address of callers: on their threads, within their limits.
@@ -149,7 +150,7 @@ impl Sidecars {
         &self,
         bound: server::Bound,
         router: Router,
-        stages: watch::Receiver<Stage>,
+        stages: Stages,
     ) -> JoinHandle<()> {
         let _there = self.0.callers.enter();
         bound.serve(router, self.0.limits.clone(), self.0.tls.clone(), stages)
@@ -178,7 +179,15 @@ impl Sidecars {
             if let Some(address) = &target.listen
                 && self.address(name).as_ref() != Some(address)
             {
-                bound.push((name.clone(), bind(&format!("targets.{name}.listen"), address).await?));
+                let key = format!("targets.{name}.listen");
+                if let Some(other) = self.whose(address) {
+                    anyhow::bail!(
+                        "listen on {address} ({key}): it is the address of targets.{other} until \
+                         this reload; take it away there, reload, and give it to {name} with \
+                         another reload"
+                    );
+                }
+                bound.push((name.clone(), bind(&key, address).await?));
             }
         }
         Ok(bound)
@@ -189,6 +198,7 @@ impl Sidecars {
         let address = bound.address().clone();
         let router = proxy::sidecar_router(self.0.handle.clone(), name.clone(), &self.data_url());
         let router = self.behind_a_gate(router, Place::Sidecar);
+        let stages = Stages { own: stages, daemon: self.0.daemon.subscribe() };
         let task = self.serve_callers(bound, router, stages);
         let before = self.open().insert(name, Sidecar { address, stage, task });
         if let Some(before) = before {
@@ -218,6 +228,13 @@ impl Sidecars {
 
     fn address(&self, name: &str) -> Option<Listen> {
         self.open().get(name).map(|sidecar| sidecar.address.clone())
+    }
+
+    /// The target that has the address now.
+    fn whose(&self, address: &Listen) -> Option<String> {
+        let open = self.open();
+        let (name, _) = open.iter().find(|(_, sidecar)| sidecar.address == *address)?;
+        Some(name.clone())
     }
 
     /// What a `Location` at a sidecar port begins with; nothing where the data address is no port.

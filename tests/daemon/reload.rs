@@ -104,7 +104,8 @@ async fn a_reload_lets_nobody_in_where_other_machines_reach_it() {
     assert!(daemon.terminate().success());
 }
 
-/// A sidecar port that a reload takes away answers what it was asked before.
+/// A sidecar port that a reload takes away answers what it was asked before, also where that was not
+/// sent yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_goes_finishes_what_is_under_way_there() {
     let answers = Arc::new(Semaphore::new(0));
@@ -121,20 +122,30 @@ async fn a_port_that_goes_finishes_what_is_under_way_there() {
     .await;
     // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let erp = erp(target.address, "100/s", "").replace("2s", "60s");
+    let erp = erp(target.address, "100/s", "max_concurrent = 1\n").replace("2s", "60s");
     let with_port = erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1);
     let daemon = Daemon::start(&with_port);
     let request = "GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let asking = tokio::spawn(exchange(port, request));
     target.until(|got| got.of("/slow") == 1).await;
+    let behind = tokio::spawn(exchange(port, request));
+    let client = Client::new();
+    let queued = async || {
+        let shown = client.get(daemon.admin, "/v1/targets/erp").await.json();
+        shown["priorities"]["NORMAL"]["depth"] == 1
+    };
+    while !queued().await {
+        nap().await;
+    }
 
     daemon.configure(&erp);
-    let client = Client::new();
     assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
     while tokio::net::TcpStream::connect(port).await.is_ok() {
         nap().await;
     }
-    answers.add_permits(1);
-    let answer = asking.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("late"), "{answer}");
+    assert!(queued().await, "who waits there waits on");
+    answers.add_permits(2);
+    for answer in [asking.await.unwrap(), behind.await.unwrap()] {
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("late"), "{answer}");
+    }
 }
