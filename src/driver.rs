@@ -21,7 +21,7 @@ use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
 use crate::handle::{Ended, Handle, MakeInput, Message, View};
-use crate::intake::{Intake, Size, Taken};
+use crate::intake::{Intake, Room, Size, Taken};
 use crate::metrics::Books;
 use crate::pulse::Pulse;
 use crate::step_functions::{StepFunctions, Wanted};
@@ -68,6 +68,8 @@ impl Gathered {
 enum Asked {
     /// The answer gets the reply once it is durable.
     Reply(MakeInput, oneshot::Sender<Reply>),
+    /// The same; jobs that nobody was told of are not taken once their caller has hung up.
+    Jobs(MakeInput, oneshot::Sender<Reply>),
     /// Its caller hung up. In order with the request that brought the job.
     Abandoned(JobId),
 }
@@ -206,13 +208,13 @@ impl Driver {
     fn take_in(&mut self) {
         let mut taken = 0;
         while taken < SLICE
-            && self.has_room()
-            && let Some(Taken { jobs, size, request }) = self.intake.next(self.largest())
+            && let Some(Taken { jobs, size, request }) = self.intake.next(self.room())
         {
             taken += jobs;
-            self.gathered.large |= size == Size::Large;
             match request {
-                Asked::Reply(make, answer) => {
+                Asked::Jobs(_, answer) if answer.is_closed() => continue,
+                Asked::Reply(make, answer) | Asked::Jobs(make, answer) => {
+                    self.gathered.large |= size == Size::Large;
                     self.last_asked += 1;
                     let to = ReplyTo(self.last_asked);
                     self.asking.insert(to, answer);
@@ -223,19 +225,17 @@ impl Driver {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.gathered.changes.len() < ROOM
-    }
-
     /// A large request goes to the store at once or waits, and after it goes what waited meanwhile:
     /// so a start or a small request has to sit out one of them at most.
-    fn largest(&self) -> Size {
+    fn room(&self) -> Room {
         let others_first = self.after_large && !self.gathered.is_empty();
-        if self.writing.is_some() || others_first { Size::Small } else { Size::Large }
+        let largest =
+            if self.writing.is_some() || others_first { Size::Small } else { Size::Large };
+        Room { largest, full: self.gathered.changes.len() >= ROOM }
     }
 
     fn next_message(&mut self) -> Option<Message> {
-        if self.has_room() && self.intake.has(self.largest()) {
+        if self.intake.has(self.room()) {
             return self.inbox.try_recv().ok();
         }
         let now = self.now();
@@ -253,7 +253,8 @@ impl Driver {
     fn receive(&mut self, message: Message) -> Result<(), StoreError> {
         match message {
             Message::Ask { jobs, make, answer } => {
-                self.intake.push(jobs, Asked::Reply(make, answer));
+                let asked = if jobs > 0 { Asked::Jobs } else { Asked::Reply };
+                self.intake.push(jobs, asked(make, answer));
             }
             Message::Tell(Input::Abandoned { job }) => self.intake.push(0, Asked::Abandoned(job)),
             Message::Tell(input) => self.feed(input),

@@ -1,11 +1,16 @@
 //! How the outer parts (HTTP, later SQS and Activities) talk to the one loop.
 
+mod callers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
+pub(crate) use self::callers::Callers;
 use crate::broker::callback::CallbackName;
 use crate::broker::io::{
     CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,
@@ -227,6 +232,7 @@ pub struct Handle {
     loop_: std::sync::mpsc::Sender<Message>,
     reader: Reader,
     watchers: Arc<Watchers>,
+    callers: Callers,
     directory: Arc<RwLock<Arc<Directory>>>,
     pulse: Arc<Pulse>,
     started: std::time::Instant,
@@ -240,6 +246,7 @@ impl Handle {
         started: std::time::Instant,
     ) -> Handle {
         Handle {
+            callers: Callers::new(loop_.clone()),
             loop_,
             reader,
             watchers: Arc::default(),
@@ -286,12 +293,51 @@ impl Handle {
         self.watchers.clone()
     }
 
-    /// Returns once those that were accepted are durable, together.
-    pub async fn submit(&self, jobs: Vec<Submission>) -> Result<Vec<Submitted>, Stopped> {
-        match self.ask_with(jobs.len(), |to| Input::Submit { to, jobs }).await? {
+    /// Returns once those that were accepted are durable, together. Those that are there already are
+    /// promised by that, and live on without whoever waits for them. `held` is dropped once the loop
+    /// has taken the jobs in, or has found that nobody waits for its answer any more.
+    pub async fn submit(
+        &self,
+        jobs: Vec<Submission>,
+        held: impl Send + 'static,
+    ) -> Result<Vec<Submitted>, Stopped> {
+        let results = self.bring(jobs, held).await?;
+        for result in &results {
+            if let Submitted::Duplicate { id } = result {
+                self.callers.release(*id);
+            }
+        }
+        Ok(results)
+    }
+
+    /// As [`Handle::submit`], for a caller who decides itself what becomes of the job that is there
+    /// already.
+    pub(crate) async fn submit_one(
+        &self,
+        job: Submission,
+        held: impl Send + 'static,
+    ) -> Result<Submitted, Stopped> {
+        self.bring(vec![job], held).await?.pop().ok_or(Stopped)
+    }
+
+    async fn bring(
+        &self,
+        jobs: Vec<Submission>,
+        held: impl Send + 'static,
+    ) -> Result<Vec<Submitted>, Stopped> {
+        let count = jobs.len();
+        let make = |to| {
+            drop(held);
+            Input::Submit { to, jobs }
+        };
+        match self.ask_with(count, make).await? {
             Reply::Submitted(results) => Ok(results),
             other => unreachable!("a submission is answered with {other:?}"),
         }
+    }
+
+    pub(crate) fn callers(&self) -> &Callers {
+        &self.callers
     }
 
     /// Returns once the change is durable.
@@ -327,11 +373,6 @@ impl Handle {
             Reply::Target(result) => Ok(result),
             other => unreachable!("a pause is answered with {other:?}"),
         }
-    }
-
-    /// The job's caller hung up; cancels the job if it was not started.
-    pub fn abandon(&self, job: JobId) {
-        self.tell(Input::Abandoned { job });
     }
 
     /// All targets as they are now.

@@ -18,6 +18,15 @@ pub(crate) enum Size {
     Large,
 }
 
+/// What the commit that is being gathered can still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) largest: Size,
+    /// There is enough in it: only a large request whose turn has come is still taken, or small ones
+    /// that fill every commit before it is begun would keep the large ones out for ever.
+    pub(crate) full: bool,
+}
+
 /// Requests of callers, in order among their like.
 #[derive(Debug)]
 pub(crate) struct Intake<T> {
@@ -50,19 +59,21 @@ impl<T> Intake<T> {
         self.small.is_empty() && self.large.is_empty()
     }
 
-    /// Whether there is one to take in that is no larger.
-    pub(crate) fn has(&self, largest: Size) -> bool {
-        !self.small.is_empty() || largest == Size::Large && !self.large.is_empty()
+    /// Whether there is one to take in.
+    pub(crate) fn has(&self, room: Room) -> bool {
+        self.large_is_next(room) || !room.full && !self.small.is_empty()
     }
 
-    /// The next one that is no larger.
-    pub(crate) fn next(&mut self, largest: Size) -> Option<Taken<T>> {
-        if largest == Size::Large
-            && (self.passed >= PASSING || self.small.is_empty())
+    /// The next one that there is room for.
+    pub(crate) fn next(&mut self, room: Room) -> Option<Taken<T>> {
+        if self.large_is_next(room)
             && let Some((jobs, request)) = self.large.pop_front()
         {
             self.passed = 0;
             return Some(Taken { jobs, size: Size::Large, request });
+        }
+        if room.full {
+            return None;
         }
         let (jobs, request) = self.small.pop_front()?;
         if !self.large.is_empty() {
@@ -70,14 +81,22 @@ impl<T> Intake<T> {
         }
         Some(Taken { jobs, size: Size::Small, request })
     }
+
+    fn large_is_next(&self, Room { largest, full }: Room) -> bool {
+        let its_turn = self.passed >= PASSING || self.small.is_empty() && !full;
+        largest == Size::Large && its_turn && !self.large.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ANY: Room = Room { largest: Size::Large, full: false };
+    const SMALL_ONES: Room = Room { largest: Size::Small, full: false };
+
     fn all(intake: &mut Intake<u32>) -> Vec<u32> {
-        let next = || intake.next(Size::Large).map(|taken| taken.request);
+        let next = || intake.next(ANY).map(|taken| taken.request);
         std::iter::from_fn(next).collect()
     }
 
@@ -99,7 +118,7 @@ mod tests {
         let mut taken = Vec::new();
         for _ in 0..3 * PASSING {
             intake.push(1, 0);
-            taken.extend(intake.next(Size::Large).map(|taken| taken.request));
+            taken.extend(intake.next(ANY).map(|taken| taken.request));
         }
         let at = |name| taken.iter().position(|taken| *taken == name).unwrap();
         assert_eq!((at(1), at(2)), (PASSING, 2 * PASSING + 1));
@@ -110,7 +129,7 @@ mod tests {
         let mut intake = Intake::new();
         for _ in 0..2 * PASSING {
             intake.push(1, 0);
-            intake.next(Size::Large);
+            intake.next(ANY);
         }
         intake.push(1000, 1);
         intake.push(1, 2);
@@ -121,13 +140,35 @@ mod tests {
     fn a_large_one_waits_until_it_may_come_and_then_comes_first() {
         let mut intake = Intake::new();
         intake.push(1000, 1);
-        assert!(!intake.has(Size::Small) && intake.has(Size::Large));
-        assert_eq!(intake.next(Size::Small), None);
+        assert!(!intake.has(SMALL_ONES) && intake.has(ANY));
+        assert_eq!(intake.next(SMALL_ONES), None);
         for _ in 0..PASSING {
             intake.push(1, 0);
-            assert_eq!(intake.next(Size::Small).unwrap().request, 0);
+            assert_eq!(intake.next(SMALL_ONES).unwrap().request, 0);
         }
         intake.push(1, 2);
         assert_eq!(all(&mut intake), [1, 2]);
+    }
+
+    /// So many small ones come that each commit is full before it may have a large one.
+    #[test]
+    fn a_large_one_has_its_turn_though_every_commit_is_full() {
+        let (mut intake, mut small) = (Intake::new(), 0);
+        intake.push(1000, 1);
+        for commit in 1.. {
+            assert!(commit < 10, "{small} small ones passed it");
+            while small < commit * PASSING {
+                intake.push(1, 0);
+                small += usize::from(intake.next(SMALL_ONES).is_some());
+            }
+            intake.push(1, 0);
+            let full = Room { largest: Size::Large, full: true };
+            assert!(!intake.has(Room { largest: Size::Small, full: true }));
+            if intake.has(full) {
+                assert_eq!(intake.next(full).unwrap().request, 1);
+                assert_eq!(intake.next(full), None, "small ones wait for the next commit");
+                return;
+            }
+        }
     }
 }

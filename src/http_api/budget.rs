@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many bytes of bodies at once, and never less than four of the largest.
-const BYTES: usize = 64 * 1024 * 1024;
+/// There is always room for so many of the largest.
 const BODIES: usize = 4;
 
 /// Clones share the room.
@@ -15,9 +14,12 @@ const BODIES: usize = 4;
 pub struct Budget(Arc<Semaphore>);
 
 impl Budget {
+    /// So many bytes at once, where four of the largest bodies are not more.
+    pub(crate) const BYTES: usize = 64 * 1024 * 1024;
+
     /// For bodies of at most `max_body` bytes each.
-    pub(super) fn of_bodies(max_body: usize) -> Budget {
-        Budget::new(BYTES.max(max_body.saturating_mul(BODIES)))
+    pub(crate) fn of_bodies(max_body: usize) -> Budget {
+        Budget::new(Budget::BYTES.max(max_body.saturating_mul(BODIES)))
     }
 
     fn new(bytes: usize) -> Budget {
@@ -36,12 +38,12 @@ struct Inner {
 }
 
 impl Held {
-    pub(super) fn none_of(budget: Budget) -> Held {
+    pub(crate) fn none_of(budget: Budget) -> Held {
         Held(Arc::new(Inner { budget, room: Mutex::default() }))
     }
 
     /// `false`: there is no room for so many bytes more.
-    pub(super) fn grow(&self, bytes: usize) -> bool {
+    pub(crate) fn grow(&self, bytes: usize) -> bool {
         let Ok(count) = u32::try_from(bytes) else { return false };
         let more = self.0.budget.0.clone().try_acquire_many_owned(count);
         more.map(|more| match &mut *self.room() {
@@ -86,8 +88,8 @@ mod tests {
 
     #[test]
     fn the_largest_bodies_fit_some_times() {
-        assert_eq!(Budget::of_bodies(1).0.available_permits(), BYTES);
-        assert_eq!(Budget::of_bodies(BYTES).0.available_permits(), BODIES * BYTES);
+        assert_eq!(Budget::of_bodies(1).0.available_permits(), Budget::BYTES);
+        assert_eq!(Budget::of_bodies(Budget::BYTES).0.available_permits(), BODIES * Budget::BYTES);
         assert_eq!(Budget::of_bodies(usize::MAX).0.available_permits(), Semaphore::MAX_PERMITS);
     }
 }

@@ -152,7 +152,7 @@ impl Activity {
                 Some(reason) => message.unfit(id, Some(token.clone()), reason),
                 None => message.understand(&frame.handle.directory(), Handle::wall_now(), id),
             };
-            let Some(result) = frame.handle.submit(vec![job]).await?.pop() else {
+            let Some(result) = frame.handle.submit(vec![job], ()).await?.pop() else {
                 return Err(Stopped);
             };
             let again = match result {

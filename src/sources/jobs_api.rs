@@ -22,6 +22,8 @@ use crate::broker::io::{CommandError, JobCommand, Submission, Submitted};
 use crate::broker::job::{JobId, JobState};
 use crate::broker::payload::Request as JobRequest;
 use crate::handle::{Handle, Stopped};
+use crate::http_api::body::BodyError;
+use crate::http_api::budget::Held;
 use crate::http_api::fields::{nearest, shown};
 use crate::http_api::new_job::NewJob;
 use crate::http_api::problem::{Kind, Problem, method_not_allowed, not_found};
@@ -36,6 +38,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Entries of a batch after which other requests have a turn on the same thread: so many take some
 /// 100 µs.
 const AT_ONCE: usize = 16;
+/// What an entry of a batch holds in memory beside its bytes, about: the job, and its answer.
+const ENTRY: usize = 512;
 
 pub(super) struct Api {
     handle: Handle,
@@ -91,12 +95,13 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = caller(&request);
-    let (head, sent) = request.into_parts();
+    let (mut head, sent) = request.into_parts();
+    let held = head.extensions.remove::<Held>();
     let sent = body::read(sent, api.max_body).await?;
     let submission = api.parse(&sent, &caller, &head.headers)?;
     check_room(&api.records)?;
     let (target, trace) = (submission.target, trace_of(&submission));
-    let result = api.handle.submit(vec![submission]).await?.pop().ok_or(Stopped)?;
+    let result = api.handle.submit(vec![submission], held).await?.pop().ok_or(Stopped)?;
     let name = api.handle.directory().name(target).to_owned();
     let job = api.submitted(result, &name, trace).await?;
     let location = location("", &job.id);
@@ -157,9 +162,14 @@ pub(super) async fn submit_batch(
 ) -> Result<Json<Batch>, Problem> {
     let lines = batch::says_lines(request.headers().get(CONTENT_TYPE));
     let caller = caller(&request);
-    let (head, sent) = request.into_parts();
+    let (mut head, sent) = request.into_parts();
+    let held = head.extensions.remove::<Held>();
     let sent = body::read(sent, api.max_body).await?;
     let entries = batch::split(&sent, lines)?;
+    // Small entries are much more in memory than on the wire.
+    if held.as_ref().is_some_and(|held| !held.grow(entries.len() * ENTRY)) {
+        return Err(BodyError::NoRoom.into());
+    }
     check_room(&api.records)?;
     let mut jobs = Vec::new();
     // For each entry its problem, or the name of its target and its trace.
@@ -174,7 +184,7 @@ pub(super) async fn submit_batch(
         }));
     }
     let mut results =
-        if jobs.is_empty() { Vec::new() } else { api.handle.submit(jobs).await? }.into_iter();
+        if jobs.is_empty() { Vec::new() } else { api.handle.submit(jobs, held).await? }.into_iter();
     let mut answered = Vec::with_capacity(parsed.len());
     for entry in parsed {
         let_others_go(answered.len()).await;

@@ -5,7 +5,6 @@
 //! gets the job instead of the answer, and the job no longer depends on it.
 
 mod answer;
-mod callers;
 mod prefer;
 mod wishes;
 
@@ -20,7 +19,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use self::callers::Callers;
 use self::prefer::Prefer;
 use self::wishes::Wishes;
 use super::jobs_api::{begun, caller, check_target, gone, location};
@@ -39,7 +37,6 @@ use crate::store::JobRecord;
 pub(super) struct Proxy {
     handle: Handle,
     records: Arc<dyn Records>,
-    callers: Callers,
     /// What a `Location` begins with: nothing where the jobs API is at the same address.
     data: String,
 }
@@ -154,8 +151,7 @@ enum Told {
 
 impl Proxy {
     fn new(handle: Handle, records: Arc<dyn Records>, data: String) -> Arc<Proxy> {
-        let callers = Callers::new(handle.clone());
-        Arc::new(Proxy { handle, records, callers, data })
+        Arc::new(Proxy { handle, records, data })
     }
 
     /// `path`: at the target, as it was sent, without the query.
@@ -180,27 +176,27 @@ impl Proxy {
 
         let id = job.id;
         // Before the job is handed in, so that there is no moment in which a hang-up is missed.
-        let caller = (!wishes.prefer.respond_async).then(|| self.callers.first(id));
+        let caller = (!wishes.prefer.respond_async).then(|| self.handle.callers().first(id));
         let watcher = self.handle.watch(id);
-        let result = self.handle.submit(vec![job]).await?.pop().ok_or(Stopped)?;
+        let result = self.handle.submit_one(job, held.clone()).await?;
         if let Some(held) = held {
             held.release();
         }
         match result {
             Submitted::Accepted { header, place } => {
                 let told = self.wait(id, watcher, &wishes.prefer, closing).await;
-                self.callers.release(id);
+                self.handle.callers().release(id);
                 drop(caller);
                 self.answer(id, told?, &parts, &wishes.prefer, untold(header, place)).await
             }
             Submitted::Duplicate { id: first } => {
                 // There is no job of our own.
-                self.callers.release(id);
+                self.handle.callers().release(id);
                 drop((caller, watcher));
                 self.answer_duplicate(first, &parts, &wishes.prefer, closing).await
             }
             Submitted::Refused(refusal) => {
-                self.callers.release(id);
+                self.handle.callers().release(id);
                 Err(Problem::refused(&refusal, target))
             }
         }
@@ -277,10 +273,10 @@ impl Proxy {
     ) -> Result<Response, Problem> {
         let caller = if prefer.respond_async {
             // Promised from now on, whatever becomes of its first caller.
-            self.callers.release(first);
+            self.handle.callers().release(first);
             None
         } else {
-            self.callers.join(first)
+            self.handle.callers().join(first)
         };
         // Before looking whether it has ended.
         let watcher = self.handle.watch(first);
@@ -293,7 +289,7 @@ impl Proxy {
         } else {
             self.wait(first, watcher, prefer, closing).await
         };
-        self.callers.release(first);
+        self.handle.callers().release(first);
         drop(caller);
         self.answer(first, told?, parts, prefer, record).await
     }
@@ -336,7 +332,7 @@ impl Proxy {
                     }
                     // Nothing new is started any more. What is under way is waited for.
                     draining = true;
-                    if !self.callers.give_up(id) {
+                    if !self.handle.callers().give_up(id) {
                         return Err(Problem::draining().with_job(id));
                     }
                 }

@@ -197,7 +197,7 @@ impl Queue {
         jobs: Vec<Submission>,
         received: &[Received],
     ) -> Result<Vec<Submitted>, Stopped> {
-        let submitted = self.handle.submit(jobs);
+        let submitted = self.handle.submit(jobs, ());
         tokio::pin!(submitted);
         let mut extend_at = Instant::now() + VISIBILITY / 2;
         loop {

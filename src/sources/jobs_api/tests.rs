@@ -8,6 +8,7 @@ use crate::broker::io::Refusal;
 use crate::broker::job::{End, Place, Priority};
 use crate::broker::payload::Answer;
 use crate::broker::time::Wall;
+use crate::http_api::budget::Budget;
 use crate::sources::fake::{Fake, record};
 
 struct Reply {
@@ -68,6 +69,42 @@ async fn a_duplicate_is_the_first_job() {
     assert_eq!(reply.json["id"], first.to_string());
     assert_eq!(reply.json["duplicate"], true);
     assert_eq!(reply.headers[LOCATION], format!("/v1/jobs/{first}"));
+}
+
+/// Whoever brings it again is promised it, so it outlives a caller who waits at the proxy, by
+/// whichever address.
+#[tokio::test]
+async fn a_job_that_is_brought_again_is_not_given_up_with_its_first_caller() {
+    let mut fake = Fake::start();
+    let id = JobId(5);
+    fake.shelf.put(record(id, Place::Queued), None);
+    let waits = fake.handle.callers().first(id);
+    fake.will_say([Submitted::Duplicate { id }]);
+    let reply = call(&fake, "POST", "/v1/jobs", r#"{"target":"erp","dedup_id":"d"}"#).await;
+    assert_eq!(reply.status, 202);
+    fake.submitted().await;
+    drop(waits);
+    assert!(fake.has_been_told_nothing());
+}
+
+/// What is held is counted by memory, not by what came over the wire.
+#[tokio::test]
+async fn many_small_jobs_take_more_room_than_their_bytes() {
+    let fake = Fake::start();
+    let mut router = with_records(fake.handle.clone(), fake.shelf.clone(), 2000);
+    let held = Held::none_of(Budget::of_bodies(1));
+    let left = 3 * ENTRY;
+    assert!(held.grow(Budget::BYTES - left));
+    let mut ask = async |jobs: usize| {
+        let body = vec![r#"{"target":"crm"}"#; jobs].join("\n");
+        let request = HttpRequest::post("/v1/jobs/batch")
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .extension(held.clone());
+        let answer = router.call(request.body(Body::from(body)).unwrap()).await.unwrap();
+        (answer.status(), answer.headers().get("retry-after").is_some())
+    };
+    assert_eq!(ask(4).await, (StatusCode::SERVICE_UNAVAILABLE, true));
+    assert_eq!(ask(3).await, (StatusCode::OK, false));
 }
 
 #[tokio::test]

@@ -283,7 +283,7 @@ async fn a_second_caller_gets_the_first_ones_answer() {
 async fn a_job_lives_until_its_last_caller_hangs_up() {
     let proxied = start().await;
     let mut fake = proxied.fake;
-    let callers = Callers::new(fake.handle.clone());
+    let callers = fake.handle.callers().clone();
     let id = JobId(5);
     let first = callers.first(id);
     let second = callers.join(id).unwrap();
@@ -298,7 +298,7 @@ async fn a_job_lives_until_its_last_caller_hangs_up() {
     assert!(!callers.give_up(id));
     drop(first);
     // Not the job, but the mark behind it, is what comes next.
-    fake.handle.abandon(JobId(6));
+    drop(callers.first(JobId(6)));
     assert_eq!(fake.abandoned().await, JobId(6));
 }
 

@@ -1,50 +1,59 @@
-//! Who waits for which proxied job, so that a job is given up when its last caller hangs up.
+//! Who waits for which proxied job, so that a job is given up when its last caller hangs up: over all
+//! addresses, since callers with one key may come by several.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Message;
+use crate::broker::io::Input;
 use crate::broker::job::JobId;
-use crate::handle::Handle;
 
+/// Clones are the same ones.
 #[derive(Clone)]
-pub(super) struct Callers {
-    handle: Handle,
+pub(crate) struct Callers {
+    loop_: Sender<Message>,
     /// Jobs that nobody else was promised, and how many wait for each.
     waiting: Arc<Mutex<HashMap<JobId, u32>>>,
 }
 
 impl Callers {
-    pub(super) fn new(handle: Handle) -> Callers {
-        Callers { handle, waiting: Arc::default() }
+    pub(super) fn new(loop_: Sender<Message>) -> Callers {
+        Callers { loop_, waiting: Arc::default() }
     }
 
     /// The caller that brings a job. Made before the job is handed in: should the caller hang up
     /// while that is being committed, the job's end is asked for right behind it.
-    pub(super) fn first(&self, job: JobId) -> Caller {
+    pub(crate) fn first(&self, job: JobId) -> Caller {
         self.waiting().insert(job, 1);
         Caller { callers: self.clone(), job }
     }
 
     /// Another caller with the same key. Where the job was promised to somebody it lives on
     /// without its callers, and there is nothing to guard.
-    pub(super) fn join(&self, job: JobId) -> Option<Caller> {
+    pub(crate) fn join(&self, job: JobId) -> Option<Caller> {
         *self.waiting().get_mut(&job)? += 1;
         Some(Caller { callers: self.clone(), job })
     }
 
     /// The job was promised, or has ended: it does not need its callers any more.
-    pub(super) fn release(&self, job: JobId) {
+    pub(crate) fn release(&self, job: JobId) {
         self.waiting().remove(&job);
     }
 
     /// Ends the job if it was not started; `false` where it was promised to somebody.
-    pub(super) fn give_up(&self, job: JobId) -> bool {
+    pub(crate) fn give_up(&self, job: JobId) -> bool {
         let ours = self.waiting().contains_key(&job);
         if ours {
-            self.handle.abandon(job);
+            self.abandon(job);
         }
         ours
+    }
+
+    fn abandon(&self, job: JobId) {
+        // Where the loop has stopped, nothing is left that would want to know.
+        let _ = self.loop_.send(Message::Tell(Input::Abandoned { job }));
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<JobId, u32>> {
@@ -53,7 +62,7 @@ impl Callers {
 }
 
 /// One that waits. Dropped before the job was released, it has hung up.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     callers: Callers,
     job: JobId,
 }
@@ -72,7 +81,7 @@ impl Drop for Caller {
             }
         };
         if last {
-            self.callers.handle.abandon(self.job);
+            self.callers.abandon(self.job);
         }
     }
 }
