@@ -68,8 +68,6 @@ impl Gathered {
 enum Asked {
     /// The answer gets the reply once it is durable.
     Reply(MakeInput, oneshot::Sender<Reply>),
-    /// The same; jobs that nobody was told of are not taken once their caller has hung up.
-    Jobs(MakeInput, oneshot::Sender<Reply>),
     /// Its caller hung up. In order with the request that brought the job.
     Abandoned(JobId),
 }
@@ -211,10 +209,9 @@ impl Driver {
             && let Some(Taken { jobs, size, request }) = self.intake.next(self.room())
         {
             taken += jobs;
+            self.gathered.large |= size == Size::Large;
             match request {
-                Asked::Jobs(_, answer) if answer.is_closed() => continue,
-                Asked::Reply(make, answer) | Asked::Jobs(make, answer) => {
-                    self.gathered.large |= size == Size::Large;
+                Asked::Reply(make, answer) => {
                     self.last_asked += 1;
                     let to = ReplyTo(self.last_asked);
                     self.asking.insert(to, answer);
@@ -253,8 +250,7 @@ impl Driver {
     fn receive(&mut self, message: Message) -> Result<(), StoreError> {
         match message {
             Message::Ask { jobs, make, answer } => {
-                let asked = if jobs > 0 { Asked::Jobs } else { Asked::Reply };
-                self.intake.push(jobs, asked(make, answer));
+                self.intake.push(jobs, Asked::Reply(make, answer));
             }
             Message::Tell(Input::Abandoned { job }) => self.intake.push(0, Asked::Abandoned(job)),
             Message::Tell(input) => self.feed(input),

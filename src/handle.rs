@@ -295,7 +295,7 @@ impl Handle {
 
     /// Returns once those that were accepted are durable, together. Those that are there already are
     /// promised by that, and live on without whoever waits for them. `held` is dropped once the loop
-    /// has taken the jobs in, or has found that nobody waits for its answer any more.
+    /// has taken the jobs in, though nobody may wait for the answer any more.
     pub async fn submit(
         &self,
         jobs: Vec<Submission>,

@@ -22,8 +22,8 @@ pub(crate) enum Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) largest: Size,
-    /// There is enough in it: only a large request whose turn has come is still taken, or small ones
-    /// that fill every commit before it is begun would keep the large ones out for ever.
+    /// There is enough in it: only a large request whose turn has come is still taken, or small ones,
+    /// and work under way, that fill every commit before it is begun would keep it out for ever.
     pub(crate) full: bool,
 }
 
@@ -82,8 +82,8 @@ impl<T> Intake<T> {
         Some(Taken { jobs, size: Size::Small, request })
     }
 
-    fn large_is_next(&self, Room { largest, full }: Room) -> bool {
-        let its_turn = self.passed >= PASSING || self.small.is_empty() && !full;
+    fn large_is_next(&self, Room { largest, .. }: Room) -> bool {
+        let its_turn = self.passed >= PASSING || self.small.is_empty();
         largest == Size::Large && its_turn && !self.large.is_empty()
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{Options, Store};
 
 /// However many callers send something large and hang up: what they sent is counted as long as it is
-/// in memory, and the loop can tell that nobody waits for it.
+/// in memory.
 #[test]
 fn jobs_whose_caller_has_hung_up_are_held_until_the_loop_has_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -23,10 +23,7 @@ fn jobs_whose_caller_has_hung_up_are_held_until_the_loop_has_them() {
         let polled = submit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Pending));
     }
-    let Ok(Message::Ask { make, answer, .. }) = told.try_recv() else {
-        unreachable!("it was asked")
-    };
-    assert!(answer.is_closed());
+    let Ok(Message::Ask { make, .. }) = told.try_recv() else { unreachable!("it was asked") };
     assert_eq!(Arc::strong_count(&held), 2, "it is in memory, and counts");
     drop(make);
     assert_eq!(Arc::strong_count(&held), 1);

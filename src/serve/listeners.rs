@@ -122,6 +122,8 @@ struct Inner {
     /// Of the threads that serve callers.
     callers: tokio::runtime::Handle,
     open: Mutex<BTreeMap<String, Sidecar>>,
+    /// Ports that a reload took away, until what is under way there has ended.
+    going: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Sidecar {
@@ -141,8 +143,10 @@ impl Sidecars {
         tls: TlsInForce,
         callers: tokio::runtime::Handle,
     ) -> Sidecars {
-        let (daemon, open) = (watch::Sender::new(Stage::Open), Mutex::default());
-        Sidecars(Arc::new(Inner { handle, limits, data, access, tls, daemon, callers, open }))
+        let daemon = watch::Sender::new(Stage::Open);
+        let (open, going) = (Mutex::default(), Mutex::default());
+        let inner = Inner { handle, limits, data, access, tls, daemon, callers, open, going };
+        Sidecars(Arc::new(inner))
     }
 
     /// An address of callers: on their threads, within their limits.
@@ -202,7 +206,7 @@ impl Sidecars {
         let task = self.serve_callers(bound, router, stages);
         let before = self.open().insert(name, Sidecar { address, stage, task });
         if let Some(before) = before {
-            drop(before.finish(&self.0.callers));
+            self.let_go(vec![before.finish(&self.0.callers)]);
         }
     }
 
@@ -213,13 +217,21 @@ impl Sidecars {
         let (kept, unwanted) = all.partition(|(name, _)| wanted.contains_key(name));
         *open = kept;
         drop(open);
-        drop(self.finish(unwanted));
+        self.let_go(self.finish(unwanted));
     }
 
     /// Closes all; their tasks end with what is under way there.
     fn close(&self) -> Vec<JoinHandle<()>> {
         let all = std::mem::take(&mut *self.open());
-        self.finish(all)
+        let mut tasks = self.finish(all);
+        tasks.append(&mut self.going());
+        tasks
+    }
+
+    fn let_go(&self, tasks: Vec<JoinHandle<()>>) {
+        let mut going = self.going();
+        going.retain(|task| !task.is_finished());
+        going.extend(tasks);
     }
 
     fn finish(&self, sidecars: BTreeMap<String, Sidecar>) -> Vec<JoinHandle<()>> {
@@ -241,6 +253,10 @@ impl Sidecars {
     fn data_url(&self) -> String {
         let scheme = if self.0.tls.is_on() { "https" } else { "http" };
         self.0.data.port().map_or_else(String::new, |address| format!("{scheme}://{address}"))
+    }
+
+    fn going(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.going.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Sidecar>> {

@@ -149,3 +149,32 @@ async fn a_port_that_goes_finishes_what_is_under_way_there() {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("late"), "{answer}");
     }
 }
+
+/// Who still waits at such a port when the daemon goes down is told so, and the job is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_at_a_port_that_went_hears_that_the_daemon_goes_down() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let erp = erp(api.address(), "100/s", "");
+    let with_port = erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1);
+    let mut daemon = Daemon::start(&with_port);
+    let client = Client::new();
+    let paused = client.post(daemon.admin, "/v1/targets/erp/pause", &json!({})).await;
+    assert_eq!(paused.status, 200);
+    let request = "GET /waits HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let waiting = tokio::spawn(exchange(port, request));
+    let queued = async || {
+        let shown = client.get(daemon.admin, "/v1/targets/erp").await.json();
+        shown["priorities"]["NORMAL"]["depth"] == 1
+    };
+    while !queued().await {
+        nap().await;
+    }
+    daemon.configure(&erp);
+    assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
+    assert!(queued().await, "who waits there waits on");
+    assert!(daemon.terminate().success());
+    let answer = waiting.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
