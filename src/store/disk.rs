@@ -28,12 +28,15 @@ pub(super) struct Disk {
     /// Milliseconds since `started` from which the next look is due.
     due: AtomicU64,
     room: AtomicBool,
+    /// Bytes that were free beyond `min_free` at the last look, less what was written since.
+    left: AtomicU64,
 }
 
 impl Disk {
     pub(super) fn new(path: PathBuf, min_free: u64) -> Disk {
         let (due, room) = (AtomicU64::new(0), AtomicBool::new(true));
-        let disk = Disk { path, min_free, started: Instant::now(), due, room };
+        let left = AtomicU64::new(u64::MAX);
+        let disk = Disk { path, min_free, started: Instant::now(), due, room, left };
         disk.has_room();
         disk
     }
@@ -63,6 +66,17 @@ impl Disk {
         self.has_room_at(self.started.elapsed(), || self.free())
     }
 
+    /// So many bytes were written. Where they may be more than there was room for, the next who asks
+    /// looks: a fast disk is filled within much less than [`STALE`].
+    pub(super) fn wrote(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let left = self.left.load(Ordering::Relaxed).saturating_sub(bytes);
+        self.left.store(left, Ordering::Relaxed);
+        if left == 0 {
+            self.due.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// `free` is asked for the bytes that are free; where it does not know, the last answer holds.
     fn has_room_at(&self, now: Duration, free: impl FnOnce() -> Option<u64>) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -73,6 +87,7 @@ impl Disk {
             && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if mine && let Some(free) = free() {
             self.room.store(free >= self.min_free, Ordering::Relaxed);
+            self.left.store(free.saturating_sub(self.min_free), Ordering::Relaxed);
         }
         self.room.load(Ordering::Relaxed)
     }
@@ -92,6 +107,18 @@ mod tests {
         assert!(at(much_later + 1_000, Some(100)));
         assert!(at(much_later + 2_000, None), "unknown: the last answer holds");
         assert!(!at(much_later + 3_000, Some(0)));
+    }
+
+    #[test]
+    fn what_was_written_since_makes_it_look_again() {
+        let disk = Disk::new("/nowhere/at/all".into(), 100);
+        let at = |millis, free| disk.has_room_at(Duration::from_millis(millis), || free);
+        let later = 1_000_000;
+        assert!(at(later, Some(300)));
+        disk.wrote(199);
+        assert!(at(later + 1, Some(0)), "still believed");
+        disk.wrote(1);
+        assert!(!at(later + 2, Some(99)));
     }
 
     #[test]

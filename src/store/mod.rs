@@ -301,6 +301,7 @@ impl Store {
         journal.append(record)?;
         txn.commit()?;
         self.since.add(bytes, changes.len());
+        self.disk.wrote(bytes);
         Ok(started)
     }
 
