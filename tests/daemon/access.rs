@@ -7,7 +7,7 @@ use std::process::Command;
 use tollgate::demo::auditor::Books;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
-use crate::support::{Client, Daemon, erp};
+use crate::support::{Client, Daemon, erp, free_address};
 
 /// A file for a daemon that does not run yet.
 fn files() -> tempfile::TempDir {
@@ -129,10 +129,7 @@ fn curl(url: &str, options: &[&std::ffi::OsStr]) -> (bool, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_with_client_certificates_and_a_new_certificate_without_a_restart() {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
-    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let sidecar = free.local_addr().unwrap();
-    drop(free);
+    let sidecar = free_address();
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path(), "server", None);
     let authority = certificate(folder.path(), "authority", None);

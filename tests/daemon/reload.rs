@@ -1,5 +1,6 @@
 //! A new configuration for a running daemon.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use tokio::sync::Semaphore;
 use tollgate::demo::fragile_api::{FragileApi, Fragility};
 
 use crate::raw::{Raw, exchange};
-use crate::support::{Client, Daemon, erp, nap};
+use crate::support::{Client, Daemon, erp, free_address, nap};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_applies_all_of_a_file_or_nothing() {
@@ -104,6 +105,44 @@ async fn a_reload_lets_nobody_in_where_other_machines_reach_it() {
     assert!(daemon.terminate().success());
 }
 
+/// The target `erp` with a sidecar port.
+fn listening(port: SocketAddr, erp: &str) -> String {
+    erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1)
+}
+
+async fn one_waits(client: &Client, daemon: &Daemon) -> bool {
+    let shown = client.get(daemon.admin, "/v1/targets/erp").await.json();
+    shown["priorities"]["NORMAL"]["depth"] == 1
+}
+
+/// The daemon itself holds the port; what to do about that is not what one does about a stranger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_goes_to_another_target_in_two_steps() {
+    let api = FragileApi::start(Fragility::SOUND).await.unwrap();
+    let port = free_address();
+    let erp = erp(api.address(), "100/s", "");
+    let crm = erp.replace("targets.erp", "targets.crm");
+    let daemon = Daemon::start(&listening(port, &erp));
+    let client = Client::new();
+    let reload = async |targets: &str| {
+        daemon.configure(targets);
+        client.post(daemon.admin, "/v1/reload", &json!({})).await
+    };
+    let refused = reload(&listening(port, &crm)).await;
+    assert!(refused.status >= 400, "{}", refused.status);
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("targets.crm.listen") && detail.contains("targets.erp until"),
+        "{detail}"
+    );
+    assert_eq!(reload(&format!("{erp}{crm}")).await.status, 200);
+    // Until the socket is gone the address is still taken.
+    while tokio::net::TcpStream::connect(port).await.is_ok() {
+        nap().await;
+    }
+    assert_eq!(reload(&listening(port, &crm)).await.status, 200);
+}
+
 /// A sidecar port that a reload takes away answers what it was asked before, also where that was not
 /// sent yet.
 #[tokio::test(flavor = "multi_thread")]
@@ -120,21 +159,15 @@ async fn a_port_that_goes_finishes_what_is_under_way_there() {
         }
     })
     .await;
-    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_address();
     let erp = erp(target.address, "100/s", "max_concurrent = 1\n").replace("2s", "60s");
-    let with_port = erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1);
-    let daemon = Daemon::start(&with_port);
+    let daemon = Daemon::start(&listening(port, &erp));
     let request = "GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let asking = tokio::spawn(exchange(port, request));
     target.until(|got| got.of("/slow") == 1).await;
     let behind = tokio::spawn(exchange(port, request));
     let client = Client::new();
-    let queued = async || {
-        let shown = client.get(daemon.admin, "/v1/targets/erp").await.json();
-        shown["priorities"]["NORMAL"]["depth"] == 1
-    };
-    while !queued().await {
+    while !one_waits(&client, &daemon).await {
         nap().await;
     }
 
@@ -143,7 +176,7 @@ async fn a_port_that_goes_finishes_what_is_under_way_there() {
     while tokio::net::TcpStream::connect(port).await.is_ok() {
         nap().await;
     }
-    assert!(queued().await, "who waits there waits on");
+    assert!(one_waits(&client, &daemon).await, "who waits there waits on");
     answers.add_permits(2);
     for answer in [asking.await.unwrap(), behind.await.unwrap()] {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("late"), "{answer}");
@@ -154,26 +187,20 @@ async fn a_port_that_goes_finishes_what_is_under_way_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_at_a_port_that_went_hears_that_the_daemon_goes_down() {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
-    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_address();
     let erp = erp(api.address(), "100/s", "");
-    let with_port = erp.replacen("url =", &format!("listen = \"{port}\"\nurl ="), 1);
-    let mut daemon = Daemon::start(&with_port);
+    let mut daemon = Daemon::start(&listening(port, &erp));
     let client = Client::new();
     let paused = client.post(daemon.admin, "/v1/targets/erp/pause", &json!({})).await;
     assert_eq!(paused.status, 200);
     let request = "GET /waits HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let waiting = tokio::spawn(exchange(port, request));
-    let queued = async || {
-        let shown = client.get(daemon.admin, "/v1/targets/erp").await.json();
-        shown["priorities"]["NORMAL"]["depth"] == 1
-    };
-    while !queued().await {
+    while !one_waits(&client, &daemon).await {
         nap().await;
     }
     daemon.configure(&erp);
     assert_eq!(client.post(daemon.admin, "/v1/reload", &json!({})).await.status, 200);
-    assert!(queued().await, "who waits there waits on");
+    assert!(one_waits(&client, &daemon).await, "who waits there waits on");
     assert!(daemon.terminate().success());
     let answer = waiting.await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use crate::raw::{Raw, exchange};
-use crate::support::{Client, Daemon};
+use crate::support::{Client, Daemon, free_address};
 
 /// What a smuggler hides; where it is read as requests of their own, they do something, and the
 /// connection ends behind them.
@@ -121,10 +121,7 @@ async fn target() -> Raw {
 }
 
 fn daemon(target: &Raw) -> (Daemon, SocketAddr) {
-    // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let sidecar = listener.local_addr().unwrap();
-    drop(listener);
+    let sidecar = free_address();
     let daemon = Daemon::start(&format!(
         "[targets.erp]\nurl = \"http://{}\"\nlisten = \"{sidecar}\"\n\
          [targets.erp.limit]\nrate = \"1000/s\"\n",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::support::Client;
+use crate::support::{Client, free_address};
 
 /// Says a word where it is not installed.
 ///
@@ -35,10 +35,7 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes `target` every second.
     pub(crate) fn start(target: SocketAddr, rules: &Path) -> Prometheus {
-        // Free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let address = free_address();
         let data = tempfile::tempdir().unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\

@@ -167,6 +167,11 @@ impl Drop for Daemon {
     }
 }
 
+/// An address that was free a moment ago; whoever takes it meanwhile makes the test fail, not lie.
+pub(crate) fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// The `[targets.erp]` part: `rate`, then whatever else is wanted in it.
 pub(crate) fn erp(api: SocketAddr, rate: &str, more: &str) -> String {
     format!(
