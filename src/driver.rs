@@ -20,8 +20,8 @@ use crate::broker::time::Now;
 use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
-use crate::handle::{Ended, Handle, MakeInput, Message, View};
-use crate::intake::{Intake, Room, Size, Taken};
+use crate::handle::{Ask, Ended, Handle, Message, View, Wants};
+use crate::intake::{Demand, Intake, Room, Size, Taken};
 use crate::metrics::Books;
 use crate::pulse::Pulse;
 use crate::step_functions::{StepFunctions, Wanted};
@@ -64,11 +64,9 @@ impl Gathered {
     }
 }
 
-/// What a caller wants of the core.
+/// What callers want of the loop.
 enum Asked {
-    /// The answer gets the reply once it is durable.
-    Reply(MakeInput, oneshot::Sender<Reply>),
-    /// Its caller hung up. In order with the request that brought the job.
+    Reply(Ask),
     Abandoned(JobId),
 }
 
@@ -105,7 +103,7 @@ pub(crate) struct Driver {
     after_large: bool,
     /// Requests of started jobs, from the commit until they are sent.
     requests: HashMap<JobId, Arc<Request>>,
-    asking: HashMap<ReplyTo, oneshot::Sender<Reply>>,
+    asking: HashMap<ReplyTo, (oneshot::Sender<Reply>, Wants)>,
     last_asked: u64,
     draining: Vec<oneshot::Sender<()>>,
     drained: bool,
@@ -192,7 +190,7 @@ impl Driver {
         }
         let mut handled = 0;
         while let Some(message) = next {
-            handled += usize::from(!matches!(message, Message::Ask { .. }));
+            handled += usize::from(!matches!(message, Message::Ask(_)));
             self.receive(message)?;
             next = if handled < AT_ONCE { self.inbox.try_recv().ok() } else { None };
         }
@@ -208,17 +206,21 @@ impl Driver {
         while taken < SLICE
             && let Some(Taken { jobs, size, request }) = self.intake.next(self.room())
         {
-            taken += jobs;
-            self.gathered.large |= size == Size::Large;
             match request {
-                Asked::Reply(make, answer) => {
+                Asked::Reply(ask) if ask.is_given_up() => continue,
+                Asked::Reply(Ask { make, answer, wants, .. }) => {
                     self.last_asked += 1;
                     let to = ReplyTo(self.last_asked);
-                    self.asking.insert(to, answer);
+                    self.asking.insert(to, (answer, wants));
                     self.feed(make(to));
                 }
-                Asked::Abandoned(job) => self.feed(Input::Abandoned { job }),
+                Asked::Abandoned(job) if self.handle.callers().waiting().is_given_up(job) => {
+                    self.feed(Input::Abandoned { job });
+                }
+                Asked::Abandoned(_) => {}
             }
+            taken += jobs;
+            self.gathered.large |= size == Size::Large;
         }
     }
 
@@ -249,10 +251,9 @@ impl Driver {
 
     fn receive(&mut self, message: Message) -> Result<(), StoreError> {
         match message {
-            Message::Ask { jobs, make, answer } => {
-                self.intake.push(jobs, Asked::Reply(make, answer));
-            }
-            Message::Tell(Input::Abandoned { job }) => self.intake.push(0, Asked::Abandoned(job)),
+            Message::Ask(ask) => self.intake.push(ask.demand, Asked::Reply(ask)),
+            // It may pass the request that brought the job: that one's caller is not there any more.
+            Message::Abandoned(job) => self.intake.push(Demand::COMMAND, Asked::Abandoned(job)),
             Message::Tell(input) => self.feed(input),
             Message::Attempted { job, target, priority, number, report } => {
                 self.pulse.totals(target).attempted(report.outcome);
@@ -294,7 +295,12 @@ impl Driver {
         while let Some(output) = self.broker.poll_output() {
             match output {
                 Output::Change(change) => self.gathered.changes.push(change),
-                Output::Reply { to, reply } => self.gathered.replies.push((to, reply)),
+                Output::Reply { to, reply } => {
+                    if let Some((_, wants)) = self.asking.get(&to) {
+                        self.handle.callers().waiting().answered(*wants, &reply);
+                    }
+                    self.gathered.replies.push((to, reply));
+                }
                 Output::Load(load) => self.gathered.loads.push(load),
                 Output::Send(sending) => self.send(sending),
                 Output::Unsend { job } => {
@@ -369,7 +375,7 @@ impl Driver {
             self.books.committed(writing.since.elapsed(), writing.changes);
         }
         for (to, reply) in writing.replies {
-            if let Some(answer) = self.asking.remove(&to) {
+            if let Some((answer, _)) = self.asking.remove(&to) {
                 // Whoever asked may have hung up; what was done stays done.
                 let _ = answer.send(reply);
             }

@@ -21,6 +21,7 @@ use crate::broker::payload::{Answer, Report};
 use crate::broker::policy::{Bounds, LimitName};
 use crate::broker::time::{Mono, Wall};
 use crate::config::Target;
+use crate::intake::Demand;
 use crate::pulse::Pulse;
 use crate::store::Reader;
 
@@ -32,13 +33,9 @@ pub struct Stopped;
 
 /// What the loop is told from outside.
 pub(crate) enum Message {
-    /// For the core; `answer` gets the reply once it is durable. Of a caller, who brings so many
-    /// jobs by it.
-    Ask {
-        jobs: usize,
-        make: MakeInput,
-        answer: oneshot::Sender<Reply>,
-    },
+    Ask(Ask),
+    /// The last caller who waited for a proxied job has hung up.
+    Abandoned(JobId),
     Tell(Input),
     View(oneshot::Sender<View>),
     /// A request has ended.
@@ -62,6 +59,32 @@ pub(crate) enum Message {
     Drain(oneshot::Sender<()>),
     /// Write what is left to write, and leave.
     Stop,
+}
+
+/// What a caller wants of the core.
+pub(crate) struct Ask {
+    pub(crate) demand: Demand,
+    pub(crate) make: MakeInput,
+    /// Gets the reply once it is durable.
+    pub(crate) answer: oneshot::Sender<Reply>,
+    pub(crate) wants: Wants,
+}
+
+impl Ask {
+    /// The caller has hung up while it stood in line, and nobody else could want it. A job for which
+    /// nobody would have waited anyway is taken in: there are callers who never read their answers.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(self.wants, Wants::Company(_)) && self.answer.is_closed()
+    }
+}
+
+/// What somebody who brings jobs relies on where such a job is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// That it will be done.
+    Promise,
+    /// To wait for it as the caller of the job that was not made.
+    Company(JobId),
 }
 
 /// Makes the input once the loop knows whom the answer is for.
@@ -301,36 +324,32 @@ impl Handle {
         jobs: Vec<Submission>,
         held: impl Send + 'static,
     ) -> Result<Vec<Submitted>, Stopped> {
-        let results = self.bring(jobs, held).await?;
-        for result in &results {
-            if let Submitted::Duplicate { id } = result {
-                self.callers.release(*id);
-            }
-        }
-        Ok(results)
+        self.bring(jobs, held, Wants::Promise).await
     }
 
-    /// As [`Handle::submit`], for a caller who decides itself what becomes of the job that is there
-    /// already.
-    pub(crate) async fn submit_one(
+    /// As [`Handle::submit`], for a caller of [`Callers::first`] who waits for the job's end: where it
+    /// is there already, for the end of that one.
+    pub(crate) async fn submit_and_wait(
         &self,
         job: Submission,
         held: impl Send + 'static,
     ) -> Result<Submitted, Stopped> {
-        self.bring(vec![job], held).await?.pop().ok_or(Stopped)
+        let wants = Wants::Company(job.id);
+        self.bring(vec![job], held, wants).await?.pop().ok_or(Stopped)
     }
 
     async fn bring(
         &self,
         jobs: Vec<Submission>,
         held: impl Send + 'static,
+        wants: Wants,
     ) -> Result<Vec<Submitted>, Stopped> {
-        let count = jobs.len();
+        let demand = Demand::of(&jobs);
         let make = |to| {
             drop(held);
             Input::Submit { to, jobs }
         };
-        match self.ask_with(count, make).await? {
+        match self.ask_for(demand, wants, make).await? {
             Reply::Submitted(results) => Ok(results),
             other => unreachable!("a submission is answered with {other:?}"),
         }
@@ -397,17 +416,18 @@ impl Handle {
         &self,
         make: impl FnOnce(crate::broker::io::ReplyTo) -> Input + Send + 'static,
     ) -> Result<Reply, Stopped> {
-        self.ask_with(0, make).await
+        self.ask_for(Demand::COMMAND, Wants::Promise, make).await
     }
 
-    async fn ask_with(
+    async fn ask_for(
         &self,
-        jobs: usize,
+        demand: Demand,
+        wants: Wants,
         make: impl FnOnce(crate::broker::io::ReplyTo) -> Input + Send + 'static,
     ) -> Result<Reply, Stopped> {
         let (answer, receiver) = oneshot::channel();
-        let message = Message::Ask { jobs, make: Box::new(make), answer };
-        self.loop_.send(message).map_err(|_| Stopped)?;
+        let ask = Ask { demand, make: Box::new(make), answer, wants };
+        self.loop_.send(Message::Ask(ask)).map_err(|_| Stopped)?;
         receiver.await.map_err(|_| Stopped)
     }
 }

@@ -187,7 +187,7 @@ impl Reloader {
             config.server.listen.clone(),
             Default::default(),
             Default::default(),
-            nobody_calls().clone(),
+            crate::serve::Threads::one(nobody_calls()),
         );
         let (loop_, store) = (mpsc::channel().0, mpsc::channel().0);
         let callbacks = Callbacks::none(&handle);

@@ -23,7 +23,7 @@ fn jobs_whose_caller_has_hung_up_are_held_until_the_loop_has_them() {
         let polled = submit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Pending));
     }
-    let Ok(Message::Ask { make, .. }) = told.try_recv() else { unreachable!("it was asked") };
+    let Ok(Message::Ask(Ask { make, .. })) = told.try_recv() else { unreachable!("it was asked") };
     assert_eq!(Arc::strong_count(&held), 2, "it is in memory, and counts");
     drop(make);
     assert_eq!(Arc::strong_count(&held), 1);

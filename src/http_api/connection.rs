@@ -57,6 +57,7 @@ impl Connection {
             (Accepted::Unix(stream), _) => Stream::Unix(stream),
             (Accepted::Tcp(stream), None) => Stream::Tcp(stream),
             (Accepted::Tcp(stream), Some(tls)) => {
+                self.slot.is_silent();
                 // As long as for a head: until then it says nothing that could be answered.
                 let shaken = tokio::time::timeout(self.limits.head_within, tls.accept(stream));
                 let shaken = tokio::select! {
@@ -102,10 +103,17 @@ impl Connection {
             // Must hold a head; hyper insists on 8 KiB.
             .max_buf_size(max_head.max(8 * 1024))
             .serve_connection(TokioIo::new(wire), service);
-        let mut finishing = false;
+        let (mut looked_at, mut finishing) = (false, false);
         let ended = loop {
+            let progress = poll_fn(|cx| {
+                let polled = http.poll_without_shutdown(cx);
+                if !std::mem::replace(&mut looked_at, true) {
+                    self.slot.is_silent();
+                }
+                polled
+            });
             tokio::select! {
-                ended = poll_fn(|cx| http.poll_without_shutdown(cx)) => break ended,
+                ended = progress => break ended,
                 () = self.slot.evicted() => return,
                 () = Stage::reached(&mut self.stage, Stage::Finishing), if !finishing => {
                     if self.slot.is_idle() {

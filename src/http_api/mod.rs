@@ -24,6 +24,7 @@ pub(crate) mod when;
 
 mod connection;
 mod guard;
+mod lateness;
 mod slots;
 mod socket;
 mod wire;

@@ -7,7 +7,8 @@
 //!
 //! Where there are too many connections, the one that has been idle for longest is closed; where
 //! none is idle, the new one gets a 503 and is closed. So idle connections cost nobody anything,
-//! and a busy one is never broken off.
+//! and a busy one is never broken off. The new one gets a 503, too, where it would be heard too late
+//! ([`Lateness`]).
 
 use std::io;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::budget::Budget;
 use super::connection::Connection;
 use super::headers;
+pub use super::lateness::Lateness;
 pub use super::slots::Slots;
 use super::socket::{Accepted, Socket};
 use super::tls::TlsInForce;
@@ -35,11 +37,12 @@ pub enum Stage {
     Closed,
 }
 
-/// What a listener's clients may do. Clones share `slots` and `bodies`.
+/// What a listener's clients may do. Clones share `slots`, `bodies` and `lateness`.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub slots: Slots,
     pub bodies: Budget,
+    pub lateness: Lateness,
     /// Of a request, in bytes.
     pub max_body: usize,
     /// From the end of the last answer to the end of the next head: also how long a connection
@@ -61,6 +64,7 @@ impl Limits {
         Limits {
             slots,
             bodies: Budget::of_bodies(max_body),
+            lateness: Lateness::default(),
             max_body,
             head_within: Duration::from_secs(10),
             body_within: Duration::from_secs(30),
@@ -117,7 +121,7 @@ pub struct Bound {
 }
 
 pub async fn bind(address: &Listen) -> io::Result<Bound> {
-    let (socket, address) = Socket::bind(address).await?;
+    let (socket, address) = Socket::bind(address)?;
     Ok(Bound { socket, address })
 }
 
@@ -135,8 +139,21 @@ impl Bound {
         tls: TlsInForce,
         stages: impl Into<Stages>,
     ) -> JoinHandle<()> {
+        tokio::spawn(self.serve_on(tokio::runtime::Handle::current(), router, limits, tls, stages))
+    }
+
+    /// As [`Bound::serve`], with the connections on threads of their own, so that one more is taken or
+    /// turned away however long those that are there keep their threads busy.
+    pub(crate) fn serve_on(
+        self,
+        threads: tokio::runtime::Handle,
+        router: Router,
+        limits: Limits,
+        tls: TlsInForce,
+        stages: impl Into<Stages>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let Stages { own: mut stage, daemon } = stages.into();
-        tokio::spawn(async move {
+        async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
@@ -144,17 +161,27 @@ impl Bound {
                     () = Stage::reached(&mut stage, Stage::Finishing) => break,
                     Some(_) = connections.join_next() => {}
                     stream = accept(&self.socket, &limits.slots) => {
+                        if let Some(late) = limits.lateness.too_much() {
+                            refuse(&stream, &tls, heard_too_late(late));
+                            continue;
+                        }
                         let Some(slot) = limits.slots.take().await else {
-                            refuse(&stream, &tls);
+                            refuse(&stream, &tls, ALL_AT_WORK);
                             continue;
                         };
-                        let connection = Connection::new(
-                            router.clone(),
-                            limits.clone(),
-                            Stages { own: stage.clone(), daemon: daemon.clone() },
-                            slot,
-                        );
-                        connections.spawn(connection.accept(stream, tls.acceptor()));
+                        let stages = Stages { own: stage.clone(), daemon: daemon.clone() };
+                        let connection =
+                            Connection::new(router.clone(), limits.clone(), stages, slot);
+                        // One that cannot even be handed over is as good as gone.
+                        let Ok(stream) = stream.detach() else { continue };
+                        let (unheard, tls) = (limits.lateness.let_in(), tls.acceptor());
+                        let serving = async move {
+                            unheard.heard();
+                            if let Ok(stream) = stream.attach() {
+                                connection.accept(stream, tls).await;
+                            }
+                        };
+                        connections.spawn_on(serving, &threads);
                     }
                 }
             }
@@ -164,8 +191,14 @@ impl Bound {
                 () = all_done => {}
                 () = Stage::reached(&mut stage, Stage::Closed) => {}
             }
-        })
+        }
     }
+}
+
+const ALL_AT_WORK: &str = "every connection that may be open is at work; try again";
+
+fn heard_too_late(late: Duration) -> String {
+    format!("who asks now would wait for about {} s to be heard at all; try again", late.as_secs())
 }
 
 /// The next connection; an error that stays (no more files) does not spin.
@@ -198,15 +231,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Says why, if that can be done without waiting.
-fn refuse(stream: &Accepted, tls: &TlsInForce) {
+fn refuse(stream: &Accepted, tls: &TlsInForce, why: impl Into<String>) {
     if matches!(stream, Accepted::Tcp(_)) && tls.is_on() {
         return;
     }
-    let problem = super::Problem::new(
-        super::Kind::TooManyConnections,
-        "every connection that may be open is at work; try again",
-    )
-    .with_retry_after(Duration::from_secs(1));
+    let problem = super::Problem::new(super::Kind::TooManyConnections, why)
+        .with_retry_after(Duration::from_secs(1));
     let body = serde_json::to_string(&problem).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\

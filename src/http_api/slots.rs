@@ -29,7 +29,7 @@ impl Slots {
     }
 
     /// Where all are taken, the connection that has been idle for longest is closed to make room;
-    /// `None` where none is idle.
+    /// `None` where none is idle. The new one is none until [`Slot::is_silent`]: it may have asked.
     pub(super) async fn take(&self) -> Option<Slot> {
         let permit = match self.0.free.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -40,9 +40,7 @@ impl Slots {
             }
         };
         let evicted = Arc::new(Notify::new());
-        let slot = Slot { slots: self.clone(), evicted, state: Mutex::default(), _permit: permit };
-        slot.idle();
-        Some(slot)
+        Some(Slot { slots: self.clone(), evicted, state: Mutex::default(), _permit: permit })
     }
 
     /// Closes the connection that has been idle for longest, if there is one.
@@ -109,6 +107,13 @@ impl Slot {
         self.evicted.notified().await;
     }
 
+    /// It was looked at, and has asked for nothing yet.
+    pub(super) fn is_silent(&self) {
+        if self.is_idle() {
+            self.idle();
+        }
+    }
+
     fn idle(&self) {
         let mut state = self.state();
         let mut idle = self.slots.idle();
@@ -142,6 +147,8 @@ mod tests {
         let slots = Slots::new(2);
         let first = slots.take().await.unwrap();
         let second = slots.take().await.unwrap();
+        first.is_silent();
+        second.is_silent();
         // The first works for a while, so that the second has been idle for longer.
         assert!(first.busy());
         first.done();
@@ -166,11 +173,25 @@ mod tests {
         assert!(slots.take().await.is_some());
     }
 
+    /// Its request may have come already.
+    #[tokio::test]
+    async fn one_that_nobody_has_looked_at_is_left_alone() {
+        let slots = Slots::new(1);
+        let only = slots.take().await.unwrap();
+        assert!(slots.take().await.is_none());
+        only.is_silent();
+        let next = tokio::spawn(async move { slots.take().await });
+        only.evicted().await;
+        drop(only);
+        assert!(next.await.unwrap().is_some());
+    }
+
     #[tokio::test]
     async fn a_connection_that_ends_leaves_nothing_behind() {
         let slots = Slots::new(1);
         for _ in 0..3 {
             let slot = slots.take().await.unwrap();
+            slot.is_silent();
             slot.busy();
             slot.done();
         }

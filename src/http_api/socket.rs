@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use crate::config::Listen;
 
 /// For the owner and the group: who may connect is for the file system to say.
 const MODE: u32 = 0o660;
-/// Connections that wait to be accepted, at most: as many as tokio allows a port.
-const BACKLOG: u32 = 1024;
+/// Connections that wait to be accepted, at most: as many as Linux allows unless told otherwise
+/// (`net.core.somaxconn`). A burst beyond it is dropped by the kernel, and who was dropped tries again
+/// after 1, 3, 7, … seconds.
+const BACKLOG: u32 = 4096;
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -25,6 +27,13 @@ pub(super) enum Socket {
 pub(super) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// A connection between the threads that accepted it and those that serve it.
+#[derive(Debug)]
+pub(super) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// Removes the file of a socket when nobody listens there any more.
@@ -40,10 +49,10 @@ impl Drop for OwnPath {
 
 impl Socket {
     /// Also says where it listens: with the port that was chosen, where it was asked for as 0.
-    pub(super) async fn bind(listen: &Listen) -> io::Result<(Socket, Listen)> {
+    pub(super) fn bind(listen: &Listen) -> io::Result<(Socket, Listen)> {
         match listen {
             Listen::Tcp(address) => {
-                let listener = TcpListener::bind(*address).await?;
+                let listener = listening(*address)?;
                 let address: SocketAddr = listener.local_addr()?;
                 Ok((Socket::Tcp(listener), Listen::Tcp(address)))
             }
@@ -69,7 +78,25 @@ impl Socket {
     }
 }
 
+impl Detached {
+    /// For the runtime that it is called on.
+    pub(super) fn attach(self) -> io::Result<Accepted> {
+        Ok(match self {
+            Detached::Tcp(stream) => Accepted::Tcp(TcpStream::from_std(stream)?),
+            Detached::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
 impl Accepted {
+    /// From the runtime that it was accepted on.
+    pub(super) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Accepted::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Accepted::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+
     /// As much as can be written without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) {
         let _ = match self {
@@ -77,6 +104,14 @@ impl Accepted {
             Accepted::Unix(stream) => stream.try_write(bytes),
         };
     }
+}
+
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a daemon that was just ended does not keep its next life out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// In the file system, with its rights. The umask may have made them wider for a moment, in which
@@ -106,6 +141,8 @@ fn clear(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -116,11 +153,24 @@ mod tests {
     async fn a_socket_in_the_file_system_is_for_its_owner_and_group() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.sock");
-        let (socket, _) = Socket::bind(&Listen::Unix(path.clone())).await.unwrap();
+        let (socket, _) = Socket::bind(&Listen::Unix(path.clone())).unwrap();
         assert_eq!(mode(&path), 0o660);
         UnixStream::connect(&path).await.unwrap();
         drop(socket);
         assert!(!path.exists());
+    }
+
+    /// More than the 128 that are the default of many libraries.
+    #[tokio::test]
+    async fn a_burst_of_connections_waits_to_be_accepted() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let burst = 300.min(most.trim().parse().unwrap());
+        let any_port = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (_socket, address) = Socket::bind(&any_port).unwrap();
+        let address = address.port().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(10));
+        let waiting: io::Result<Vec<_>> = (0..burst).map(connect).collect();
+        assert_eq!(waiting.unwrap().len(), burst);
     }
 
     #[tokio::test]

@@ -7,29 +7,49 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// and the admin address do not stand in line behind them, but share the processor with them as the
 /// operating system's threads do.
 pub(super) struct Callers {
-    handle: Handle,
+    threads: Threads,
     /// Taken only to be dropped.
-    runtime: Option<Runtime>,
+    runtimes: Option<(Runtime, Runtime)>,
+}
+
+/// For whoever spawns there. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Threads {
+    /// Takes connections, or turns them away, without standing in line behind those that are there.
+    pub(super) door: Handle,
+    pub(super) service: Handle,
 }
 
 impl Callers {
     pub(super) fn start() -> anyhow::Result<Callers> {
-        let runtime = Builder::new_multi_thread().thread_name("callers").enable_all().build();
-        let runtime = runtime.context("start the threads that serve callers")?;
-        Ok(Callers { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let mut door = Builder::new_multi_thread();
+        let door = door.worker_threads(1).thread_name("door").enable_all().build();
+        let service = Builder::new_multi_thread().thread_name("callers").enable_all().build();
+        let failed = "start the threads that serve callers";
+        let (door, service) = (door.context(failed)?, service.context(failed)?);
+        let threads = Threads { door: door.handle().clone(), service: service.handle().clone() };
+        Ok(Callers { threads, runtimes: Some((door, service)) })
     }
 
-    /// For whoever spawns there.
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
+    pub(super) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+}
+
+#[cfg(test)]
+impl Threads {
+    /// All of it on the same.
+    pub(crate) fn one(handle: &Handle) -> Threads {
+        Threads { door: handle.clone(), service: handle.clone() }
     }
 }
 
 impl Drop for Callers {
     fn drop(&mut self) {
-        // Dropped as it is, it would wait for its threads, which nobody may do in a task.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        // Dropped as they are, they would wait for their threads, which nobody may do in a task.
+        if let Some((door, service)) = self.runtimes.take() {
+            door.shutdown_background();
+            service.shutdown_background();
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::callers::Callers;
+use super::callers::{Callers, Threads};
 use crate::admin::{self, AdminState};
 use crate::auth::{Access, Gate, Place, stand_before};
 use crate::config::{Config, Listen};
@@ -119,8 +119,7 @@ struct Inner {
     access: Access,
     tls: TlsInForce,
     daemon: watch::Sender<Stage>,
-    /// Of the threads that serve callers.
-    callers: tokio::runtime::Handle,
+    threads: Threads,
     open: Mutex<BTreeMap<String, Sidecar>>,
     /// Ports that a reload took away, until what is under way there has ended.
     going: Mutex<Vec<JoinHandle<()>>>,
@@ -141,11 +140,11 @@ impl Sidecars {
         data: Listen,
         access: Access,
         tls: TlsInForce,
-        callers: tokio::runtime::Handle,
+        threads: Threads,
     ) -> Sidecars {
         let daemon = watch::Sender::new(Stage::Open);
         let (open, going) = (Mutex::default(), Mutex::default());
-        let inner = Inner { handle, limits, data, access, tls, daemon, callers, open, going };
+        let inner = Inner { handle, limits, data, access, tls, daemon, threads, open, going };
         Sidecars(Arc::new(inner))
     }
 
@@ -156,8 +155,9 @@ impl Sidecars {
         router: Router,
         stages: Stages,
     ) -> JoinHandle<()> {
-        let _there = self.0.callers.enter();
-        bound.serve(router, self.0.limits.clone(), self.0.tls.clone(), stages)
+        let Threads { door, service } = &self.0.threads;
+        let (limits, tls) = (self.0.limits.clone(), self.0.tls.clone());
+        door.spawn(bound.serve_on(service.clone(), router, limits, tls, stages))
     }
 
     fn behind_a_gate(&self, router: Router, place: Place) -> Router {
@@ -206,7 +206,7 @@ impl Sidecars {
         let task = self.serve_callers(bound, router, stages);
         let before = self.open().insert(name, Sidecar { address, stage, task });
         if let Some(before) = before {
-            self.let_go(vec![before.finish(&self.0.callers)]);
+            self.let_go(vec![before.finish(&self.0.threads)]);
         }
     }
 
@@ -235,7 +235,7 @@ impl Sidecars {
     }
 
     fn finish(&self, sidecars: BTreeMap<String, Sidecar>) -> Vec<JoinHandle<()>> {
-        sidecars.into_values().map(|sidecar| sidecar.finish(&self.0.callers)).collect()
+        sidecars.into_values().map(|sidecar| sidecar.finish(&self.0.threads)).collect()
     }
 
     fn address(&self, name: &str) -> Option<Listen> {
@@ -266,9 +266,9 @@ impl Sidecars {
 
 impl Sidecar {
     /// Takes no more; ends once what is under way has its answer.
-    fn finish(self, callers: &tokio::runtime::Handle) -> JoinHandle<()> {
+    fn finish(self, threads: &Threads) -> JoinHandle<()> {
         self.stage.send_replace(Stage::Finishing);
-        callers.spawn(async move {
+        threads.door.spawn(async move {
             // A port's task that panicked has nothing left to finish.
             let _ = self.task.await;
             // Not before: who listens to a stage that is gone takes it for the last.

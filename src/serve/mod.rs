@@ -42,6 +42,8 @@ use crate::store::{self, Store};
 use crate::trace::Tracer;
 
 use callers::Callers;
+#[cfg(test)]
+pub(crate) use callers::Threads;
 use files::Shares;
 use listeners::Listeners;
 pub(crate) use listeners::Sidecars;
@@ -167,7 +169,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Runn
         data.clone(),
         Access::new(config.access.clone()),
         tls.clone(),
-        callers.handle().clone(),
+        callers.threads().clone(),
     );
     let (sources, shutdown) = watch::channel(false);
     let from_aws = Chore(tokio::spawn(poll_sources(aws, &config, handle.clone(), shutdown)));

@@ -22,7 +22,7 @@ async fn admin_does_not_wait_for_callers() {
     let (data, admin) = (port(&running.data), port(&running.admin));
     let http: Http = Client::builder(TokioExecutor::new()).build_http();
 
-    let callers = running.listeners._callers.handle();
+    let callers = &running.listeners._callers.threads().service;
     let (begun, mut all) = unbounded_channel();
     let mut at_work: Vec<Sender<()>> = Vec::new();
     for _ in 0..callers.metrics().num_workers() {

@@ -22,7 +22,7 @@ use crate::broker::payload::{Answer, Request};
 use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::Wall;
 use crate::config::Target;
-use crate::handle::{Directory, Ended, Handle, Message, View};
+use crate::handle::{Ask, Directory, Ended, Handle, Message, View};
 use crate::store::{JobRecord, Options, Store, StoreError};
 
 /// Two targets, `erp` (1) and `crm` (2).
@@ -137,12 +137,14 @@ impl Fake {
         let (shelf_, script_, held_) = (shelf.clone(), script.clone(), held.clone());
         let alive = Arc::<std::sync::atomic::AtomicU64>::default();
         let alive_ = alive.clone();
+        let waiting = handle.callers().waiting().clone();
         std::thread::spawn(move || {
             for message in told {
                 match message {
-                    Message::Ask { make, answer, .. } => {
+                    Message::Ask(Ask { make, answer, wants, .. }) => {
                         let input = make(ReplyTo(0));
                         let reply = reply(&input, &shelf_, &script_);
+                        waiting.answered(wants, &reply);
                         // First what the test sees: it may decide what comes next.
                         let _ = note.send(input);
                         match held_.lock().unwrap().as_mut() {
@@ -151,6 +153,9 @@ impl Fake {
                         }
                     }
                     Message::Tell(input) => drop(note.send(input)),
+                    Message::Abandoned(job) if waiting.is_given_up(job) => {
+                        drop(note.send(Input::Abandoned { job }));
+                    }
                     Message::View(answer) => {
                         let alive = alive_.load(std::sync::atomic::Ordering::SeqCst);
                         drop(answer.send(view(alive)));

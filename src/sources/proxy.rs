@@ -178,7 +178,10 @@ impl Proxy {
         // Before the job is handed in, so that there is no moment in which a hang-up is missed.
         let caller = (!wishes.prefer.respond_async).then(|| self.handle.callers().first(id));
         let watcher = self.handle.watch(id);
-        let result = self.handle.submit_one(job, held.clone()).await?;
+        let result = match &caller {
+            Some(_) => self.handle.submit_and_wait(job, held.clone()).await?,
+            None => self.handle.submit(vec![job], held.clone()).await?.pop().ok_or(Stopped)?,
+        };
         if let Some(held) = held {
             held.release();
         }
@@ -190,10 +193,11 @@ impl Proxy {
                 self.answer(id, told?, &parts, &wishes.prefer, untold(header, place)).await
             }
             Submitted::Duplicate { id: first } => {
-                // There is no job of our own.
-                self.handle.callers().release(id);
-                drop((caller, watcher));
-                self.answer_duplicate(first, &parts, &wishes.prefer, closing).await
+                // There is no job of our own; its caller waits for the first.
+                drop(watcher);
+                let told = self.answer_duplicate(first, &parts, &wishes.prefer, closing).await;
+                drop(caller);
+                told
             }
             Submitted::Refused(refusal) => {
                 self.handle.callers().release(id);
@@ -271,13 +275,6 @@ impl Proxy {
         prefer: &Prefer,
         closing: Option<Closing>,
     ) -> Result<Response, Problem> {
-        let caller = if prefer.respond_async {
-            // Promised from now on, whatever becomes of its first caller.
-            self.handle.callers().release(first);
-            None
-        } else {
-            self.handle.callers().join(first)
-        };
         // Before looking whether it has ended.
         let watcher = self.handle.watch(first);
         let (record, answer) = find(&self.records, first).await?.ok_or_else(|| gone(first))?;
@@ -290,7 +287,6 @@ impl Proxy {
             self.wait(first, watcher, prefer, closing).await
         };
         self.handle.callers().release(first);
-        drop(caller);
         self.answer(first, told?, parts, prefer, record).await
     }
 

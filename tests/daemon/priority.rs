@@ -109,35 +109,50 @@ async fn batch_has_its_share_under_a_flood_of_high() {
     batch_under_a_flood(500, 1_000).await;
 }
 
-/// A disk that takes its time with each commit, and many callers with large batches at once: one job
-/// is not acknowledged with the last of them.
-#[tokio::test(flavor = "multi_thread")]
-async fn one_job_passes_the_batches_of_others() {
-    const BATCHES: usize = 12;
+/// A disk that takes its time with each commit, and many callers with batches at once, who have
+/// asked before it: a HIGH job is not acknowledged with the last of them.
+async fn one_job_passes(callers: usize, batch: usize) {
     let api = FragileApi::start(Fragility::SOUND).await.unwrap();
     let daemon = Daemon::start(&erp(api.address(), "1/h", ""));
     let client = Client::new();
-    let slowly = "fdatasync:delay_enter=100000";
+    let slowly = "fdatasync:delay_enter=200000";
     let Some(_saboteur) = Saboteur::attach(&daemon, slowly) else { return };
     let acknowledged = Arc::new(AtomicUsize::new(0));
-    let mut callers: tokio::task::JoinSet<()> = (0..BATCHES)
+    let mut others: tokio::task::JoinSet<()> = (0..callers)
         .map(|_| {
             let (client, data, acknowledged) = (client.clone(), daemon.data, acknowledged.clone());
             async move {
-                let batch = jobs(1_000, "BATCH");
+                let batch = jobs(batch, "BATCH");
                 let answer = client.send("POST", data, "/v1/jobs/batch", &[], batch).await.unwrap();
                 assert_eq!(answer.status, 200);
                 acknowledged.fetch_add(1, Ordering::SeqCst);
             }
         })
         .collect();
-    // By now the others are there, too, or on their way.
-    callers.join_next().await.unwrap().unwrap();
+    // One commit is being written, the next is full, and the others wait or are on their way.
+    client
+        .until(daemon.admin, "/v1/targets/erp", |target| {
+            target["priorities"]["BATCH"]["depth"].as_u64().unwrap() >= 1_500
+        })
+        .await;
     client
         .submit(daemon.data, &json!({"target": "erp", "priority": "HIGH", "path": "/high"}))
         .await;
     let before = acknowledged.load(Ordering::SeqCst);
-    callers.join_all().await;
-    println!("{before} of {BATCHES} batches were acknowledged before one job");
-    assert!(before <= BATCHES / 2, "{before}");
+    while let Some(answered) = others.join_next().await {
+        answered.unwrap();
+    }
+    println!("{before} of {callers} batches of {batch} were acknowledged before one job");
+    assert!(before <= callers / 2, "{before}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_job_passes_the_batches_of_others() {
+    one_job_passes(12, 1_000).await;
+}
+
+/// Requests as small as its own, and more of them than a commit takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn high_is_taken_in_before_batch() {
+    one_job_passes(400, 32).await;
 }

@@ -36,7 +36,7 @@ use crate::broker::policy::{Limit, Policy, Rate, Retry, Tempo};
 use crate::broker::time::{Mono, Now, Wall};
 use crate::callbacks::Callbacks;
 use crate::config::Target;
-use crate::handle::{Directory, Handle, Message, View};
+use crate::handle::{Ask, Directory, Handle, Message, View};
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::step_functions::Health;
@@ -419,7 +419,7 @@ impl World {
             for message in messages {
                 match message {
                     Message::View(answer) => drop(answer.send(view())),
-                    Message::Ask { make, answer, .. } => {
+                    Message::Ask(Ask { make, answer, .. }) => {
                         let input = make(ReplyTo(0));
                         let reply = script(&input);
                         seen.lock().unwrap().push(input);

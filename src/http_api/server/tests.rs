@@ -276,6 +276,23 @@ async fn idle_connections_make_room_and_busy_ones_do_not() {
     assert!(also_waiting.await.unwrap().ends_with("let go"));
 }
 
+/// The threads that serve callers are seconds behind: one is on its way to see how many.
+#[tokio::test]
+async fn a_new_connection_is_refused_where_it_would_be_heard_too_late() {
+    let lateness = Lateness::default();
+    let served = serve(|l| l.lateness = lateness.clone()).await;
+    let mut before = served.connect().await;
+    assert!(get(&mut before, "/").await.ends_with("0 bytes"));
+    let on_its_way = lateness.let_in();
+    lateness.note(Duration::from_secs(4));
+    let refused = rest(&mut served.connect().await).await;
+    is_problem(&refused, 503, "retry-after: 1");
+    assert!(refused.contains("would wait for about 4 s to"), "{refused}");
+    assert!(get(&mut before, "/").await.ends_with("0 bytes"), "who is there is served");
+    drop(on_its_way);
+    assert!(get(&mut served.connect().await, "/").await.ends_with("0 bytes"));
+}
+
 #[tokio::test]
 async fn going_down_finishes_what_is_under_way_and_no_more() {
     let mut served = serve(|l| l.head_within = Duration::from_secs(3600)).await;

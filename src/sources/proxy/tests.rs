@@ -280,29 +280,6 @@ async fn a_second_caller_gets_the_first_ones_answer() {
 }
 
 #[tokio::test]
-async fn a_job_lives_until_its_last_caller_hangs_up() {
-    let proxied = start().await;
-    let mut fake = proxied.fake;
-    let callers = fake.handle.callers().clone();
-    let id = JobId(5);
-    let first = callers.first(id);
-    let second = callers.join(id).unwrap();
-    drop(first);
-    assert!(fake.has_been_told_nothing());
-    drop(second);
-    assert_eq!(fake.abandoned().await, id);
-
-    let first = callers.first(id);
-    callers.release(id);
-    assert!(callers.join(id).is_none(), "a job that was promised needs no caller");
-    assert!(!callers.give_up(id));
-    drop(first);
-    // Not the job, but the mark behind it, is what comes next.
-    drop(callers.first(JobId(6)));
-    assert_eq!(fake.abandoned().await, JobId(6));
-}
-
-#[tokio::test]
 async fn headers_do_not_tell_payloads_apart_unless_they_describe_them() {
     let mut proxied = start().await;
     let mut digest = async |headers: &str| {
