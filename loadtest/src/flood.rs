@@ -31,7 +31,8 @@ pub(crate) async fn run(args: &LoadArgs) -> anyhow::Result<()> {
         (None, Some(jobs)) => Pace::Jobs(jobs),
         (None, None) => Pace::Time { warm_up: std::time::Duration::ZERO, measured: args.time },
     };
-    let tally = Load::new(requests, args.connections, pace).run(Clock::start(), address).await?;
+    let load = Load::new(requests, args.connections, pace).with_patience(args.patience);
+    let tally = load.run(Clock::start(), address).await?;
     println!(
         "{} jobs taken of {} in {:.2} s: {} a second",
         tally.taken,

@@ -23,6 +23,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
+    /// The connection takes no other request.
+    pub(crate) last: bool,
     pub(crate) body: &'a [u8],
 }
 
@@ -38,7 +40,7 @@ impl Connection {
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.inbox.forget();
         self.stream.write_all(request).await?;
-        let (status, head, length) = loop {
+        let AnswerHead { status, last, head, body: length } = loop {
             match answer_head(self.inbox.bytes())? {
                 Some(found) => break found,
                 None => self.inbox.read(&mut self.stream).await?,
@@ -49,7 +51,7 @@ impl Connection {
         }
         self.inbox.taken = head + length;
         let body = &self.inbox.buffer[head..head + length];
-        Ok(Answer { status, body })
+        Ok(Answer { status, last, body })
     }
 }
 
@@ -97,16 +99,28 @@ fn nonsense(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Status, length of the head, length of the body; `None` while the head is not all there.
-fn answer_head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+#[derive(Debug, PartialEq, Eq)]
+struct AnswerHead {
+    status: u16,
+    last: bool,
+    /// In bytes.
+    head: usize,
+    /// In bytes.
+    body: usize,
+}
+
+/// `None` while the head is not all there.
+fn answer_head(bytes: &[u8]) -> io::Result<Option<AnswerHead>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
     match answer.parse(bytes).map_err(nonsense)? {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(head) => {
-            let length = content_length(answer.headers)?
+            let body = content_length(answer.headers)?
                 .ok_or_else(|| nonsense("an answer without Content-Length"))?;
-            Ok(Some((answer.code.unwrap_or(0), head, length)))
+            let connection = header(answer.headers, "connection").unwrap_or(b"");
+            let last = connection.eq_ignore_ascii_case(b"close");
+            Ok(Some(AnswerHead { status: answer.code.unwrap_or(0), last, head, body }))
         }
     }
 }
@@ -157,7 +171,10 @@ mod tests {
         for cut in 0..whole.len() - 2 {
             assert!(answer_head(&whole[..cut]).unwrap().is_none(), "{cut}");
         }
-        assert_eq!(answer_head(whole).unwrap(), Some((202, whole.len() - 2, 2)));
+        let expected = AnswerHead { status: 202, last: false, head: whole.len() - 2, body: 2 };
+        assert_eq!(answer_head(whole).unwrap(), Some(expected));
+        let last = b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert!(answer_head(last).unwrap().unwrap().last);
         for wrong in [
             &b"HTTP/1.1 200 OK\r\n\r\n"[..],
             b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",

@@ -6,6 +6,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,11 +45,15 @@ pub(crate) struct Load {
     pub(crate) first: u64,
     /// Whether the times of each job's acknowledgement are kept.
     pub(crate) keep_acks: bool,
+    /// After so long a caller hangs up, and one of an open loop that waited so long for a connection
+    /// does not ask at all. `None`: they wait for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Load {
     pub(crate) fn new(requests: Requests, connections: usize, pace: Pace) -> Load {
-        Load { connections, requests: Arc::new(requests), pace, first: 0, keep_acks: false }
+        let requests = Arc::new(requests);
+        Load { connections, requests, pace, first: 0, keep_acks: false, patience: None }
     }
 
     pub(crate) fn from(self, first: u64) -> Load {
@@ -57,6 +62,10 @@ impl Load {
 
     pub(crate) fn keeping_acks(self) -> Load {
         Load { keep_acks: true, ..self }
+    }
+
+    pub(crate) fn with_patience(self, patience: Option<Duration>) -> Load {
+        Load { patience, ..self }
     }
 
     /// Runs it to its end. An error: nobody listens there at all.
@@ -135,23 +144,59 @@ impl Shared {
     }
 }
 
-/// One connection's part. A connection that breaks is opened again; where that fails, its part
-/// ends and the tally says so.
-async fn work(shared: Arc<Shared>, mut connection: Connection) -> Tally {
+impl Shared {
+    /// `None`: nobody answered within the callers' patience.
+    async fn patiently<T>(
+        &self,
+        doing: impl Future<Output = io::Result<T>>,
+    ) -> Option<io::Result<T>> {
+        match self.load.patience {
+            None => Some(doing.await),
+            Some(patience) => tokio::time::timeout(patience, doing).await.ok(),
+        }
+    }
+
+    fn is_too_late(&self, due: &Due, now: Moment) -> bool {
+        let (Some(patience), Some(intended)) = (self.load.patience, due.intended) else {
+            return false;
+        };
+        now.since(intended) > patience
+    }
+}
+
+/// One connection's part. A connection that breaks is opened again; where that fails and callers
+/// have all the time in the world, its part ends and the tally says so.
+async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
     let mut tally = Tally::new(shared.clock.now());
     let mut request = Vec::new();
+    let mut connection = Some(connection);
     while let Some(due) = shared.due().await {
+        if shared.is_too_late(&due, shared.clock.now()) {
+            tally.unsent += 1;
+            continue;
+        }
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => match shared.patiently(Connection::open(shared.address)).await {
+                Some(Ok(another)) => another,
+                _ if shared.load.patience.is_some() => {
+                    tally.unsent += 1;
+                    continue;
+                }
+                _ => return tally,
+            },
+        };
         shared.load.requests.write(&mut request, due.first, due.count);
         let sent = shared.clock.now();
         let from = due.intended.unwrap_or(sent);
-        let answer = connection.exchange(&request).await;
+        let answer = shared.patiently(open.exchange(&request)).await;
         let now = shared.clock.now();
         let in_time = match shared.load.pace {
             Pace::Time { .. } => from >= shared.counted.start && now < shared.counted.end,
             _ => true,
         };
         match answer {
-            Ok(answer) => {
+            Some(Ok(answer)) => {
                 let taken = taken(&answer, due.count);
                 if taken < due.count && tally.refusal.is_none() {
                     tally.refusal = Some(refusal(&answer));
@@ -165,14 +210,12 @@ async fn work(shared: Arc<Shared>, mut connection: Connection) -> Tally {
                     let ack = |number| Ack { number, intended: from, at: now };
                     tally.acks.extend((due.first..due.first + due.count).map(ack));
                 }
-            }
-            Err(_) => {
-                tally.broken += 1;
-                match Connection::open(shared.address).await {
-                    Ok(another) => connection = another,
-                    Err(_) => return tally,
+                if !answer.last {
+                    connection = Some(open);
                 }
             }
+            Some(Err(_)) => tally.broken += 1,
+            None => tally.left += 1,
         }
     }
     tally

@@ -66,6 +66,10 @@ pub(crate) struct Tally {
     pub(crate) refusal: Option<String>,
     /// Requests without an answer: nobody knows whether their jobs are there.
     pub(crate) broken: u64,
+    /// Requests whose callers had no patience left: nobody knows of these either.
+    pub(crate) left: u64,
+    /// Requests that were due for longer than their callers' patience while no connection was free.
+    pub(crate) unsent: u64,
     /// Of requests whose jobs were all taken.
     pub(crate) latencies: Latencies,
     /// How late requests left: the generator's own share of the latency.
@@ -85,6 +89,8 @@ impl Tally {
             statuses: BTreeMap::new(),
             refusal: None,
             broken: 0,
+            left: 0,
+            unsent: 0,
             latencies: Latencies::default(),
             lags: Latencies::default(),
             acks: Vec::new(),
@@ -122,6 +128,8 @@ impl Tally {
             self.refusal = other.refusal;
         }
         self.broken += other.broken;
+        self.left += other.left;
+        self.unsent += other.unsent;
         self.latencies.add(&other.latencies);
         self.lags.add(&other.lags);
         self.acks.extend(other.acks);
@@ -142,6 +150,12 @@ impl Tally {
             .collect();
         if self.broken > 0 {
             words.push(format!("{} were not answered", self.broken));
+        }
+        if self.left > 0 {
+            words.push(format!("the callers of {} hung up", self.left));
+        }
+        if self.unsent > 0 {
+            words.push(format!("{} found no connection free", self.unsent));
         }
         if let Some(refusal) = &self.refusal {
             words.push(format!("the first refusal: {refusal}"));

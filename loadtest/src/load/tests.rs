@@ -111,6 +111,31 @@ async fn what_is_turned_away_or_broken_is_counted_apart() {
     assert!(words.contains("10 requests were answered 429, 10 were not answered"), "{words}");
 }
 
+/// Nobody answers: the first caller hangs up, and by then the others have waited long enough.
+#[tokio::test]
+async fn callers_without_patience_hang_up_or_do_not_ask() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let schedule = Schedule::new(1e9, Duration::from_nanos(20), Spacing::Even, 1);
+    let load = Load::new(Requests::new(Mix::default(), None), 1, Pace::Open(schedule));
+    let load = load.with_patience(Some(Duration::from_millis(20)));
+    let tally = load.run(Clock::start(), address).await.unwrap();
+    assert_eq!((tally.left, tally.unsent, tally.broken, tally.offered), (1, 19, 0, 0));
+    let words = tally.answers();
+    assert_eq!(words, "the callers of 1 hung up, 19 found no connection free");
+}
+
+#[tokio::test]
+async fn who_is_answered_for_the_last_time_connects_again() {
+    const LAST: &str =
+        "HTTP/1.1 503 Busy\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+    let (address, bodies) = stub(vec![LAST]).await;
+    let requests = Requests::new(Mix::default(), None);
+    let tally = Load::new(requests, 1, Pace::Jobs(30)).run(Clock::start(), address).await.unwrap();
+    assert_eq!((tally.statuses, tally.broken), ([(503, 30)].into(), 0));
+    assert_eq!(bodies.lock().unwrap().len(), 30);
+}
+
 #[tokio::test]
 async fn an_open_loop_sends_the_whole_schedule_and_counts_from_it() {
     let (address, bodies) = stub(vec![YES]).await;
