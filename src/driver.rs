@@ -207,8 +207,13 @@ impl Driver {
             && let Some(Taken { jobs, size, request }) = self.intake.next(self.room())
         {
             match request {
-                Asked::Reply(ask) if ask.is_given_up() => continue,
+                Asked::Reply(ask) if ask.is_given_up() => {
+                    self.handle.callers().waiting().leaves_out(ask.wants);
+                    taken += 1;
+                    continue;
+                }
                 Asked::Reply(Ask { make, answer, wants, .. }) => {
+                    self.handle.callers().waiting().takes_in(wants);
                     self.last_asked += 1;
                     let to = ReplyTo(self.last_asked);
                     self.asking.insert(to, (answer, wants));

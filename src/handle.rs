@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::callers::Callers;
+pub(crate) use self::callers::{Caller, Callers};
 use crate::broker::callback::CallbackName;
 use crate::broker::io::{
     CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,

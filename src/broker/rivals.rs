@@ -82,11 +82,14 @@ impl Broker {
             return Some(holder).filter(|holder| *holder != id);
         }
         let holder = found.holder.filter(|holder| *holder != id)?;
-        // What was cancelled has let its name go.
+        (!self.let_its_name_go(holder)).then_some(holder)
+    }
+
+    /// What was cancelled, or is gone, by what memory has learned since the store was asked.
+    pub(super) fn let_its_name_go(&self, holder: JobId) -> bool {
         let is_cancelled =
             |place: &Place| matches!(place, Place::Ended { end: End::Cancelled, .. });
-        let gone = self.jobs.is_deleted(holder)
-            || self.jobs.get(holder).is_some_and(|(_, place)| is_cancelled(place));
-        (!gone).then_some(holder)
+        self.jobs.is_deleted(holder)
+            || self.jobs.get(holder).is_some_and(|(_, place)| is_cancelled(place))
     }
 }

@@ -281,7 +281,7 @@ impl Broker {
                 let lives = |id| self.jobs.get(id).is_some_and(|(_, place)| !place.is_ended());
                 let holds = |holder: &Holder| {
                     let named = !holder.ended || now < holder.until || lives(holder.id);
-                    named && !holder.cancelled
+                    named && !holder.cancelled && !self.let_its_name_go(holder.id)
                 };
                 let holder = holder.filter(holds)?;
                 (holder.id, holder.digest)

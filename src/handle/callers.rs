@@ -5,8 +5,11 @@
 //! where it is known which of these came first.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::{Message, Wants};
 use crate::broker::io::{Reply, Submitted};
@@ -21,15 +24,24 @@ pub(crate) struct Callers {
 
 /// Jobs that nobody was promised, and who waits for them; for the loop. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Waiting(Arc<Mutex<HashMap<JobId, Waits>>>);
+pub(crate) struct Waiting(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    jobs: Mutex<HashMap<JobId, Waits>>,
+    /// A job was promised.
+    promised: Notify,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
     Callers {
         /// With none left, the loop has still to hear of it.
         left: u32,
-        /// The daemon goes down, and its end was asked for though they wait.
-        given_up: bool,
+        /// So many of them asked for its end though they wait: the daemon goes down.
+        given_up: u32,
+        /// The loop has taken the job in, so that there is something to end.
+        taken_in: bool,
     },
     /// The caller of this job, which was not made, waits for that one.
     For(JobId),
@@ -48,28 +60,25 @@ impl Callers {
     /// The caller that brings a job. Made before the job is handed in: should the caller hang up
     /// while that is being committed, the job's end is asked for right behind it.
     pub(crate) fn first(&self, job: JobId) -> Caller {
-        self.waiting.all().insert(job, Waits::Callers { left: 1, given_up: false });
-        Caller { callers: self.clone(), job }
+        let waits = Waits::Callers { left: 1, given_up: 0, taken_in: false };
+        self.waiting.all().insert(job, waits);
+        Caller { callers: self.clone(), job, gave_up: AtomicBool::new(false) }
     }
 
     /// The job was promised, or has ended: it does not need its callers any more.
     pub(crate) fn release(&self, job: JobId) {
-        self.waiting.all().remove(&job);
+        self.waiting.forget(job);
     }
 
-    /// Ends the job if it was not started; `false` where it was promised to somebody.
-    pub(crate) fn give_up(&self, job: JobId) -> bool {
-        let ours = match self.waiting.all().get_mut(&job) {
-            Some(Waits::Callers { given_up, .. }) => {
-                *given_up = true;
-                true
+    /// Returns once the job does not need its callers any more.
+    pub(crate) async fn released(&self, job: JobId) {
+        loop {
+            let promised = self.waiting.0.promised.notified();
+            if !self.waiting.all().contains_key(&job) {
+                return;
             }
-            _ => false,
-        };
-        if ours {
-            self.tell(job);
+            promised.await;
         }
-        ours
     }
 
     fn tell(&self, job: JobId) {
@@ -85,11 +94,32 @@ impl Waiting {
         for result in results {
             if let Submitted::Duplicate { id } = result {
                 match wants {
-                    Wants::Promise => drop(self.all().remove(id)),
+                    Wants::Promise => self.forget(*id),
                     Wants::Company(own) => self.join(own, *id),
                 }
             }
         }
+    }
+
+    /// The loop takes in what this caller brings.
+    pub(crate) fn takes_in(&self, wants: Wants) {
+        if let Wants::Company(own) = wants
+            && let Some(Waits::Callers { taken_in, .. }) = self.all().get_mut(&own)
+        {
+            *taken_in = true;
+        }
+    }
+
+    /// Nothing comes of what this caller brought.
+    pub(crate) fn leaves_out(&self, wants: Wants) {
+        if let Wants::Company(own) = wants {
+            self.forget(own);
+        }
+    }
+
+    fn forget(&self, job: JobId) {
+        self.all().remove(&job);
+        self.0.promised.notify_waiters();
     }
 
     /// The caller of `own`, which was not made, waits for `there`.
@@ -108,38 +138,54 @@ impl Waiting {
         }
     }
 
-    /// Whether the job whose end was asked for is to end: nobody was promised it, or came, meanwhile.
+    /// Whether the job whose end was asked for is to end: it is there, and nobody was promised it, or
+    /// came, meanwhile.
     pub(crate) fn is_given_up(&self, job: JobId) -> bool {
         let mut all = self.all();
-        let Some(Waits::Callers { left, given_up }) = all.get(&job).copied() else { return false };
-        if left == 0 {
-            all.remove(&job);
+        match all.get(&job) {
+            Some(Waits::Callers { left, given_up, taken_in: true }) if given_up >= left => {
+                if *left == 0 {
+                    all.remove(&job);
+                }
+                true
+            }
+            _ => false,
         }
-        left == 0 || given_up
     }
 
-    /// A caller hung up. The job that has lost its last one by that.
-    fn leave(&self, job: JobId) -> Option<JobId> {
-        let mut all = self.all();
-        let job = match all.get(&job)? {
-            Waits::Callers { .. } => job,
-            Waits::For(other) => {
-                let other = *other;
-                all.remove(&job);
-                other
+    /// The job that a caller waits for: its own, or the one that was there already.
+    fn of(&self, own: JobId) -> Option<JobId> {
+        match self.all().get(&own)? {
+            Waits::Callers { .. } => Some(own),
+            Waits::For(other) => Some(*other),
+        }
+    }
+
+    /// A caller would rather see it end; `false` where it was promised to somebody.
+    fn give_up(&self, job: JobId) -> bool {
+        match self.all().get_mut(&job) {
+            Some(Waits::Callers { given_up, .. }) => {
+                *given_up += 1;
+                true
             }
-        };
-        match all.get_mut(&job)? {
-            Waits::Callers { left: left @ 1.., .. } => {
+            _ => false,
+        }
+    }
+
+    /// A caller hung up. Whether nobody is left by that who has not given the job up.
+    fn leave(&self, job: JobId, gave_up: bool) -> bool {
+        match self.all().get_mut(&job) {
+            Some(Waits::Callers { left: left @ 1.., given_up, .. }) => {
                 *left -= 1;
-                (*left == 0).then_some(job)
+                *given_up -= u32::from(gave_up);
+                *given_up >= *left
             }
-            _ => None,
+            _ => false,
         }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<JobId, Waits>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,11 +193,31 @@ impl Waiting {
 pub(crate) struct Caller {
     callers: Callers,
     job: JobId,
+    gave_up: AtomicBool,
+}
+
+impl Caller {
+    /// Ends the job if it was not started, once each of its callers gives it up; `false` where it was
+    /// promised to somebody.
+    pub(crate) fn give_up(&self) -> bool {
+        let Some(job) = self.callers.waiting.of(self.job) else { return false };
+        let ours = self.gave_up.load(Ordering::Relaxed) || self.callers.waiting.give_up(job);
+        if ours {
+            self.gave_up.store(true, Ordering::Relaxed);
+            self.callers.tell(job);
+        }
+        ours
+    }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        if let Some(job) = self.callers.waiting.leave(self.job) {
+        let waiting = &self.callers.waiting;
+        let Some(job) = waiting.of(self.job) else { return };
+        if job != self.job {
+            waiting.all().remove(&self.job);
+        }
+        if waiting.leave(job, self.gave_up.load(Ordering::Relaxed)) {
             self.callers.tell(job);
         }
     }
@@ -172,6 +238,10 @@ mod tests {
     }
 
     impl Loop {
+        fn takes_in(&self, job: JobId) {
+            self.waiting.takes_in(Wants::Company(job));
+        }
+
         fn finds(&self, wants: Wants) {
             self.waiting
                 .answered(wants, &Reply::Submitted(vec![Submitted::Duplicate { id: FIRST }]));
@@ -202,6 +272,7 @@ mod tests {
     fn a_job_lives_until_its_last_caller_hangs_up() {
         let (callers, loop_) = start();
         let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
         let second = callers.first(AGAIN);
         loop_.finds(Wants::Company(AGAIN));
         drop(first);
@@ -215,8 +286,9 @@ mod tests {
     fn a_job_that_was_promised_needs_no_caller() {
         let (callers, loop_) = start();
         let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
         loop_.finds(Wants::Promise);
-        assert!(!callers.give_up(FIRST));
+        assert!(!first.give_up());
         let second = callers.first(AGAIN);
         loop_.finds(Wants::Company(AGAIN));
         drop((first, second));
@@ -229,8 +301,11 @@ mod tests {
     fn a_promise_before_the_hang_up_is_heard_of_holds() {
         for wants in [Wants::Promise, Wants::Company(AGAIN)] {
             let (callers, loop_) = start();
-            drop(callers.first(FIRST));
+            let first = callers.first(FIRST);
+            loop_.takes_in(FIRST);
+            drop(first);
             let again = callers.first(AGAIN);
+            loop_.takes_in(AGAIN);
             loop_.finds(wants);
             assert_eq!(loop_.gives_up(), [], "{wants:?}");
             drop(again);
@@ -244,10 +319,12 @@ mod tests {
     fn who_hung_up_before_it_was_heard_keeps_nothing_alive() {
         let (callers, loop_) = start();
         let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
         drop(callers.first(AGAIN));
-        loop_.finds(Wants::Company(AGAIN));
+        assert_eq!(loop_.gives_up(), [], "there is nothing to end");
+        loop_.waiting.leaves_out(Wants::Company(AGAIN));
         drop(first);
-        assert_eq!(loop_.gives_up(), [AGAIN, FIRST]);
+        assert_eq!(loop_.gives_up(), [FIRST]);
         assert!(loop_.knows_nobody());
     }
 
@@ -255,16 +332,50 @@ mod tests {
     fn a_daemon_that_goes_down_gives_up_what_callers_still_wait_for() {
         let (callers, loop_) = start();
         let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
         let second = callers.first(AGAIN);
         loop_.finds(Wants::Company(AGAIN));
-        for _ in [&first, &second] {
-            assert!(callers.give_up(FIRST), "each waits for its end");
-            assert_eq!(loop_.gives_up(), [FIRST]);
-        }
+        assert!(first.give_up());
+        assert_eq!(loop_.gives_up(), [], "the other one may be promised it");
+        assert!(second.give_up());
+        assert_eq!(loop_.gives_up(), [FIRST]);
+        drop(first);
+        assert_eq!(loop_.gives_up(), [FIRST], "which has ended, and nothing comes of it");
+        drop(second);
+        assert_eq!(loop_.gives_up(), [FIRST]);
+        assert!(loop_.knows_nobody());
+    }
+
+    #[test]
+    fn who_gave_up_and_left_speaks_for_nobody_else() {
+        let (callers, loop_) = start();
+        let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
+        let second = callers.first(AGAIN);
+        loop_.finds(Wants::Company(AGAIN));
+        assert!(second.give_up());
+        drop(second);
+        assert_eq!(loop_.gives_up(), []);
+        drop(first);
+        assert_eq!(loop_.gives_up(), [FIRST]);
+        assert!(loop_.knows_nobody());
+    }
+
+    /// One caller gives the job up because the daemon goes down, while another is promised it.
+    #[tokio::test]
+    async fn who_gave_a_job_up_that_was_promised_after_all_is_told() {
+        let (callers, loop_) = start();
+        let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
+        assert!(first.give_up());
+        let told = tokio::spawn({
+            let callers = callers.clone();
+            async move { callers.released(FIRST).await }
+        });
+        loop_.finds(Wants::Promise);
+        assert_eq!(loop_.gives_up(), []);
+        told.await.unwrap();
         drop(first);
         assert_eq!(loop_.gives_up(), []);
-        drop(second);
-        assert_eq!(loop_.gives_up(), [FIRST], "which has ended, and nothing comes of it");
-        assert!(loop_.knows_nobody());
     }
 }

@@ -160,24 +160,22 @@ impl Bound {
                     biased;
                     () = Stage::reached(&mut stage, Stage::Finishing) => break,
                     Some(_) = connections.join_next() => {}
-                    stream = accept(&self.socket, &limits.slots) => {
+                    stream = accept(&self.socket, &threads, &limits.slots) => {
                         if let Some(late) = limits.lateness.too_much() {
                             refuse(&stream, &tls, heard_too_late(late));
                             continue;
                         }
-                        let Some(slot) = limits.slots.take().await else {
+                        let Some(place) = limits.slots.take() else {
                             refuse(&stream, &tls, ALL_AT_WORK);
                             continue;
                         };
                         let stages = Stages { own: stage.clone(), daemon: daemon.clone() };
-                        let connection =
-                            Connection::new(router.clone(), limits.clone(), stages, slot);
-                        // One that cannot even be handed over is as good as gone.
-                        let Ok(stream) = stream.detach() else { continue };
                         let (unheard, tls) = (limits.lateness.let_in(), tls.acceptor());
+                        let (router, limits) = (router.clone(), limits.clone());
                         let serving = async move {
                             unheard.heard();
-                            if let Ok(stream) = stream.attach() {
+                            if let Some(slot) = place.free().await {
+                                let connection = Connection::new(router, limits, stages, slot);
                                 connection.accept(stream, tls).await;
                             }
                         };
@@ -202,9 +200,9 @@ fn heard_too_late(late: Duration) -> String {
 }
 
 /// The next connection; an error that stays (no more files) does not spin.
-async fn accept(socket: &Socket, slots: &Slots) -> Accepted {
+async fn accept(socket: &Socket, server: &tokio::runtime::Handle, slots: &Slots) -> Accepted {
     loop {
-        match socket.accept().await {
+        match socket.accept(server).await {
             Ok(stream) => return stream,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

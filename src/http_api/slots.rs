@@ -1,9 +1,13 @@
 //! How many connections there may be, and which one goes when there are too many.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Connections that wait for a place, at most.
+const COMING: usize = 64;
 
 /// Places for connections, shared by all listeners that hold a clone.
 #[derive(Clone, Debug)]
@@ -12,6 +16,8 @@ pub struct Slots(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     free: Arc<Semaphore>,
+    /// Connections that wait for a place that somebody is about to leave.
+    coming: AtomicUsize,
     idle: Mutex<Idle>,
 }
 
@@ -25,22 +31,18 @@ struct Idle {
 impl Slots {
     pub fn new(most: usize) -> Slots {
         let free = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
-        Slots(Arc::new(Shared { free, idle: Mutex::default() }))
+        Slots(Arc::new(Shared { free, coming: AtomicUsize::new(0), idle: Mutex::default() }))
     }
 
-    /// Where all are taken, the connection that has been idle for longest is closed to make room;
-    /// `None` where none is idle. The new one is none until [`Slot::is_silent`]: it may have asked.
-    pub(super) async fn take(&self) -> Option<Slot> {
-        let permit = match self.0.free.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.evict().then_some(())?;
-                // Soon: who was evicted has nothing to finish.
-                self.0.free.clone().acquire_owned().await.ok()?
-            }
-        };
-        let evicted = Arc::new(Notify::new());
-        Some(Slot { slots: self.clone(), evicted, state: Mutex::default(), _permit: permit })
+    /// A place for a new connection. Where all are taken, the connection that has been idle for longest
+    /// is closed to make room; `None` where none is idle, or too many wait for room already. The new
+    /// one is none until [`Slot::is_silent`]: it may have asked.
+    pub(super) fn take(&self) -> Option<Place> {
+        if let Ok(permit) = self.0.free.clone().try_acquire_owned() {
+            return Some(Place::Free { slots: self.clone(), permit });
+        }
+        let coming = Coming::new(self.clone())?;
+        self.evict().then_some(Place::Soon(coming))
     }
 
     /// Closes the connection that has been idle for longest, if there is one.
@@ -54,6 +56,47 @@ impl Slots {
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place that is free, or soon will be.
+#[derive(Debug)]
+pub(super) enum Place {
+    Free { slots: Slots, permit: OwnedSemaphorePermit },
+    Soon(Coming),
+}
+
+impl Place {
+    /// Once it is free: who was evicted has nothing to finish.
+    pub(super) async fn free(self) -> Option<Slot> {
+        let (slots, permit) = match self {
+            Place::Free { slots, permit } => (slots, permit),
+            Place::Soon(coming) => {
+                // It is never closed.
+                let permit = coming.0.0.free.clone().acquire_owned().await.ok()?;
+                (coming.0.clone(), permit)
+            }
+        };
+        let evicted = Arc::new(Notify::new());
+        Some(Slot { slots, evicted, state: Mutex::default(), _permit: permit })
+    }
+}
+
+/// One that waits for a place. It has an open file beyond those of all places.
+#[derive(Debug)]
+pub(super) struct Coming(Slots);
+
+impl Coming {
+    fn new(slots: Slots) -> Option<Coming> {
+        let before = slots.0.coming.fetch_add(1, Ordering::Relaxed);
+        let coming = Coming(slots);
+        (before < COMING).then_some(coming)
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.0.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +116,8 @@ struct State {
     busy: u32,
     /// Its key among the idle.
     idle_since: Option<u64>,
+    /// It was chosen to be closed, and found that out by a request.
+    evicted: bool,
 }
 
 impl Slot {
@@ -80,10 +125,10 @@ impl Slot {
     pub(super) fn busy(&self) -> bool {
         let mut state = self.state();
         state.busy += 1;
-        match state.idle_since.take() {
-            Some(since) => self.slots.idle().by_age.remove(&since).is_some(),
-            None => true,
+        if let Some(since) = state.idle_since.take() {
+            state.evicted = self.slots.idle().by_age.remove(&since).is_none();
         }
+        !state.evicted
     }
 
     /// A request ended.
@@ -109,13 +154,21 @@ impl Slot {
 
     /// It was looked at, and has asked for nothing yet.
     pub(super) fn is_silent(&self) {
-        if self.is_idle() {
+        let knows = {
+            let state = self.state();
+            state.busy > 0 || state.idle_since.is_some()
+        };
+        if !knows {
             self.idle();
         }
     }
 
     fn idle(&self) {
         let mut state = self.state();
+        if state.evicted {
+            // Chosen once is enough: another one that made room for somebody would be left waiting.
+            return;
+        }
         let mut idle = self.slots.idle();
         let since = idle.next;
         idle.next += 1;
@@ -142,11 +195,15 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    async fn take(slots: &Slots) -> Option<Slot> {
+        slots.take()?.free().await
+    }
+
     #[tokio::test]
     async fn the_one_idle_for_longest_goes_first() {
         let slots = Slots::new(2);
-        let first = slots.take().await.unwrap();
-        let second = slots.take().await.unwrap();
+        let first = take(&slots).await.unwrap();
+        let second = take(&slots).await.unwrap();
         first.is_silent();
         second.is_silent();
         // The first works for a while, so that the second has been idle for longer.
@@ -154,10 +211,12 @@ mod tests {
         first.done();
         let third = tokio::spawn({
             let slots = slots.clone();
-            async move { slots.take().await }
+            async move { take(&slots).await }
         });
         second.evicted().await;
         assert!(!second.busy(), "no request begins on a connection that is to be closed");
+        second.done();
+        assert!(!second.busy(), "and none after it");
         drop(second);
         assert!(third.await.unwrap().is_some());
         assert!(first.busy(), "the first was left alone");
@@ -166,31 +225,46 @@ mod tests {
     #[tokio::test]
     async fn where_all_work_a_new_one_is_refused() {
         let slots = Slots::new(1);
-        let only = slots.take().await.unwrap();
+        let only = take(&slots).await.unwrap();
         assert!(only.busy());
-        assert!(slots.take().await.is_none());
+        assert!(take(&slots).await.is_none());
         drop(only);
-        assert!(slots.take().await.is_some());
+        assert!(take(&slots).await.is_some());
     }
 
     /// Its request may have come already.
     #[tokio::test]
     async fn one_that_nobody_has_looked_at_is_left_alone() {
         let slots = Slots::new(1);
-        let only = slots.take().await.unwrap();
-        assert!(slots.take().await.is_none());
+        let only = take(&slots).await.unwrap();
+        assert!(take(&slots).await.is_none());
         only.is_silent();
-        let next = tokio::spawn(async move { slots.take().await });
+        let next = tokio::spawn(async move { take(&slots).await });
         only.evicted().await;
         drop(only);
         assert!(next.await.unwrap().is_some());
     }
 
     #[tokio::test]
+    async fn only_so_many_wait_for_room() {
+        let slots = Slots::new(COMING + 1);
+        let mut here = Vec::new();
+        for _ in 0..=COMING {
+            here.push(take(&slots).await.unwrap());
+        }
+        here.iter().for_each(Slot::is_silent);
+        let coming: Vec<Place> = std::iter::from_fn(|| slots.take()).collect();
+        assert_eq!(coming.len(), COMING);
+        drop(coming);
+        assert!(slots.take().is_some(), "one is idle still");
+        assert!(slots.take().is_none());
+    }
+
+    #[tokio::test]
     async fn a_connection_that_ends_leaves_nothing_behind() {
         let slots = Slots::new(1);
         for _ in 0..3 {
-            let slot = slots.take().await.unwrap();
+            let slot = take(&slots).await.unwrap();
             slot.is_silent();
             slot.busy();
             slot.done();

@@ -1,11 +1,14 @@
 //! A listening socket: a port, or a socket in the file system.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::task::{Poll, ready};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio::runtime::Handle;
 
 use crate::config::Listen;
 
@@ -27,13 +30,6 @@ pub(super) enum Socket {
 pub(super) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// A connection between the threads that accepted it and those that serve it.
-#[derive(Debug)]
-pub(super) enum Detached {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
 }
 
 /// Removes the file of a socket when nobody listens there any more.
@@ -65,38 +61,28 @@ impl Socket {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Socket::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Answers are written whole; there is nothing to wait for.
-                let _ = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream))
+    /// A connection that belongs to the threads of `server`.
+    pub(super) async fn accept(&self, server: &Handle) -> io::Result<Accepted> {
+        poll_fn(|cx| {
+            let _there = server.enter();
+            match self {
+                Socket::Tcp(listener) => {
+                    let (stream, _) = ready!(listener.poll_accept(cx))?;
+                    // Answers are written whole; there is nothing to wait for.
+                    let _ = stream.set_nodelay(true);
+                    Poll::Ready(Ok(Accepted::Tcp(stream)))
+                }
+                Socket::Unix { listener, .. } => {
+                    let (stream, _) = ready!(listener.poll_accept(cx))?;
+                    Poll::Ready(Ok(Accepted::Unix(stream)))
+                }
             }
-            Socket::Unix { listener, .. } => Ok(Accepted::Unix(listener.accept().await?.0)),
-        }
-    }
-}
-
-impl Detached {
-    /// For the runtime that it is called on.
-    pub(super) fn attach(self) -> io::Result<Accepted> {
-        Ok(match self {
-            Detached::Tcp(stream) => Accepted::Tcp(TcpStream::from_std(stream)?),
-            Detached::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream)?),
         })
+        .await
     }
 }
 
 impl Accepted {
-    /// From the runtime that it was accepted on.
-    pub(super) fn detach(self) -> io::Result<Detached> {
-        Ok(match self {
-            Accepted::Tcp(stream) => Detached::Tcp(stream.into_std()?),
-            Accepted::Unix(stream) => Detached::Unix(stream.into_std()?),
-        })
-    }
-
     /// As much as can be written without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) {
         let _ = match self {

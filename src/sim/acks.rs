@@ -247,6 +247,11 @@ impl Acks {
                     claimant.id == *id && (Some(claimant.digest) == digest) == same
                 });
                 ensure!(fits, "{} is {result:?}, and {key:?}: {:?}", job.id, book.claimant(&key));
+                // Nobody does it, and its name is free.
+                let cancelled = book.get(*id).is_some_and(|entry| {
+                    matches!(entry.place, Place::Ended { end: End::Cancelled, .. })
+                });
+                ensure!(!cancelled, "{} is {result:?}, which was cancelled", job.id);
             }
             Submitted::Refused(Refusal::QueueFull { .. }) => ensure!(
                 most.is_some_and(|most| book.alive(job.target) >= most),

@@ -78,19 +78,25 @@ impl Bench {
         bench
     }
 
+    /// What is to be written, and what to be read.
+    fn outputs(&mut self) -> (Vec<Change>, Vec<Load>) {
+        let (mut changes, mut loads) = (Vec::new(), Vec::new());
+        while let Some(output) = self.broker.poll_output() {
+            match output {
+                Output::Change(change) => changes.push(change),
+                Output::Load(load) => loads.push(load),
+                Output::Reply { reply, .. } => self.replies.push(reply),
+                Output::Send(Sending { job, number, .. }) => self.sent.push((job, number)),
+                _ => {}
+            }
+        }
+        (changes, loads)
+    }
+
     fn feed(&mut self, input: Input) {
         self.broker.handle(self.now, input);
         loop {
-            let (mut changes, mut loads) = (Vec::<Change>::new(), Vec::<Load>::new());
-            while let Some(output) = self.broker.poll_output() {
-                match output {
-                    Output::Change(change) => changes.push(change),
-                    Output::Load(load) => loads.push(load),
-                    Output::Reply { reply, .. } => self.replies.push(reply),
-                    Output::Send(Sending { job, number, .. }) => self.sent.push((job, number)),
-                    _ => {}
-                }
-            }
+            let (changes, loads) = self.outputs();
             if changes.is_empty() && loads.is_empty() {
                 return;
             }
@@ -213,6 +219,39 @@ fn a_dead_job_whose_name_a_later_one_has_is_not_redriven() {
     let purge = JobCommand::Purge { job: second };
     assert!(bench.command(purge).is_ok());
     assert_eq!(bench.command(redrive(first)), Ok(JobState::Queued));
+}
+
+/// The store is asked who has the name, the one that has it is cancelled, and then the store's answer
+/// comes: whoever asked would be promised a job that nobody does.
+#[test]
+fn a_job_that_is_cancelled_while_its_name_is_looked_up_has_let_it_go() {
+    let mut bench = Bench::new();
+    let later = Some(bench.now.wall + 1_000 * SECOND);
+    assert!(matches!(bench.submit_at(1, Some("d"), later), Submitted::Accepted { .. }));
+    let dedup = Some(Dedup { name: "d".into(), digest: [7; 32], keep: 10 * SECOND });
+    let jobs = vec![Submission { dedup, ..job(2) }];
+    bench.broker.handle(bench.now, Input::Submit { to: ReplyTo(9), jobs });
+    let (mut changes, asked) = bench.outputs();
+    let mut answers: Vec<_> = asked.iter().map(|load| bench.disk.load(load)).collect();
+    bench.broker.handle(bench.now, Input::Abandoned { job: JobId(1) });
+    let (more, asked) = bench.outputs();
+    changes.extend(more);
+    // Answers come in the order of the questions; this one was asked before, or is not at all.
+    let before: Vec<_> = asked.iter().map(|load| bench.disk.load(load)).collect();
+    answers.splice(0..0, before);
+    for loaded in answers {
+        bench.broker.handle(bench.now, Input::Loaded(loaded));
+    }
+    changes.extend(bench.outputs().0);
+    let said = bench.replies.pop();
+    assert!(
+        matches!(&said, Some(Reply::Submitted(r)) if matches!(r[0], Submitted::Accepted { .. })),
+        "{said:?}"
+    );
+    let turn = bench.broker.cut();
+    bench.disk.commit(turn, &changes);
+    bench.broker.handle(bench.now, Input::Committed { turn });
+    assert_eq!(bench.submit(3, Some("d")), Submitted::Duplicate { id: JobId(2) });
 }
 
 #[test]

@@ -144,6 +144,7 @@ impl Fake {
                     Message::Ask(Ask { make, answer, wants, .. }) => {
                         let input = make(ReplyTo(0));
                         let reply = reply(&input, &shelf_, &script_);
+                        waiting.takes_in(wants);
                         waiting.answered(wants, &reply);
                         // First what the test sees: it may decide what comes next.
                         let _ = note.send(input);

@@ -26,7 +26,7 @@ use super::records::{Records, check_room, find, untold};
 use crate::broker::io::{Dedup, Submission, Submitted};
 use crate::broker::job::{Header, JobId, Place, Source};
 use crate::broker::payload::{Answer, Request as JobRequest};
-use crate::handle::{Handle, Stopped};
+use crate::handle::{Caller, Handle, Stopped};
 use crate::http_api::budget::Held;
 use crate::http_api::problem::{Kind, Problem};
 use crate::http_api::server::Closing;
@@ -187,7 +187,7 @@ impl Proxy {
         }
         match result {
             Submitted::Accepted { header, place } => {
-                let told = self.wait(id, watcher, &wishes.prefer, closing).await;
+                let told = self.wait(id, watcher, &wishes.prefer, closing, caller.as_ref()).await;
                 self.handle.callers().release(id);
                 drop(caller);
                 self.answer(id, told?, &parts, &wishes.prefer, untold(header, place)).await
@@ -195,9 +195,8 @@ impl Proxy {
             Submitted::Duplicate { id: first } => {
                 // There is no job of our own; its caller waits for the first.
                 drop(watcher);
-                let told = self.answer_duplicate(first, &parts, &wishes.prefer, closing).await;
-                drop(caller);
-                told
+                let waits = caller.as_ref();
+                self.answer_duplicate(first, &parts, &wishes.prefer, closing, waits).await
             }
             Submitted::Refused(refusal) => {
                 self.handle.callers().release(id);
@@ -274,6 +273,7 @@ impl Proxy {
         parts: &Parts,
         prefer: &Prefer,
         closing: Option<Closing>,
+        caller: Option<&Caller>,
     ) -> Result<Response, Problem> {
         // Before looking whether it has ended.
         let watcher = self.handle.watch(first);
@@ -284,7 +284,7 @@ impl Proxy {
                 false,
             ))
         } else {
-            self.wait(first, watcher, prefer, closing).await
+            self.wait(first, watcher, prefer, closing, caller).await
         };
         self.handle.callers().release(first);
         self.answer(first, told?, parts, prefer, record).await
@@ -298,6 +298,7 @@ impl Proxy {
         mut watcher: crate::handle::Watcher,
         prefer: &Prefer,
         mut closing: Option<Closing>,
+        caller: Option<&Caller>,
     ) -> Result<(Told, bool), Problem> {
         let patience = prefer.patience();
         let mut draining = false;
@@ -322,13 +323,17 @@ impl Proxy {
                     return Ok((Told::Ended(Box::new(ended.header), ended.place, ended.answer), draining));
                 }
                 () = &mut patient => return Ok((Told::Later, draining)),
+                // Given up here, and promised to somebody else.
+                () = self.handle.callers().released(id), if draining => {
+                    return Err(Problem::draining().with_job(id));
+                }
                 () = begun(&mut closing), if !draining => {
                     if patience.is_some() {
                         return Ok((Told::Later, true));
                     }
                     // Nothing new is started any more. What is under way is waited for.
                     draining = true;
-                    if !self.handle.callers().give_up(id) {
+                    if !caller.is_some_and(Caller::give_up) {
                         return Err(Problem::draining().with_job(id));
                     }
                 }

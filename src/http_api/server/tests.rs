@@ -284,7 +284,7 @@ async fn a_new_connection_is_refused_where_it_would_be_heard_too_late() {
     let mut before = served.connect().await;
     assert!(get(&mut before, "/").await.ends_with("0 bytes"));
     let on_its_way = lateness.let_in();
-    lateness.note(Duration::from_secs(4));
+    lateness.found(Duration::from_secs(4));
     let refused = rest(&mut served.connect().await).await;
     is_problem(&refused, 503, "retry-after: 1");
     assert!(refused.contains("would wait for about 4 s to"), "{refused}");
