@@ -128,8 +128,8 @@ pub(crate) struct LoadArgs {
     /// Before a job may be sent
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(crate) delay: Duration,
-    /// After so long without an answer a caller hangs up, and with --rate who has waited so long for
-    /// one of the connections does not ask at all; unless given, all wait for ever
+    /// A caller hangs up that has no answer so long after it asked, and with --rate who finds none of
+    /// the connections free for so long does not ask at all; unless given, all wait for ever
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) patience: Option<Duration>,
 }

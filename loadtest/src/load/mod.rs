@@ -145,51 +145,48 @@ impl Shared {
 }
 
 impl Shared {
-    /// `None`: nobody answered within the callers' patience.
+    /// As long as a caller has patience that asks at `asked`; `None`: it has hung up.
     async fn patiently<T>(
         &self,
+        asked: Moment,
         doing: impl Future<Output = io::Result<T>>,
     ) -> Option<io::Result<T>> {
-        match self.load.patience {
-            None => Some(doing.await),
-            Some(patience) => tokio::time::timeout(patience, doing).await.ok(),
-        }
-    }
-
-    fn is_too_late(&self, due: &Due, now: Moment) -> bool {
-        let (Some(patience), Some(intended)) = (self.load.patience, due.intended) else {
-            return false;
-        };
-        now.since(intended) > patience
+        let Some(patience) = self.load.patience else { return Some(doing.await) };
+        let until = self.clock.instant(asked) + patience;
+        tokio::time::timeout_at(until.into(), doing).await.ok()
     }
 }
 
-/// One connection's part. A connection that breaks is opened again; where that fails and callers
-/// have all the time in the world, its part ends and the tally says so.
+/// One connection's part. A connection that breaks is opened again; where nobody takes it, its part
+/// ends and the tally says so.
 async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
     let mut tally = Tally::new(shared.clock.now());
     let mut request = Vec::new();
     let mut connection = Some(connection);
     while let Some(due) = shared.due().await {
-        if shared.is_too_late(&due, shared.clock.now()) {
+        let asked = shared.clock.now();
+        let from = due.intended.unwrap_or(asked);
+        if shared.load.patience.is_some_and(|patience| asked.since(from) > patience) {
             tally.unsent += 1;
             continue;
         }
         let mut open = match connection.take() {
             Some(open) => open,
-            None => match shared.patiently(Connection::open(shared.address)).await {
+            None => match shared.patiently(asked, Connection::open(shared.address)).await {
                 Some(Ok(another)) => another,
-                _ if shared.load.patience.is_some() => {
+                Some(Err(_)) => {
+                    tally.unsent += 1;
+                    return tally;
+                }
+                None => {
                     tally.unsent += 1;
                     continue;
                 }
-                _ => return tally,
             },
         };
-        shared.load.requests.write(&mut request, due.first, due.count);
         let sent = shared.clock.now();
-        let from = due.intended.unwrap_or(sent);
-        let answer = shared.patiently(open.exchange(&request)).await;
+        shared.load.requests.write(&mut request, due.first, due.count);
+        let answer = shared.patiently(asked, open.exchange(&request)).await;
         let now = shared.clock.now();
         let in_time = match shared.load.pace {
             Pace::Time { .. } => from >= shared.counted.start && now < shared.counted.end,
@@ -214,7 +211,15 @@ async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
                     connection = Some(open);
                 }
             }
-            Some(Err(_)) => tally.broken += 1,
+            Some(Err(_)) => {
+                tally.broken += 1;
+                // At once: a daemon that is gone has no second life here.
+                match shared.patiently(now, Connection::open(shared.address)).await {
+                    Some(Ok(another)) => connection = Some(another),
+                    Some(Err(_)) => return tally,
+                    None => {}
+                }
+            }
             None => tally.left += 1,
         }
     }

@@ -68,7 +68,7 @@ pub(crate) struct Tally {
     pub(crate) broken: u64,
     /// Requests whose callers had no patience left: nobody knows of these either.
     pub(crate) left: u64,
-    /// Requests that were due for longer than their callers' patience while no connection was free.
+    /// Requests that found no connection within their callers' patience, or none at all.
     pub(crate) unsent: u64,
     /// Of requests whose jobs were all taken.
     pub(crate) latencies: Latencies,
@@ -155,7 +155,7 @@ impl Tally {
             words.push(format!("the callers of {} hung up", self.left));
         }
         if self.unsent > 0 {
-            words.push(format!("{} found no connection free", self.unsent));
+            words.push(format!("{} were never sent", self.unsent));
         }
         if let Some(refusal) = &self.refusal {
             words.push(format!("the first refusal: {refusal}"));

@@ -122,7 +122,7 @@ async fn callers_without_patience_hang_up_or_do_not_ask() {
     let tally = load.run(Clock::start(), address).await.unwrap();
     assert_eq!((tally.left, tally.unsent, tally.broken, tally.offered), (1, 19, 0, 0));
     let words = tally.answers();
-    assert_eq!(words, "the callers of 1 hung up, 19 found no connection free");
+    assert_eq!(words, "the callers of 1 hung up, 19 were never sent");
 }
 
 #[tokio::test]
