@@ -70,6 +70,14 @@ impl Broker {
         }
     }
 
+    /// Somebody relies on the job from now on: one that is being looked for because its callers hung up
+    /// is not ended.
+    pub(super) fn promised(&mut self, id: JobId) {
+        self.pending.retain(|_, pending| {
+            !matches!(pending, Pending::Find { job, purpose: Purpose::Abandon } if *job == id)
+        });
+    }
+
     pub(super) fn task_gone(&mut self, now: Now, id: JobId, reason: String) {
         match self.known(id) {
             Some(job) => self.drop_task(now, job, reason),

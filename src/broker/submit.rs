@@ -174,6 +174,9 @@ impl Broker {
     ) -> Submitted {
         let Found { holder, taken } = found;
         if let Some(known) = self.duplicate(now.wall, &job, holder) {
+            if let Submitted::Duplicate { id } = known {
+                self.promised(id);
+            }
             return known;
         }
         if let Err(refusal) = self.admit(now, &job) {

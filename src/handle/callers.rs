@@ -118,8 +118,9 @@ impl Waiting {
     }
 
     fn forget(&self, job: JobId) {
-        self.all().remove(&job);
-        self.0.promised.notify_waiters();
+        if self.all().remove(&job).is_some() {
+            self.0.promised.notify_waiters();
+        }
     }
 
     /// The caller of `own`, which was not made, waits for `there`.
@@ -172,15 +173,23 @@ impl Waiting {
         }
     }
 
-    /// A caller hung up. Whether nobody is left by that who has not given the job up.
-    fn leave(&self, job: JobId, gave_up: bool) -> bool {
-        match self.all().get_mut(&job) {
-            Some(Waits::Callers { left: left @ 1.., given_up, .. }) => {
+    /// A caller hung up. The job that nobody is left for by that who has not given it up.
+    fn leave(&self, own: JobId, gave_up: bool) -> Option<JobId> {
+        let mut all = self.all();
+        let job = match *all.get(&own)? {
+            Waits::Callers { .. } => own,
+            Waits::For(other) => {
+                all.remove(&own);
+                other
+            }
+        };
+        match all.get_mut(&job)? {
+            Waits::Callers { left: left @ 1.., given_up, .. } => {
                 *left -= 1;
                 *given_up -= u32::from(gave_up);
-                *given_up >= *left
+                (*given_up >= *left).then_some(job)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -212,12 +221,8 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        let waiting = &self.callers.waiting;
-        let Some(job) = waiting.of(self.job) else { return };
-        if job != self.job {
-            waiting.all().remove(&self.job);
-        }
-        if waiting.leave(job, self.gave_up.load(Ordering::Relaxed)) {
+        let gave_up = self.gave_up.load(Ordering::Relaxed);
+        if let Some(job) = self.callers.waiting.leave(self.job, gave_up) {
             self.callers.tell(job);
         }
     }

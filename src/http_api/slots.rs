@@ -38,7 +38,12 @@ impl Slots {
     /// is closed to make room; `None` where none is idle, or too many wait for room already. The new
     /// one is none until [`Slot::is_silent`]: it may have asked.
     pub(super) fn take(&self) -> Option<Place> {
-        if let Ok(permit) = self.0.free.clone().try_acquire_owned() {
+        // What is free now may be what somebody waits for who was here before, and only one thread
+        // takes places.
+        let spoken_for = self.0.coming.load(Ordering::Acquire);
+        if self.0.free.available_permits() > spoken_for
+            && let Ok(permit) = self.0.free.clone().try_acquire_owned()
+        {
             return Some(Place::Free { slots: self.clone(), permit });
         }
         let coming = Coming::new(self.clone())?;
@@ -88,7 +93,7 @@ pub(super) struct Coming(Slots);
 
 impl Coming {
     fn new(slots: Slots) -> Option<Coming> {
-        let before = slots.0.coming.fetch_add(1, Ordering::Relaxed);
+        let before = slots.0.coming.fetch_add(1, Ordering::AcqRel);
         let coming = Coming(slots);
         (before < COMING).then_some(coming)
     }
@@ -96,7 +101,7 @@ impl Coming {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.0.0.coming.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.coming.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -243,6 +248,20 @@ mod tests {
         only.evicted().await;
         drop(only);
         assert!(next.await.unwrap().is_some());
+    }
+
+    /// Who was closed for it is gone before the one that waits has asked whether it is.
+    #[tokio::test]
+    async fn a_place_that_was_made_for_one_is_not_taken_by_the_next() {
+        let slots = Slots::new(1);
+        let idle = take(&slots).await.unwrap();
+        idle.is_silent();
+        let first = slots.take().unwrap();
+        drop(idle);
+        assert!(slots.take().is_none(), "it is spoken for");
+        let slot = first.free().await.unwrap();
+        drop(slot);
+        assert!(slots.take().is_some());
     }
 
     #[tokio::test]

@@ -178,7 +178,7 @@ impl Acks {
     }
 
     fn submitted(
-        &self,
+        &mut self,
         job: &Submission,
         result: &Submitted,
         wall: Wall,
@@ -247,6 +247,10 @@ impl Acks {
                     claimant.id == *id && (Some(claimant.digest) == digest) == same
                 });
                 ensure!(fits, "{} is {result:?}, and {key:?}: {:?}", job.id, book.claimant(&key));
+                if same {
+                    // Somebody relies on it again.
+                    self.abandoned.remove(id);
+                }
                 // Nobody does it, and its name is free.
                 let cancelled = book.get(*id).is_some_and(|entry| {
                     matches!(entry.place, Place::Ended { end: End::Cancelled, .. })
