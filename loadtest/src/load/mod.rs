@@ -174,13 +174,14 @@ async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
             Some(open) => open,
             None => match shared.patiently(asked, Connection::open(shared.address)).await {
                 Some(Ok(another)) => another,
-                Some(Err(_)) => {
-                    tally.unsent += 1;
-                    return tally;
-                }
-                None => {
+                // Another caller may have more luck; the schedule says when.
+                _ if due.intended.is_some() => {
                     tally.unsent += 1;
                     continue;
+                }
+                _ => {
+                    tally.unsent += 1;
+                    return tally;
                 }
             },
         };
@@ -216,8 +217,8 @@ async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
                 // At once: a daemon that is gone has no second life here.
                 match shared.patiently(now, Connection::open(shared.address)).await {
                     Some(Ok(another)) => connection = Some(another),
-                    Some(Err(_)) => return tally,
-                    None => {}
+                    Some(Err(_)) if shared.load.patience.is_none() => return tally,
+                    _ => {}
                 }
             }
             None => tally.left += 1,
