@@ -20,7 +20,7 @@ use crate::broker::time::Now;
 use crate::callbacks::Callbacks;
 use crate::config::Target;
 use crate::dispatch::{Departure, Dispatcher, Outgoing};
-use crate::handle::{Ask, Ended, Handle, Message, View, Wants};
+use crate::handle::{Ask, Ended, Handle, Message, View, Waiting, Wants};
 use crate::intake::{Demand, Intake, Room, Size, Taken};
 use crate::metrics::Books;
 use crate::pulse::Pulse;
@@ -97,6 +97,7 @@ pub(crate) struct Driver {
     callbacks: Callbacks,
     tracer: Tracer,
     intake: Intake<Asked>,
+    waiting: Waiting,
     gathered: Gathered,
     writing: Option<Writing>,
     /// Whether a large request is in what the store was given last.
@@ -132,6 +133,7 @@ impl Driver {
         Driver {
             broker: parts.broker,
             pulse: parts.handle.pulse().clone(),
+            waiting: parts.handle.callers().waiting().clone(),
             handle: parts.handle,
             inbox: parts.inbox,
             outbox: parts.outbox,
@@ -208,18 +210,18 @@ impl Driver {
         {
             match request {
                 Asked::Reply(ask) if ask.is_given_up() => {
-                    self.handle.callers().waiting().leaves_out(ask.wants);
+                    self.waiting.leaves_out(ask.wants);
                     taken += 1;
                     continue;
                 }
                 Asked::Reply(Ask { make, answer, wants, .. }) => {
-                    self.handle.callers().waiting().takes_in(wants);
+                    self.waiting.takes_in(wants);
                     self.last_asked += 1;
                     let to = ReplyTo(self.last_asked);
                     self.asking.insert(to, (answer, wants));
                     self.feed(make(to));
                 }
-                Asked::Abandoned(job) if self.handle.callers().waiting().is_given_up(job) => {
+                Asked::Abandoned(job) if self.waiting.is_given_up(job) => {
                     self.feed(Input::Abandoned { job });
                 }
                 Asked::Abandoned(_) => {}
@@ -302,7 +304,7 @@ impl Driver {
                 Output::Change(change) => self.gathered.changes.push(change),
                 Output::Reply { to, reply } => {
                     if let Some((_, wants)) = self.asking.get(&to) {
-                        self.handle.callers().waiting().answered(*wants, &reply);
+                        self.waiting.answered(*wants, &reply);
                     }
                     self.gathered.replies.push((to, reply));
                 }

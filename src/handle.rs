@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::callers::{Caller, Callers};
+pub(crate) use self::callers::{Caller, Callers, Waiting};
 use crate::broker::callback::CallbackName;
 use crate::broker::io::{
     CommandError, DeadFilter, Input, JobCommand, LimitView, Reply, Submission, Submitted, Sweep,
@@ -327,7 +327,16 @@ impl Handle {
         self.bring(jobs, held, Wants::Promise).await
     }
 
-    /// As [`Handle::submit`], for a caller of [`Callers::first`] who waits for the job's end: where it
+    /// As [`Handle::submit`], of one.
+    pub(crate) async fn submit_one(
+        &self,
+        job: Submission,
+        held: impl Send + 'static,
+    ) -> Result<Submitted, Stopped> {
+        self.submit(vec![job], held).await?.pop().ok_or(Stopped)
+    }
+
+    /// As [`Handle::submit_one`], for a caller of [`Callers::first`] who waits for the job's end: where it
     /// is there already, for the end of that one.
     pub(crate) async fn submit_and_wait(
         &self,

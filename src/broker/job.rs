@@ -222,6 +222,11 @@ impl Place {
         matches!(self, Place::Ended { .. })
     }
 
+    /// Its name is free, and nobody does it.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Place::Ended { end: End::Cancelled, .. })
+    }
+
     /// Whether a job may go from here to `to`: the state diagram at the top of this file.
     pub fn may_become(&self, to: &Place) -> bool {
         use Place::{Behind, Ended, Queued, Running, Scheduled, Verifying, Waiting};

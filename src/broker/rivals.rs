@@ -8,7 +8,7 @@ use super::change::{Candidate, DedupKey, Load, Ticket};
 use super::command::{Pending, is_laid_down};
 use super::flows::Then;
 use super::io::{CommandError, JobCommand, Output, ReplyTo};
-use super::job::{End, Header, JobId, Place};
+use super::job::{Header, JobId, Place};
 use super::time::Now;
 
 impl Broker {
@@ -87,9 +87,7 @@ impl Broker {
 
     /// What was cancelled, or is gone, by what memory has learned since the store was asked.
     pub(super) fn let_its_name_go(&self, holder: JobId) -> bool {
-        let is_cancelled =
-            |place: &Place| matches!(place, Place::Ended { end: End::Cancelled, .. });
         self.jobs.is_deleted(holder)
-            || self.jobs.get(holder).is_some_and(|(_, place)| is_cancelled(place))
+            || self.jobs.get(holder).is_some_and(|(_, place)| place.is_cancelled())
     }
 }

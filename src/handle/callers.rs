@@ -266,20 +266,27 @@ mod tests {
         }
     }
 
-    fn start() -> (Callers, Loop) {
+    /// The caller who brought a job.
+    fn one_waits() -> (Callers, Loop, Caller) {
         let (to_loop, told) = channel();
         let callers = Callers::new(to_loop);
-        let waiting = callers.waiting().clone();
-        (callers, Loop { told, waiting })
+        let loop_ = Loop { told, waiting: callers.waiting().clone() };
+        let first = callers.first(FIRST);
+        loop_.takes_in(FIRST);
+        (callers, loop_, first)
+    }
+
+    /// And another one for the same.
+    fn two_wait() -> (Loop, Caller, Caller) {
+        let (callers, loop_, first) = one_waits();
+        let second = callers.first(AGAIN);
+        loop_.finds(Wants::Company(AGAIN));
+        (loop_, first, second)
     }
 
     #[test]
     fn a_job_lives_until_its_last_caller_hangs_up() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
-        let second = callers.first(AGAIN);
-        loop_.finds(Wants::Company(AGAIN));
+        let (loop_, first, second) = two_wait();
         drop(first);
         assert_eq!(loop_.gives_up(), []);
         drop(second);
@@ -289,9 +296,7 @@ mod tests {
 
     #[test]
     fn a_job_that_was_promised_needs_no_caller() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
+        let (callers, loop_, first) = one_waits();
         loop_.finds(Wants::Promise);
         assert!(!first.give_up());
         let second = callers.first(AGAIN);
@@ -305,9 +310,7 @@ mod tests {
     #[test]
     fn a_promise_before_the_hang_up_is_heard_of_holds() {
         for wants in [Wants::Promise, Wants::Company(AGAIN)] {
-            let (callers, loop_) = start();
-            let first = callers.first(FIRST);
-            loop_.takes_in(FIRST);
+            let (callers, loop_, first) = one_waits();
             drop(first);
             let again = callers.first(AGAIN);
             loop_.takes_in(AGAIN);
@@ -322,9 +325,7 @@ mod tests {
 
     #[test]
     fn who_hung_up_before_it_was_heard_keeps_nothing_alive() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
+        let (callers, loop_, first) = one_waits();
         drop(callers.first(AGAIN));
         assert_eq!(loop_.gives_up(), [], "there is nothing to end");
         loop_.waiting.leaves_out(Wants::Company(AGAIN));
@@ -335,11 +336,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_goes_down_gives_up_what_callers_still_wait_for() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
-        let second = callers.first(AGAIN);
-        loop_.finds(Wants::Company(AGAIN));
+        let (loop_, first, second) = two_wait();
         assert!(first.give_up());
         assert_eq!(loop_.gives_up(), [], "the other one may be promised it");
         assert!(second.give_up());
@@ -353,11 +350,7 @@ mod tests {
 
     #[test]
     fn who_gave_up_and_left_speaks_for_nobody_else() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
-        let second = callers.first(AGAIN);
-        loop_.finds(Wants::Company(AGAIN));
+        let (loop_, first, second) = two_wait();
         assert!(second.give_up());
         drop(second);
         assert_eq!(loop_.gives_up(), []);
@@ -369,9 +362,7 @@ mod tests {
     /// One caller gives the job up because the daemon goes down, while another is promised it.
     #[tokio::test]
     async fn who_gave_a_job_up_that_was_promised_after_all_is_told() {
-        let (callers, loop_) = start();
-        let first = callers.first(FIRST);
-        loop_.takes_in(FIRST);
+        let (callers, loop_, first) = one_waits();
         assert!(first.give_up());
         let told = tokio::spawn({
             let callers = callers.clone();

@@ -28,3 +28,16 @@ fn jobs_whose_caller_has_hung_up_are_held_until_the_loop_has_them() {
     drop(make);
     assert_eq!(Arc::strong_count(&held), 1);
 }
+
+/// Who brings a job to wait for it has no use for it then. Others never wait for what they are told.
+#[test]
+fn only_a_job_whose_caller_would_have_waited_is_left_out() {
+    for wants in [Wants::Company(JobId(1)), Wants::Promise] {
+        let (answer, receiver) = oneshot::channel();
+        let make: MakeInput = Box::new(|_| unreachable!("it stands in line"));
+        let ask = Ask { demand: Demand::COMMAND, make, answer, wants };
+        assert!(!ask.is_given_up(), "{wants:?}");
+        drop(receiver);
+        assert_eq!(ask.is_given_up(), wants != Wants::Promise, "{wants:?}");
+    }
+}

@@ -8,6 +8,8 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -22,21 +24,7 @@ async fn admin_does_not_wait_for_callers() {
     let (data, admin) = (port(&running.data), port(&running.admin));
     let http: Http = Client::builder(TokioExecutor::new()).build_http();
 
-    let callers = &running.listeners._callers.threads().service;
-    let (begun, mut all) = unbounded_channel();
-    let mut at_work: Vec<Sender<()>> = Vec::new();
-    for _ in 0..callers.metrics().num_workers() {
-        let (release, released): (_, Receiver<()>) = channel();
-        at_work.push(release);
-        let begun = begun.clone();
-        callers.spawn(async move {
-            begun.send(()).unwrap();
-            // Until its sender is gone.
-            let _ = released.recv();
-        });
-        all.recv().await.unwrap();
-    }
-
+    let at_work = occupy(&running.listeners._callers.threads().service).await;
     let asked = tokio::spawn(get(http.clone(), data, "/v1/jobs/none"));
     for _ in 0..20 {
         assert_eq!(get(http.clone(), admin, "/healthz").await, StatusCode::OK);
@@ -45,6 +33,49 @@ async fn admin_does_not_wait_for_callers() {
     drop(at_work);
     assert_eq!(asked.await.unwrap(), StatusCode::NOT_FOUND);
     running.drain().await.unwrap();
+}
+
+/// Connections are accepted, or turned away, though none is served.
+#[tokio::test]
+async fn who_would_be_heard_too_late_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(config(dir.path()), None).await.unwrap();
+    let data = port(&running.data);
+    let at_work = occupy(&running.listeners._callers.threads().service).await;
+    let mut let_in = Vec::new();
+    let refused = loop {
+        let mut stream = TcpStream::connect(data).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        match tokio::time::timeout(Duration::from_millis(200), read).await {
+            Ok(read) => break read.map(|_| answer).unwrap(),
+            Err(_) => let_in.push(stream),
+        }
+    };
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("to be heard at all; try again"), "{refused}");
+    drop(at_work);
+    let http: Http = Client::builder(TokioExecutor::new()).build_http();
+    while get(http.clone(), data, "/v1/jobs/none").await != StatusCode::NOT_FOUND {}
+    running.drain().await.unwrap();
+}
+
+/// Every thread there is at work until what is returned is dropped.
+async fn occupy(threads: &tokio::runtime::Handle) -> Vec<Sender<()>> {
+    let (begun, mut all) = unbounded_channel();
+    let mut at_work: Vec<Sender<()>> = Vec::new();
+    for _ in 0..threads.metrics().num_workers() {
+        let (release, released): (_, Receiver<()>) = channel();
+        at_work.push(release);
+        let begun = begun.clone();
+        threads.spawn(async move {
+            begun.send(()).unwrap();
+            // Until its sender is gone.
+            let _ = released.recv();
+        });
+        all.recv().await.unwrap();
+    }
+    at_work
 }
 
 fn config(dir: &Path) -> Config {

@@ -8,7 +8,7 @@ use crate::broker::change::{Change, DedupKey};
 use crate::broker::io::{
     CommandError, Input, JobCommand, Refusal, Reply, ReplyTo, Submission, Submitted,
 };
-use crate::broker::job::{End, Header, JobId, Owed, Place, TargetId};
+use crate::broker::job::{Header, JobId, Owed, Place, TargetId};
 use crate::broker::policy::Policy;
 use crate::broker::time::Wall;
 use crate::store::model::Model;
@@ -224,10 +224,9 @@ impl Acks {
                     if let Some((_, before, _)) = before
                         && let Some(entry) = book.get(before.id)
                     {
-                        let cancelled =
-                            matches!(entry.place, Place::Ended { end: End::Cancelled, .. });
                         ensure!(
-                            cancelled || entry.place.is_ended() && before.until <= wall,
+                            entry.place.is_cancelled()
+                                || entry.place.is_ended() && before.until <= wall,
                             "{} takes {key:?} from {before:?}: {:?}",
                             job.id,
                             entry.place
@@ -252,9 +251,7 @@ impl Acks {
                     self.abandoned.remove(id);
                 }
                 // Nobody does it, and its name is free.
-                let cancelled = book.get(*id).is_some_and(|entry| {
-                    matches!(entry.place, Place::Ended { end: End::Cancelled, .. })
-                });
+                let cancelled = book.get(*id).is_some_and(|entry| entry.place.is_cancelled());
                 ensure!(!cancelled, "{} is {result:?}, which was cancelled", job.id);
             }
             Submitted::Refused(Refusal::QueueFull { .. }) => ensure!(
@@ -318,9 +315,7 @@ impl Acks {
                 let found = entry.map(|entry| (&entry.header, &entry.place));
                 ensure!(found == Some((header, place)), "{command:?} did {header:?}: {found:?}");
                 let done = match command {
-                    JobCommand::Cancel { .. } => {
-                        matches!(place, Place::Ended { end: End::Cancelled, .. })
-                    }
+                    JobCommand::Cancel { .. } => place.is_cancelled(),
                     JobCommand::Reprioritize { priority, .. } => header.priority == *priority,
                     JobCommand::Redrive { .. } => !place.is_ended() && header.spent == 0,
                     JobCommand::TellAgain { .. } => header.owes_callback(),
@@ -344,11 +339,11 @@ impl Acks {
                     }
                 }
             }
-            Reply::Job(Ok(job)) if matches!(job.1, Place::Ended { end: End::Cancelled, .. }) => {
+            Reply::Job(Ok(job)) if job.1.is_cancelled() => {
                 let header = &job.0;
                 self.cancelled.insert(header.id);
                 let place = model.job(header.id).map(|job| job.record.place);
-                let cancelled = matches!(place, Some(Place::Ended { end: End::Cancelled, .. }));
+                let cancelled = place.is_some_and(|place| place.is_cancelled());
                 ensure!(
                     cancelled || self.deleted.contains(&header.id),
                     "{} is said to be cancelled; on disk it is {place:?}",

@@ -7,7 +7,7 @@ use super::groups::Groups;
 use super::violation::{Checked, ensure};
 use crate::broker::change::{Change, DedupKey, Load, Loaded, Ticket};
 use crate::broker::fair::Rank;
-use crate::broker::job::{End, Header, JobId, Place, Priority, TargetId};
+use crate::broker::job::{Header, JobId, Place, Priority, TargetId};
 use crate::broker::time::Wall;
 use crate::store::model::Model;
 
@@ -110,7 +110,7 @@ impl Book {
     pub(super) fn rival(&self, id: JobId) -> Option<JobId> {
         let holder = self.claimant(self.get(id)?.claimed()?)?.id;
         let place = self.get(holder).map(|entry| entry.place);
-        let cancelled = matches!(place, Some(Place::Ended { end: End::Cancelled, .. }));
+        let cancelled = place.is_some_and(|place| place.is_cancelled());
         (holder != id && !cancelled).then_some(holder)
     }
 

@@ -152,10 +152,7 @@ impl Activity {
                 Some(reason) => message.unfit(id, Some(token.clone()), reason),
                 None => message.understand(&frame.handle.directory(), Handle::wall_now(), id),
             };
-            let Some(result) = frame.handle.submit(vec![job], ()).await?.pop() else {
-                return Err(Stopped);
-            };
-            let again = match result {
+            let again = match frame.handle.submit_one(job, ()).await? {
                 Submitted::Accepted { .. } | Submitted::Duplicate { .. } => return Ok(()),
                 Submitted::Refused(Refusal::DedupMismatch { id }) => {
                     dead = Some(format!("`DedupId` is that of job {id}, which is another request"));

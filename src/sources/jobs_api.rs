@@ -101,7 +101,7 @@ pub(super) async fn submit(
     let submission = api.parse(&sent, &caller, &head.headers)?;
     check_room(&api.records)?;
     let (target, trace) = (submission.target, trace_of(&submission));
-    let result = api.handle.submit(vec![submission], held).await?.pop().ok_or(Stopped)?;
+    let result = api.handle.submit_one(submission, held).await?;
     let name = api.handle.directory().name(target).to_owned();
     let job = api.submitted(result, &name, trace).await?;
     let location = location("", &job.id);

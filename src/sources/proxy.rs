@@ -180,7 +180,7 @@ impl Proxy {
         let watcher = self.handle.watch(id);
         let result = match &caller {
             Some(_) => self.handle.submit_and_wait(job, held.clone()).await?,
-            None => self.handle.submit(vec![job], held.clone()).await?.pop().ok_or(Stopped)?,
+            None => self.handle.submit_one(job, held.clone()).await?,
         };
         if let Some(held) = held {
             held.release();

@@ -15,7 +15,7 @@ use super::{flows, groups, jobs, keys, list};
 use crate::broker::change::{Buried, Candidate, Holder, Load, Loaded};
 use crate::broker::counts::Count;
 use crate::broker::fair::Rank;
-use crate::broker::job::{End, Header, JobId, JobState, Place, Priority, TargetId};
+use crate::broker::job::{Header, JobId, JobState, Place, Priority, TargetId};
 use crate::broker::policy::DeadRetention;
 use crate::broker::time::Wall;
 
@@ -148,7 +148,7 @@ fn holder(txn: &ReadTransaction, target: TargetId, name: &str) -> Result<Option<
     let (ended, cancelled) = match tables::read(txn, JOBS)?.get(&keys::job(id))? {
         Some(row) => {
             let place = jobs::read_head(row.value())?.0.place;
-            (place.is_ended(), matches!(place, Place::Ended { end: End::Cancelled, .. }))
+            (place.is_ended(), place.is_cancelled())
         }
         None => (true, false),
     };

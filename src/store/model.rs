@@ -18,7 +18,7 @@ use crate::broker::change::{
 };
 use crate::broker::fair::{Clocks, FlowId, Tag};
 use crate::broker::group::{GroupKey, Stand};
-use crate::broker::job::{End, Header, JobId, Owed, Place, Priority, Seat, TargetId};
+use crate::broker::job::{Header, JobId, Owed, Place, Priority, Seat, TargetId};
 use crate::broker::payload::{Answer, Request};
 use crate::broker::policy::{DeadRetention, LimitId};
 use crate::broker::time::{Lived, Wall};
@@ -198,9 +198,8 @@ impl Model {
                 let holder = self.claims.get(key).map(|claim| {
                     let id = self.holders[key];
                     let ended = self.jobs.get(&id).is_none_or(|job| job.record.place.is_ended());
-                    let cancelled = self.jobs.get(&id).is_some_and(|job| {
-                        matches!(job.record.place, Place::Ended { end: End::Cancelled, .. })
-                    });
+                    let cancelled =
+                        self.jobs.get(&id).is_some_and(|job| job.record.place.is_cancelled());
                     Holder { id, digest: claim.digest, until: claim.until, ended, cancelled }
                 });
                 Loaded::Claim { ticket: *ticket, holder }
@@ -288,10 +287,8 @@ impl Model {
     fn candidate(&self, id: JobId) -> Option<Candidate> {
         let job = self.jobs.get(&id)?;
         let holder = job.claimed.as_ref().and_then(|key| self.holders.get(key)).copied();
-        let is_cancelled = |id: &JobId| {
-            let place = self.jobs.get(id).map(|job| job.record.place);
-            matches!(place, Some(Place::Ended { end: End::Cancelled, .. }))
-        };
+        let is_cancelled =
+            |id: &JobId| self.jobs.get(id).is_some_and(|job| job.record.place.is_cancelled());
         Some(Candidate {
             header: job.record.header.clone(),
             place: job.record.place,

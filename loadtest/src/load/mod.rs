@@ -142,9 +142,7 @@ impl Shared {
         };
         (count > 0).then(|| Due { first: self.load.first + first, count, intended: None })
     }
-}
 
-impl Shared {
     /// As long as a caller has patience that asks at `asked`; `None`: it has hung up.
     async fn patiently<T>(
         &self,
@@ -158,7 +156,7 @@ impl Shared {
 }
 
 /// One connection's part. A connection that breaks is opened again; where nobody takes it, its part
-/// ends and the tally says so.
+/// ends and the tally says so, but for callers with patience whom a schedule sends.
 async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
     let mut tally = Tally::new(shared.clock.now());
     let mut request = Vec::new();
@@ -174,14 +172,13 @@ async fn work(shared: Arc<Shared>, connection: Connection) -> Tally {
             Some(open) => open,
             None => match shared.patiently(asked, Connection::open(shared.address)).await {
                 Some(Ok(another)) => another,
-                // Another caller may have more luck; the schedule says when.
-                _ if due.intended.is_some() => {
-                    tally.unsent += 1;
-                    continue;
-                }
                 _ => {
                     tally.unsent += 1;
-                    return tally;
+                    match due.intended {
+                        // Another caller may have more luck; the schedule says when.
+                        Some(_) => continue,
+                        None => return tally,
+                    }
                 }
             },
         };
