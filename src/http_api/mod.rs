@@ -27,6 +27,7 @@ mod guard;
 mod lateness;
 mod slots;
 mod socket;
+mod turned_away;
 mod wire;
 
 pub use json::JobJson;

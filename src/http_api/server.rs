@@ -24,6 +24,7 @@ pub use super::lateness::Lateness;
 pub use super::slots::Slots;
 use super::socket::{Accepted, Socket};
 use super::tls::TlsInForce;
+use super::turned_away::TurnedAway;
 use crate::config::Listen;
 
 /// How far the daemon's going down has come.
@@ -55,7 +56,8 @@ pub struct Limits {
     /// Request line and headers together, in bytes. At least 8 KiB.
     pub max_head: usize,
     /// How long a client that was cut off is listened to, so that it reads the answer before a
-    /// reset throws it away. Its place is given up before that where it is needed.
+    /// reset throws it away; its place is given up before that where it is needed. And how long one
+    /// that is turned away may take to ask.
     pub linger: Duration,
 }
 
@@ -155,6 +157,7 @@ impl Bound {
         let Stages { own: mut stage, daemon } = stages.into();
         async move {
             let mut connections = JoinSet::new();
+            let mut turned_away = TurnedAway::new(limits.linger);
             loop {
                 tokio::select! {
                     biased;
@@ -162,11 +165,11 @@ impl Bound {
                     Some(_) = connections.join_next() => {}
                     stream = accept(&self.socket, &threads, &limits.slots) => {
                         if let Some(late) = limits.lateness.too_much() {
-                            refuse(&stream, &tls, heard_too_late(late));
+                            turned_away.tell(stream, &tls, heard_too_late(late));
                             continue;
                         }
                         let Some(place) = limits.slots.take() else {
-                            refuse(&stream, &tls, ALL_AT_WORK);
+                            turned_away.tell(stream, &tls, ALL_AT_WORK);
                             continue;
                         };
                         let stages = Stages { own: stage.clone(), daemon: daemon.clone() };
@@ -226,22 +229,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// Says why, if that can be done without waiting.
-fn refuse(stream: &Accepted, tls: &TlsInForce, why: impl Into<String>) {
-    if matches!(stream, Accepted::Tcp(_)) && tls.is_on() {
-        return;
-    }
-    let problem = super::Problem::new(super::Kind::TooManyConnections, why)
-        .with_retry_after(Duration::from_secs(1));
-    let body = serde_json::to_string(&problem).unwrap_or_default();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.try_write(answer.as_bytes());
 }
 
 /// Raises the soft limit of open files to the hard one; returns the limit then in force.

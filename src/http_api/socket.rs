@@ -18,6 +18,8 @@ const MODE: u32 = 0o660;
 /// (`net.core.somaxconn`). A burst beyond it is dropped by the kernel, and who was dropped tries again
 /// after 1, 3, 7, … seconds.
 const BACKLOG: u32 = 4096;
+/// 64 KiB.
+const TAKEN_BY_ROUNDS: usize = 16;
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -83,6 +85,40 @@ impl Socket {
 }
 
 impl Accepted {
+    /// Reads what is there, but for a large body. `false`: the client has sent nothing yet.
+    pub(super) fn take_what_came(&self) -> bool {
+        let mut buffer = [0; 4096];
+        for round in 0..TAKEN_BY_ROUNDS {
+            let read = match self {
+                Accepted::Tcp(stream) => stream.try_read(&mut buffer),
+                Accepted::Unix(stream) => stream.try_read(&mut buffer),
+            };
+            match read {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return round > 0,
+                Ok(0) | Err(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Once there is something to read, or nothing will come.
+    pub(super) async fn readable(&self) {
+        // What is wrong with it shows when it is read.
+        let _ = match self {
+            Accepted::Tcp(stream) => stream.readable().await,
+            Accepted::Unix(stream) => stream.readable().await,
+        };
+    }
+
+    /// A connection that belongs to the threads of the task that calls this.
+    pub(super) fn moved_here(self) -> io::Result<Accepted> {
+        Ok(match self {
+            Accepted::Tcp(stream) => Accepted::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            Accepted::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream.into_std()?)?),
+        })
+    }
+
     /// As much as can be written without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) {
         let _ = match self {

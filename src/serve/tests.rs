@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -45,12 +45,14 @@ async fn who_would_be_heard_too_late_is_told_so() {
     let mut let_in = Vec::new();
     let refused = loop {
         let mut stream = TcpStream::connect(data).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
         match tokio::time::timeout(Duration::from_millis(200), read).await {
             Ok(read) => break read.map(|_| answer).unwrap(),
             Err(_) => let_in.push(stream),
         }
+        assert!(let_in.len() < 200, "nobody is turned away");
     };
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("to be heard at all; try again"), "{refused}");

@@ -270,7 +270,9 @@ async fn idle_connections_make_room_and_busy_ones_do_not() {
     served.hanging.recv().await.unwrap();
     assert_eq!(rest(&mut idle).await, "");
     // Now both places are at work, and a fourth is told so.
-    is_problem(&rest(&mut served.connect().await).await, 503, "retry-after: 1");
+    let mut fourth = served.connect().await;
+    fourth.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    is_problem(&rest(&mut fourth).await, 503, "retry-after: 1");
     served.let_go.notify_waiters();
     assert!(waiting.await.unwrap().ends_with("let go"));
     assert!(also_waiting.await.unwrap().ends_with("let go"));
@@ -280,17 +282,44 @@ async fn idle_connections_make_room_and_busy_ones_do_not() {
 #[tokio::test]
 async fn a_new_connection_is_refused_where_it_would_be_heard_too_late() {
     let lateness = Lateness::default();
-    let served = serve(|l| l.lateness = lateness.clone()).await;
+    let served = serve(|l| {
+        l.lateness = lateness.clone();
+        l.linger = Duration::from_millis(10);
+    })
+    .await;
     let mut before = served.connect().await;
     assert!(get(&mut before, "/").await.ends_with("0 bytes"));
     let on_its_way = lateness.let_in();
     lateness.found(Duration::from_secs(4));
+    // It has not asked.
     let refused = rest(&mut served.connect().await).await;
     is_problem(&refused, 503, "retry-after: 1");
     assert!(refused.contains("would wait for about 4 s to"), "{refused}");
     assert!(get(&mut before, "/").await.ends_with("0 bytes"), "who is there is served");
     drop(on_its_way);
     assert!(get(&mut served.connect().await, "/").await.ends_with("0 bytes"));
+}
+
+/// An answer to nothing is an error for clients with a pool of connections.
+#[tokio::test]
+async fn who_is_turned_away_is_told_once_he_has_asked() {
+    let lateness = Lateness::default();
+    let served = serve(|l| {
+        l.lateness = lateness.clone();
+        l.linger = Duration::from_secs(3600);
+    })
+    .await;
+    let _on_its_way = lateness.let_in();
+    lateness.found(Duration::from_secs(4));
+    let ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (mut first, mut second) = (served.connect().await, served.connect().await);
+    second.write_all(ask).await.unwrap();
+    is_problem(&rest(&mut second).await, 503, "retry-after: 1");
+    // Both were accepted by now, the first before the second.
+    let told = first.try_read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_eq!(told, Err(io::ErrorKind::WouldBlock));
+    first.write_all(ask).await.unwrap();
+    is_problem(&rest(&mut first).await, 503, "retry-after: 1");
 }
 
 #[tokio::test]
