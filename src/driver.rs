@@ -1,6 +1,8 @@
 //! The one loop. It feeds the core, gathers what a turn changes, commits that in one transaction,
 //! and only then lets the turn's effects out. While a commit is being written the next turn
-//! gathers: that is the group commit, and it needs no timer.
+//! gathers: that is the group commit. Where little comes, it gathers a moment longer ([`spacing`]).
+
+mod spacing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, warn};
 
+use self::spacing::Spacing;
 use crate::broker::Broker;
 use crate::broker::change::{Change, Load, Turn};
 use crate::broker::course::Aim;
@@ -52,6 +55,8 @@ pub(crate) enum Health {
 #[derive(Default)]
 struct Gathered {
     changes: Vec<Change>,
+    /// What brought them.
+    inputs: usize,
     loads: Vec<Load>,
     replies: Vec<(ReplyTo, Reply)>,
     /// A large request of a caller is among it.
@@ -61,6 +66,10 @@ struct Gathered {
 impl Gathered {
     fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.loads.is_empty() && self.replies.is_empty()
+    }
+
+    fn size(&self) -> spacing::Size {
+        spacing::Size { changes: self.changes.len(), inputs: self.inputs }
     }
 }
 
@@ -99,6 +108,7 @@ pub(crate) struct Driver {
     intake: Intake<Asked>,
     waiting: Waiting,
     gathered: Gathered,
+    spacing: Spacing,
     writing: Option<Writing>,
     /// Whether a large request is in what the store was given last.
     after_large: bool,
@@ -148,6 +158,7 @@ impl Driver {
             tracer: parts.tracer,
             intake: Intake::new(),
             gathered: Gathered::default(),
+            spacing: Spacing::default(),
             writing: None,
             after_large: false,
             requests: HashMap::new(),
@@ -245,8 +256,11 @@ impl Driver {
             return self.inbox.try_recv().ok();
         }
         let now = self.now();
-        let Some(at) = self.broker.poll_timeout(now) else { return self.inbox.recv().ok() };
-        let patience = at.since(now.mono);
+        let wakes_in = self.broker.poll_timeout(now).map(|at| at.since(now.mono));
+        let commits_in = self.commits_in(Instant::now());
+        let Some(patience) = wakes_in.into_iter().chain(commits_in).min() else {
+            return self.inbox.recv().ok();
+        };
         match self.inbox.recv_timeout(patience) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
@@ -298,6 +312,7 @@ impl Driver {
     }
 
     fn feed(&mut self, input: Input) {
+        let before = self.gathered.changes.len();
         self.broker.handle(self.now(), input);
         while let Some(output) = self.broker.poll_output() {
             match output {
@@ -328,6 +343,7 @@ impl Driver {
                 }
             }
         }
+        self.gathered.inputs += usize::from(self.gathered.changes.len() > before);
     }
 
     fn dead_fill(&mut self, DeadFill { target, fill, dropped }: DeadFill) {
@@ -347,17 +363,26 @@ impl Driver {
         }
     }
 
-    /// Takes what was gathered to the store, unless it is still writing what came before.
+    /// How long what was gathered has to wait before it is taken to the store; `None` where there is
+    /// nothing, or the store is still writing what came before.
+    fn commits_in(&self, now: Instant) -> Option<Duration> {
+        let is_next = self.writing.is_none() && !self.gathered.is_empty();
+        is_next.then(|| self.spacing.wait(now, self.gathered.size()))
+    }
+
+    /// Takes what was gathered to the store, if that can be now.
     fn commit(&mut self) {
-        if self.writing.is_some() || self.gathered.is_empty() {
+        let since = Instant::now();
+        if self.commits_in(since) != Some(Duration::ZERO) {
             return;
         }
-        let Gathered { changes, loads, replies, large } = std::mem::take(&mut self.gathered);
+        self.spacing.begins(since, self.gathered.size());
+        let Gathered { changes, loads, replies, large, .. } = std::mem::take(&mut self.gathered);
         self.after_large = large;
         let turn = self.broker.cut();
         self.writing = Some(Writing {
             turn,
-            since: Instant::now(),
+            since,
             changes: changes.len(),
             replies,
             taken: changes.iter().filter_map(taken).collect(),
@@ -377,6 +402,7 @@ impl Driver {
             unreachable!("the store commits what it was given")
         };
         self.pulse.commit.end();
+        self.spacing.ended(self.gathered.size());
         assert_eq!(writing.turn, turn, "the store commits turns in order");
         if writing.changes > 0 {
             self.books.committed(writing.since.elapsed(), writing.changes);
