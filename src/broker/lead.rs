@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::time::Mono;
 
-/// What commits took lately, and a little more, or as much as a slow one of the last seconds: a
+/// What it took lately until a start was on disk, and a little more, or as much as a slow one of the last seconds: a
 /// token is lost for ever when the start of its request is not on disk yet, a job that is armed
 /// early only waits where it is.
 ///

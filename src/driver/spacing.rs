@@ -8,7 +8,7 @@
 //!
 //! It does not wait for what will not come: callers who each send their next job once the last one is
 //! acknowledged, or a group whose jobs go one by one, bring as much again as the last commit answered
-//! and no more. Once they have, it begins. Where more comes beside them, each commit waits for more
+//! and no more, where nothing else goes on. Once they have, it begins. Where more comes beside them, each commit waits for more
 //! than the one before had, until the moment is what bounds it.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const MANY: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) changes: usize,
-    /// What brought them: requests of callers, ends of attempts, moments.
+    /// What brought them: requests of callers, ends of attempts, moments, what a commit let begin.
     pub(super) inputs: usize,
 }
 

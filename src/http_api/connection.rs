@@ -15,7 +15,7 @@ use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -29,9 +29,6 @@ use super::slots::Slot;
 use super::socket::Accepted;
 use super::stream::{Stream, Via};
 use super::wire::{Ambiguity, Verdict, Wire};
-
-/// For how many bytes a client that was cut off is listened to.
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) struct Connection {
     router: Router,
@@ -132,24 +129,13 @@ impl Connection {
             let shut = stream.shutdown().await;
             if shut.is_ok() && cut_off.load(Ordering::Acquire) {
                 // A timeout is as good an end as any.
-                let _ = tokio::time::timeout(linger, drain(&mut stream)).await;
+                let _ = tokio::time::timeout(linger, stream.drain()).await;
             }
         };
         tokio::select! {
             () = goodbye => {}
             // Whoever accepts connections waits for this one's place.
             () = self.slot.evicted() => {}
-        }
-    }
-}
-
-async fn drain(stream: &mut Stream) {
-    let mut left = LINGER_BYTES;
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
-        match left.checked_sub(n) {
-            Some(less) => left = less,
-            None => return,
         }
     }
 }

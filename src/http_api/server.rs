@@ -57,7 +57,7 @@ pub struct Limits {
     pub max_head: usize,
     /// How long a client that was cut off is listened to, so that it reads the answer before a
     /// reset throws it away; its place is given up before that where it is needed. And how long one
-    /// that is turned away may take to ask.
+    /// that is turned away may take to ask, and then to close.
     pub linger: Duration,
 }
 
@@ -157,7 +157,7 @@ impl Bound {
         let Stages { own: mut stage, daemon } = stages.into();
         async move {
             let mut connections = JoinSet::new();
-            let mut turned_away = TurnedAway::new(limits.linger);
+            let mut turned_away = TurnedAway::new(limits.slots.clone(), limits.linger);
             loop {
                 tokio::select! {
                     biased;

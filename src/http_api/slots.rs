@@ -6,9 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Connections that wait for a place, at most.
-const COMING: usize = 64;
-
 /// Places for connections, shared by all listeners that hold a clone.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Shared>);
@@ -18,6 +15,8 @@ struct Shared {
     free: Arc<Semaphore>,
     /// Connections that wait for a place that somebody is about to leave.
     coming: AtomicUsize,
+    most_coming: usize,
+    leaving: Arc<Semaphore>,
     idle: Mutex<Idle>,
 }
 
@@ -31,7 +30,25 @@ struct Idle {
 impl Slots {
     pub fn new(most: usize) -> Slots {
         let free = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
-        Slots(Arc::new(Shared { free, coming: AtomicUsize::new(0), idle: Mutex::default() }))
+        let most_coming = Slots::beside(most);
+        Slots(Arc::new(Shared {
+            free,
+            coming: AtomicUsize::new(0),
+            most_coming,
+            leaving: Arc::new(Semaphore::new(most_coming)),
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// How many connections may wait for a place, and how many that got none may be listened to while
+    /// they leave: they have open files beyond those of all places.
+    pub(crate) fn beside(places: usize) -> usize {
+        (places / 16).clamp(4, 64)
+    }
+
+    /// To listen to one that got no place, until it is dropped; `None` where there are too many.
+    pub(super) fn leave(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.leaving.clone().try_acquire_owned().ok()
     }
 
     /// A place for a new connection. Where all are taken, the connection that has been idle for longest
@@ -87,15 +104,16 @@ impl Place {
     }
 }
 
-/// One that waits for a place. It has an open file beyond those of all places.
+/// One that waits for a place.
 #[derive(Debug)]
 pub(super) struct Coming(Slots);
 
 impl Coming {
     fn new(slots: Slots) -> Option<Coming> {
         let before = slots.0.coming.fetch_add(1, Ordering::AcqRel);
+        let is_one_of_few = before < slots.0.most_coming;
         let coming = Coming(slots);
-        (before < COMING).then_some(coming)
+        is_one_of_few.then_some(coming)
     }
 }
 
@@ -266,17 +284,26 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_wait_for_room() {
-        let slots = Slots::new(COMING + 1);
+        const PLACES: usize = 100;
+        let slots = Slots::new(PLACES);
         let mut here = Vec::new();
-        for _ in 0..=COMING {
+        for _ in 0..PLACES {
             here.push(take(&slots).await.unwrap());
         }
         here.iter().for_each(Slot::is_silent);
         let coming: Vec<Place> = std::iter::from_fn(|| slots.take()).collect();
-        assert_eq!(coming.len(), COMING);
+        assert_eq!(coming.len(), Slots::beside(PLACES));
         drop(coming);
-        assert!(slots.take().is_some(), "one is idle still");
-        assert!(slots.take().is_none());
+        assert!(slots.take().is_some(), "others are idle still");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_listened_to_while_they_leave() {
+        let slots = Slots::new(100);
+        let mut leaving: Vec<_> = std::iter::from_fn(|| slots.leave()).collect();
+        assert_eq!(leaving.len(), Slots::beside(100));
+        leaving.pop();
+        assert!(slots.leave().is_some());
     }
 
     #[tokio::test]

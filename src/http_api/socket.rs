@@ -10,6 +10,7 @@ use std::task::{Poll, ready};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio::runtime::Handle;
 
+use super::stream::Stream;
 use crate::config::Listen;
 
 /// For the owner and the group: who may connect is for the file system to say.
@@ -85,37 +86,25 @@ impl Socket {
 }
 
 impl Accepted {
-    /// Reads what is there, but for a large body. `false`: the client has sent nothing yet.
-    pub(super) fn take_what_came(&self) -> bool {
+    /// Reads what is there, but for a large body.
+    pub(super) fn take_what_came(&self) {
         let mut buffer = [0; 4096];
-        for round in 0..TAKEN_BY_ROUNDS {
+        for _ in 0..TAKEN_BY_ROUNDS {
             let read = match self {
                 Accepted::Tcp(stream) => stream.try_read(&mut buffer),
                 Accepted::Unix(stream) => stream.try_read(&mut buffer),
             };
-            match read {
-                Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return round > 0,
-                Ok(0) | Err(_) => break,
+            if !matches!(read, Ok(1..)) {
+                break;
             }
         }
-        true
-    }
-
-    /// Once there is something to read, or nothing will come.
-    pub(super) async fn readable(&self) {
-        // What is wrong with it shows when it is read.
-        let _ = match self {
-            Accepted::Tcp(stream) => stream.readable().await,
-            Accepted::Unix(stream) => stream.readable().await,
-        };
     }
 
     /// A connection that belongs to the threads of the task that calls this.
-    pub(super) fn moved_here(self) -> io::Result<Accepted> {
+    pub(super) fn moved_here(self) -> io::Result<Stream> {
         Ok(match self {
-            Accepted::Tcp(stream) => Accepted::Tcp(TcpStream::from_std(stream.into_std()?)?),
-            Accepted::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream.into_std()?)?),
+            Accepted::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            Accepted::Unix(stream) => Stream::Unix(UnixStream::from_std(stream.into_std()?)?),
         })
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -24,7 +24,22 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// For how many bytes a client that was cut off is listened to.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
 impl Stream {
+    /// Reads what the client goes on to send, so that it comes to read what it was told.
+    pub(super) async fn drain(&mut self) {
+        let mut left = LINGER_BYTES;
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(n @ 1..) = self.read(&mut buffer).await {
+            match left.checked_sub(n) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    }
+
     pub(super) fn via(&self) -> Via {
         match self {
             Stream::Tcp(_) => Via::Tcp,

@@ -33,6 +33,7 @@ impl Shares {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_api::server::Slots;
 
     #[test]
     fn everybody_has_a_share() {
@@ -43,6 +44,9 @@ mod tests {
         for files in 128..4_096 {
             let Shares { data, admin, targets } = Shares::of(files);
             assert!((data + admin + targets) as u64 <= files - OTHERS, "{files}");
+            let beside = 2 * (Slots::beside(data) + Slots::beside(admin));
+            let all = (data + admin + targets + beside) as u64;
+            assert!(all <= files - OTHERS / 2, "{files}: {beside} come and go");
         }
     }
 }

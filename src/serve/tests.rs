@@ -58,6 +58,7 @@ async fn who_would_be_heard_too_late_is_told_so() {
     assert!(refused.contains("to be heard at all; try again"), "{refused}");
     drop(at_work);
     let http: Http = Client::builder(TokioExecutor::new()).build_http();
+    // Those who come too early are turned away yet.
     while get(http.clone(), data, "/v1/jobs/none").await != StatusCode::NOT_FOUND {}
     running.drain().await.unwrap();
 }

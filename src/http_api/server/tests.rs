@@ -249,7 +249,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
     while !answer.contains("0 bytes") {
         let mut stream = served.connect().await;
         answer.clear();
-        // Refused with a reset, most of the time.
+        // Turned away until then.
         if stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.is_ok() {
             let _ = stream.read_to_string(&mut answer).await;
         }
@@ -320,6 +320,15 @@ async fn who_is_turned_away_is_told_once_he_has_asked() {
     assert_eq!(told, Err(io::ErrorKind::WouldBlock));
     first.write_all(ask).await.unwrap();
     is_problem(&rest(&mut first).await, 503, "retry-after: 1");
+    // Its body comes when the answer is there; it is not reset for that.
+    let mut third = served.connect().await;
+    third.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 12];
+    third.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 503");
+    third.write_all(b"1234").await.unwrap();
+    rest(&mut third).await;
+    third.write_all(b"56789").await.unwrap();
 }
 
 #[tokio::test]
