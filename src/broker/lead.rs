@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::time::Mono;
 
-/// What it took lately until a start was on disk, and a little more, or as much as a slow one of the last seconds: a
-/// token is lost for ever when the start of its request is not on disk yet, a job that is armed
-/// early only waits where it is.
+/// What it took lately until a start was on disk, and a little more, or as much as a slow one of
+/// the last seconds: a token is lost for ever when the start of its request is not on disk yet, a job
+/// that is armed early only waits where it is.
 ///
 /// As a retransmission timer is (RFC 6298), it is made of a smoothed mean and a smoothed deviation.
 /// These forget within a few commits what a checkpoint or a busy disk took, so the longest is held

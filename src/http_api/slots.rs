@@ -16,6 +16,7 @@ struct Shared {
     /// Connections that wait for a place that somebody is about to leave.
     coming: AtomicUsize,
     most_coming: usize,
+    /// For those that got none and are listened to until they close.
     leaving: Arc<Semaphore>,
     idle: Mutex<Idle>,
 }
